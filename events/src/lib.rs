@@ -1,1 +1,15 @@
-//! events
+//! What a Counterfoil event is, and the log that keeps it.
+//!
+//! The crate has two floors. The *verifying core* (always built, no I/O) knows the bytes: envelope, hash
+//! chain, signatures, documents, head notes. An auditor's tool or a subscriber can depend on it alone
+//! (`default-features = false`). The *log* (feature `log`, on by default) holds the aggregates that decide
+//! which events happen, the Postgres ledger that keeps them and the JetStream backbone that carries them.
+//!
+//! `docs/log-format.md` specifies the bytes for outsiders.
+
+pub mod actor;
+pub mod document;
+pub mod envelope;
+pub mod ids;
+pub mod signature;
+pub mod timestamp;
