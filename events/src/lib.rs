@@ -11,5 +11,7 @@ pub mod actor;
 pub mod document;
 pub mod envelope;
 pub mod ids;
+#[cfg(feature = "log")]
+pub mod schema;
 pub mod signature;
 pub mod timestamp;
