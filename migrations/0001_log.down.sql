@@ -1,6 +1,6 @@
 DO $$
 BEGIN
-    -- The owner is bound by row-level security, so it asks the heads' statistics-free way: any position above zero.
+    -- The owner, too, is bound by row-level security while it is forced, and would see an empty table.
     ALTER TABLE counterfoil.chain_heads NO FORCE ROW LEVEL SECURITY;
     IF EXISTS (SELECT FROM counterfoil.chain_heads WHERE position > 0) THEN
         RAISE EXCEPTION 'the log holds events: no migration drops it. Take a backup and drop the database yourself';

@@ -1,5 +1,8 @@
 -- The only ways to write the log. They belong to counterfoil_append; the sequencer may execute them and no more.
 
+-- Bodies are checked when they first run: as their later owner, whom row-level security does not bind.
+SET LOCAL check_function_bodies = off;
+
 -- Appends one tenant's batch. Checks first, all or nothing:
 --   1. lock the head and compare it with what the batch was placed on,
 --   2. compare every expected aggregate sequence, look up every idempotency key,
