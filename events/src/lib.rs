@@ -15,3 +15,6 @@ pub mod ids;
 pub mod schema;
 pub mod signature;
 pub mod timestamp;
+
+#[cfg(feature = "log")]
+pub mod kri;
