@@ -12,6 +12,8 @@ pub mod document;
 pub mod envelope;
 pub mod ids;
 #[cfg(feature = "log")]
+pub mod ledger;
+#[cfg(feature = "log")]
 pub mod schema;
 pub mod signature;
 pub mod timestamp;

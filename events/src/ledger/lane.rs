@@ -1,0 +1,442 @@
+//! One tenant's lane: drain what waits, place it, write it, answer it.
+//!
+//! No timer: an idle tenant commits at once, a busy one batches by itself, since requests gather while the call
+//! before them is under way. Steps of a turn:
+//!
+//! 1. *Choose*: within a batch the first request on an aggregate or key wins; the others wait for the next.
+//! 2. *Place* on the cached head.
+//! 3. *Write*: one call; its COMMIT is the commit point.
+//! 4. *Settle*: answer what was written or refused; what only missed the head goes round again. After three misses
+//!    the head is locked first and the batch placed under the lock, so that two busy processes both make progress.
+//! 5. If the outcome is *unknown*, find out before anything else is taken.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{Acquire, PgConnection};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+
+use crate::ids::{EventHash, Position, Sequence, TenantId};
+use crate::ledger::place::{Head, PlacedBatch, place};
+use crate::ledger::request::{AppendError, AppendRequest, Appended, Committed};
+use crate::ledger::sequencer::Shared;
+use crate::ledger::unknown::resolve;
+use crate::ledger::write::{Outcome, Refusal, RefusedItem, classify, write};
+use crate::timestamp::Timestamp;
+
+/// Misses of the head after which the lane takes the lock before it places.
+const MISSES_BEFORE_LOCKING: u32 = 3;
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+const LOCK_HEAD: &str =
+    "SELECT head_position, head_hash, head_fence, head_recorded_at FROM counterfoil.lock_head($1)";
+
+/// A request with whoever waits for it.
+pub(super) struct Waiting {
+    pub(super) request: AppendRequest,
+    pub(super) answer: oneshot::Sender<Result<Appended, AppendError>>,
+}
+
+impl Waiting {
+    fn answer(self, result: Result<Appended, AppendError>) {
+        // Whoever asked may have gone; what is durable stays so.
+        let _ = self.answer.send(result);
+    }
+}
+
+pub(super) struct Lane {
+    tenant: TenantId,
+    shared: Arc<Shared>,
+    queue: mpsc::Receiver<Waiting>,
+    waiting: VecDeque<Waiting>,
+    head: Option<Head>,
+    misses: u32,
+    /// Requests to write one by one, after a batch that Postgres refused: so that only the culprit fails.
+    singly: usize,
+}
+
+impl Lane {
+    pub(super) fn new(tenant: TenantId, shared: Arc<Shared>, queue: mpsc::Receiver<Waiting>) -> Self {
+        Self {
+            tenant,
+            shared,
+            queue,
+            waiting: VecDeque::new(),
+            head: None,
+            misses: 0,
+            singly: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        while self.wait_for_work().await {
+            while !self.waiting.is_empty() {
+                self.turn().await;
+                self.drain();
+            }
+        }
+    }
+
+    /// Waits for a first request; false when the lane is to end.
+    async fn wait_for_work(&mut self) -> bool {
+        let idle = self.shared.options.idle;
+        let first = match tokio::time::timeout(idle, self.queue.recv()).await {
+            Ok(first) => first,
+            Err(_) => {
+                self.shared.retire(self.tenant);
+                self.queue.close();
+                self.queue.recv().await
+            }
+        };
+        let Some(first) = first else { return false };
+        self.waiting.push_back(first);
+        self.drain();
+        true
+    }
+
+    fn drain(&mut self) {
+        while self.waiting.len() < self.shared.options.queue_per_tenant {
+            let Ok(next) = self.queue.try_recv() else { break };
+            self.waiting.push_back(next);
+        }
+    }
+
+    async fn turn(&mut self) {
+        let batch = self.choose();
+        let under_lock = self.misses >= MISSES_BEFORE_LOCKING;
+        let pool = self.shared.database.log().clone();
+        let mut connection = match pool.acquire().await {
+            Ok(connection) => connection,
+            Err(error) => return answer_all(batch, &AppendError::Unavailable(error.to_string())),
+        };
+        if under_lock {
+            self.write_under_lock(&mut connection, batch).await;
+        } else {
+            self.write_on_cached_head(&mut connection, batch).await;
+        }
+    }
+
+    /// Step 1. Distinct aggregates and keys, up to the batch's limits; at least one request.
+    fn choose(&mut self) -> Vec<Waiting> {
+        let options = &self.shared.options;
+        let (mut aggregates, mut keys) = (HashSet::new(), HashSet::new());
+        let (mut events, mut bytes) = (0, 0);
+        let mut chosen: Vec<Waiting> = Vec::new();
+        let mut rest = VecDeque::new();
+        while let Some(waiting) = self.waiting.pop_front() {
+            let request = &waiting.request;
+            let full = self.singly > 0
+                || events + request.event_count() > options.batch_events
+                || bytes + request.weight() > options.batch_bytes;
+            if full && !chosen.is_empty() {
+                self.waiting.push_front(waiting);
+                break;
+            }
+            let names = request
+                .parts
+                .iter()
+                .map(|part| (part.aggregate.clone(), part.aggregate_id.clone()));
+            let free = request
+                .parts
+                .iter()
+                .all(|part| !aggregates.contains(&(part.aggregate.clone(), part.aggregate_id.clone())))
+                && request
+                    .idempotency
+                    .is_none_or(|key| !keys.contains(&key.key_hash));
+            if free {
+                aggregates.extend(names);
+                keys.extend(request.idempotency.map(|key| key.key_hash));
+                events += request.event_count();
+                bytes += request.weight();
+                chosen.push(waiting);
+            } else {
+                rest.push_back(waiting);
+            }
+        }
+        rest.append(&mut self.waiting);
+        self.waiting = rest;
+        self.singly = self.singly.saturating_sub(1);
+        chosen
+    }
+
+    /// Steps 2 and 3, in one round trip.
+    async fn write_on_cached_head(&mut self, connection: &mut PgConnection, batch: Vec<Waiting>) {
+        let head = match self.head {
+            Some(head) => head,
+            None => match self.shared.reader.head(self.tenant).await {
+                Ok(Some(found)) => *self.head.insert(found.head),
+                Ok(None) => return answer_all(batch, &AppendError::MissingTenant(self.tenant)),
+                Err(error) => return answer_all(batch, &AppendError::Unavailable(error.to_string())),
+            },
+        };
+        let placed = self.place(head, &batch);
+        if placed.events.is_empty() {
+            return self.settle_written(&placed, batch);
+        }
+        fail::fail_point!("ledger.before_commit");
+        let outcome = write(connection, &placed, &requests(&batch)).await;
+        fail::fail_point!("ledger.after_commit");
+        self.settle(outcome, placed, batch).await;
+    }
+
+    /// Steps 2 and 3 for a head that others keep moving.
+    async fn write_under_lock(&mut self, connection: &mut PgConnection, batch: Vec<Waiting>) {
+        let unavailable = |error: sqlx::Error| AppendError::Unavailable(error.to_string());
+        let mut transaction = match connection.begin().await {
+            Ok(transaction) => transaction,
+            Err(error) => return answer_all(batch, &unavailable(error)),
+        };
+        let head = match lock_head(&mut transaction, self.tenant).await {
+            Ok(Some(head)) => head,
+            Ok(None) => return answer_all(batch, &AppendError::MissingTenant(self.tenant)),
+            Err(error) => return answer_all(batch, &unavailable(error)),
+        };
+        let placed = self.place(head, &batch);
+        let outcome = match write(&mut transaction, &placed, &requests(&batch)).await {
+            // The commit point.
+            Outcome::Written => match transaction.commit().await {
+                Ok(()) => Outcome::Written,
+                Err(error) => classify(&error),
+            },
+            other => other,
+        };
+        self.settle(outcome, placed, batch).await;
+    }
+
+    fn place(&self, head: Head, batch: &[Waiting]) -> PlacedBatch {
+        place(
+            self.tenant,
+            head,
+            self.shared.clock.now(),
+            self.shared.signer.as_ref(),
+            &requests(batch),
+        )
+    }
+
+    /// Step 4.
+    async fn settle(&mut self, outcome: Outcome, placed: PlacedBatch, batch: Vec<Waiting>) {
+        match outcome {
+            Outcome::Written => self.settle_written(&placed, batch),
+            Outcome::Refused(refusal) => self.settle_refused(&refusal, batch).await,
+            Outcome::Missing => answer_all(batch, &AppendError::MissingTenant(self.tenant)),
+            Outcome::Failed(reason) => {
+                self.head = None;
+                tracing::error!(tenant = %self.tenant, requests = batch.len(), reason, "Postgres refused an append");
+                if batch.len() == 1 {
+                    return answer_all(
+                        batch,
+                        &AppendError::Unavailable("Postgres refused the append".to_owned()),
+                    );
+                }
+                self.singly = batch.len();
+                self.put_back(batch);
+            }
+            Outcome::Unknown(reason) => {
+                tracing::warn!(tenant = %self.tenant, reason, "the outcome of an append is unknown; finding out");
+                self.find_out(placed, batch).await;
+            }
+        }
+    }
+
+    fn settle_written(&mut self, placed: &PlacedBatch, batch: Vec<Waiting>) {
+        self.head = Some(placed.after);
+        self.misses = 0;
+        metrics::counter!("counterfoil_events_appended_total").increment(placed.events.len() as u64);
+        metrics::histogram!("counterfoil_append_batch_events").record(placed.events.len() as f64);
+        if !placed.events.is_empty() {
+            // No follower is no error: each also polls the heads.
+            let _ = self.shared.committed.send(Committed {
+                tenant: self.tenant,
+                position: placed.after.position,
+            });
+        }
+        self.refuse_overtaken(&batch);
+        let mut batch: Vec<Option<Waiting>> = batch.into_iter().map(Some).collect();
+        for (item, error) in &placed.too_large {
+            if let Some(waiting) = batch[*item].take() {
+                waiting.answer(Err(error.clone().into()));
+            }
+        }
+        for request in &placed.requests {
+            if let Some(waiting) = batch[request.item].take() {
+                waiting.answer(Ok(Appended {
+                    receipts: placed.receipts(request),
+                    replayed: false,
+                }));
+            }
+        }
+    }
+
+    /// Requests that wait on an aggregate which this batch just moved would be refused anyway: say so now. A request
+    /// with a key goes to the database all the same, since its key may have been used.
+    fn refuse_overtaken(&mut self, written: &[Waiting]) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let parts = written.iter().flat_map(|waiting| &waiting.request.parts);
+        let moved: HashMap<(&str, &str), Sequence> = parts
+            .map(|part| {
+                let now = Sequence(part.expected.0 + part.events.len() as u64);
+                ((part.aggregate.as_ref(), part.aggregate_id.as_str()), now)
+            })
+            .collect();
+        let overtaken = |request: &AppendRequest| {
+            request.parts.iter().find_map(|part| {
+                let actual = *moved.get(&(part.aggregate.as_ref(), part.aggregate_id.as_str()))?;
+                (actual != part.expected).then(|| conflict(&part.aggregate, &part.aggregate_id, actual))
+            })
+        };
+        let mut rest = VecDeque::with_capacity(self.waiting.len());
+        for waiting in self.waiting.drain(..) {
+            match overtaken(&waiting.request).filter(|_| waiting.request.idempotency.is_none()) {
+                Some(error) => waiting.answer(Err(error)),
+                None => rest.push_back(waiting),
+            }
+        }
+        self.waiting = rest;
+    }
+
+    async fn settle_refused(&mut self, refusal: &Refusal, batch: Vec<Waiting>) {
+        self.head = Some(Head::from(&refusal.head));
+        if let Some(reason) = &refusal.quarantine {
+            let error = AppendError::Quarantined {
+                tenant: self.tenant,
+                reason: reason.clone(),
+            };
+            return answer_all(batch, &error);
+        }
+        if refusal.refused.is_empty() {
+            self.misses += 1;
+            metrics::counter!("counterfoil_append_head_misses_total").increment(1);
+        }
+        let mut batch: Vec<Option<Waiting>> = batch.into_iter().map(Some).collect();
+        // A key that was used answers before a sequence that moved: the first receipt is the right answer.
+        let (keys, sequences): (Vec<_>, Vec<_>) = refusal
+            .refused
+            .iter()
+            .partition(|item| matches!(item, RefusedItem::Key { .. }));
+        for refused in keys.into_iter().chain(sequences) {
+            let item = match refused {
+                RefusedItem::Key { item, .. } | RefusedItem::Sequence { item, .. } => *item,
+            };
+            if let Some(waiting) = batch.get_mut(item).and_then(Option::take) {
+                let result = self.refused(refused, &waiting.request).await;
+                waiting.answer(result);
+            }
+        }
+        self.put_back(batch.into_iter().flatten().collect());
+    }
+
+    fn put_back(&mut self, batch: Vec<Waiting>) {
+        batch
+            .into_iter()
+            .rev()
+            .for_each(|waiting| self.waiting.push_front(waiting));
+    }
+
+    async fn refused(&self, refused: &RefusedItem, request: &AppendRequest) -> Result<Appended, AppendError> {
+        match refused {
+            RefusedItem::Sequence {
+                aggregate,
+                aggregate_id,
+                actual,
+                ..
+            } => Err(conflict(aggregate, aggregate_id, *actual)),
+            RefusedItem::Key {
+                fingerprint,
+                position,
+                count,
+                ..
+            } => {
+                let ours = request.idempotency.map(|key| hex::encode(key.fingerprint));
+                if ours.as_ref() != Some(fingerprint) {
+                    return Err(AppendError::KeyReused);
+                }
+                let receipts = self.shared.reader.receipts(self.tenant, *position, *count).await;
+                let receipts = receipts.map_err(|error| AppendError::Unavailable(error.to_string()))?;
+                Ok(Appended {
+                    receipts,
+                    replayed: true,
+                })
+            }
+        }
+    }
+
+    /// Step 5. Nothing else is taken until the truth is known; who waits too long is told that it is not.
+    async fn find_out(&mut self, placed: PlacedBatch, batch: Vec<Waiting>) {
+        self.head = None;
+        let deadline = Instant::now() + self.shared.options.unknown_timeout;
+        let mut batch = Some(batch);
+        loop {
+            match resolve(self.shared.database.log(), &placed).await {
+                Ok(truth) => {
+                    tracing::info!(tenant = %self.tenant, written = truth.written, "the outcome is known");
+                    self.head = Some(truth.head);
+                    let Some(batch) = batch else { return };
+                    if truth.written {
+                        self.settle_written(&placed, batch);
+                        self.head = Some(truth.head);
+                    } else {
+                        // Never written: it is as if it had not been tried.
+                        self.put_back(batch);
+                    }
+                    return;
+                }
+                Err(error) => tracing::warn!(tenant = %self.tenant, %error, "the outcome is still unknown"),
+            }
+            if Instant::now() >= deadline {
+                let late = batch.take().into_iter().flatten().chain(self.waiting.drain(..));
+                late.for_each(|waiting| waiting.answer(Err(AppendError::OutcomeUnknown(self.tenant))));
+                self.refuse_queued();
+                if self.queue.is_closed() && self.queue.is_empty() {
+                    return;
+                }
+            }
+            sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// Requests that came while the outcome is unknown have not been tried: nothing was written of them.
+    fn refuse_queued(&mut self) {
+        while let Ok(waiting) = self.queue.try_recv() {
+            let reason = "an earlier append's outcome is being found out".to_owned();
+            waiting.answer(Err(AppendError::Unavailable(reason)));
+        }
+    }
+}
+
+fn conflict(aggregate: &str, aggregate_id: &str, actual: Sequence) -> AppendError {
+    AppendError::Conflict {
+        aggregate: aggregate.to_owned(),
+        aggregate_id: aggregate_id.to_owned(),
+        actual,
+    }
+}
+
+fn requests(batch: &[Waiting]) -> Vec<&AppendRequest> {
+    batch.iter().map(|waiting| &waiting.request).collect()
+}
+
+fn answer_all(batch: Vec<Waiting>, error: &AppendError) {
+    for waiting in batch {
+        waiting.answer(Err(error.clone()));
+    }
+}
+
+async fn lock_head(connection: &mut PgConnection, tenant: TenantId) -> Result<Option<Head>, sqlx::Error> {
+    let row: Option<(i64, Vec<u8>, i64, chrono::DateTime<chrono::Utc>)> = sqlx::query_as(LOCK_HEAD)
+        .bind(tenant.0)
+        .fetch_optional(connection)
+        .await?;
+    row.map(|(position, hash, fence, recorded_at)| {
+        let hash = EventHash::try_from(hash.as_slice()).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok(Head {
+            position: Position::from_i64(position),
+            hash,
+            fence,
+            recorded_at: Timestamp::from(recorded_at),
+        })
+    })
+    .transpose()
+}

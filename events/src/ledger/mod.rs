@@ -1,0 +1,26 @@
+//! The ledger: the log in Postgres. Only its commit acknowledges a command.
+//!
+//! One writer, the [`Sequencer`]: requests queue per tenant (a *lane*), a lane drains what waits, places it on its
+//! head (`place`: positions, chain, signatures), and writes it with one call of a function that checks first
+//! (`write`). That call's COMMIT is the commit point. When a connection dies around it, `unknown` finds out
+//! whether it happened before the tenant takes anything else.
+//!
+//! Readers ([`LogReader`]) page through the log; whoever follows it subscribes to [`Committed`] notices and polls.
+
+mod database;
+mod lane;
+mod place;
+mod read;
+mod request;
+mod sequencer;
+mod unknown;
+mod write;
+
+pub use database::{Database, DatabaseError, DatabaseOptions, PoolSizes, RoleLogin, TenantTransaction};
+pub use place::{Head, PlacedBatch, place};
+pub use read::{ChainHead, LogReader, StoredEvent};
+pub use request::{
+    AggregateAppend, AppendError, AppendRequest, Appended, Committed, IdempotencyClaim, KeyLookup, NewEvent,
+    NewHead,
+};
+pub use sequencer::{Sequencer, SequencerOptions};

@@ -1,0 +1,292 @@
+//! Reading the log across tenants, in position order, by pages.
+
+use futures::TryStreamExt;
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row};
+use uuid::Uuid;
+
+use crate::document::Document;
+use crate::envelope::{Receipt, RecordedEvent};
+use crate::ids::{DocumentDigest, EventHash, EventId, KeyId, Position, Sequence, TenantId};
+use crate::ledger::place::Head;
+use crate::ledger::request::{IdempotencyClaim, KeyLookup};
+use crate::signature::Signature;
+use crate::timestamp::Timestamp;
+
+const HEADS: &str = "SELECT tenant_id, partition, position, hash, fence, recorded_at, quarantine_reason \
+                     FROM counterfoil.chain_heads ORDER BY tenant_id";
+const HEAD: &str = "SELECT tenant_id, partition, position, hash, fence, recorded_at, quarantine_reason \
+                    FROM counterfoil.chain_heads WHERE tenant_id = $1";
+/// On the primary key.
+const PAGE: &str = "SELECT tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version, recorded_at, \
+                    hash, key_id, signature, envelope FROM counterfoil.events \
+                    WHERE tenant_id = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4";
+/// On the unique key over aggregate and sequence.
+const AGGREGATE: &str = "SELECT tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version, recorded_at, \
+                         hash, key_id, signature, envelope FROM counterfoil.events \
+                         WHERE tenant_id = $1 AND aggregate = $2 AND aggregate_id = $3 AND sequence > $4 ORDER BY sequence";
+const DOCUMENT: &str = "SELECT body FROM counterfoil.documents WHERE tenant_id = $1 AND digest = $2";
+const KEY: &str = "SELECT fingerprint, first_position, event_count FROM counterfoil.idempotency \
+                   WHERE tenant_id = $1 AND key_hash = $2 AND created_at > now() - interval '24 hours'";
+/// recorded_at never decreases along a log, so the last position not after a time is one backward step of the
+/// primary key's order.
+const AS_OF: &str = "SELECT position FROM counterfoil.events WHERE tenant_id = $1 AND recorded_at <= $2 \
+                     ORDER BY position DESC LIMIT 1";
+
+/// The end of one tenant's log.
+#[derive(Debug, Clone)]
+pub struct ChainHead {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The backbone partition that carries it.
+    pub partition: u32,
+    /// Position, hash, fence, time.
+    pub head: Head,
+    /// Why it takes no appends.
+    pub quarantine_reason: Option<String>,
+}
+
+/// An event as the table holds it: the envelope's bytes and the columns that repeat parts of them.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    /// The envelope with hash and signature.
+    pub recorded: RecordedEvent,
+    /// Column.
+    pub event_id: EventId,
+    /// Column.
+    pub aggregate: String,
+    /// Column.
+    pub aggregate_id: String,
+    /// Column.
+    pub sequence: Sequence,
+    /// Column.
+    pub event_type: String,
+    /// Column.
+    pub version: String,
+    /// Column.
+    pub recorded_at: Timestamp,
+}
+
+impl StoredEvent {
+    /// Its receipt.
+    #[must_use]
+    pub fn receipt(&self) -> Receipt {
+        Receipt {
+            tenant: self.recorded.tenant,
+            position: self.recorded.position,
+            event_id: self.event_id,
+            hash: self.recorded.hash,
+            key_id: self.recorded.key_id,
+            signature: self.recorded.signature,
+        }
+    }
+}
+
+fn decode<T, E: std::error::Error + Send + Sync + 'static>(value: Result<T, E>) -> Result<T, sqlx::Error> {
+    value.map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+impl sqlx::FromRow<'_, PgRow> for StoredEvent {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            recorded: RecordedEvent {
+                tenant: TenantId(row.try_get(0)?),
+                position: Position::from_i64(row.try_get(1)?),
+                envelope: row.try_get(12)?,
+                hash: decode(EventHash::try_from(row.try_get::<&[u8], _>(9)?))?,
+                key_id: decode(KeyId::try_from(row.try_get::<&[u8], _>(10)?))?,
+                signature: decode(Signature::try_from(row.try_get::<&[u8], _>(11)?))?,
+            },
+            event_id: EventId(row.try_get(2)?),
+            aggregate: row.try_get(3)?,
+            aggregate_id: row.try_get(4)?,
+            sequence: Sequence::from_i64(row.try_get(5)?),
+            event_type: row.try_get(6)?,
+            version: row.try_get(7)?,
+            recorded_at: Timestamp::from(row.try_get::<chrono::DateTime<chrono::Utc>, _>(8)?),
+        })
+    }
+}
+
+impl sqlx::FromRow<'_, PgRow> for ChainHead {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            tenant: TenantId(row.try_get(0)?),
+            partition: u32::try_from(row.try_get::<i32, _>(1)?).unwrap_or(0),
+            head: Head {
+                position: Position::from_i64(row.try_get(2)?),
+                hash: decode(EventHash::try_from(row.try_get::<&[u8], _>(3)?))?,
+                fence: row.try_get(4)?,
+                recorded_at: Timestamp::from(row.try_get::<chrono::DateTime<chrono::Utc>, _>(5)?),
+            },
+            quarantine_reason: row.try_get(6)?,
+        })
+    }
+}
+
+/// Reads any tenant's log, as `counterfoil_log`.
+#[derive(Clone)]
+pub struct LogReader {
+    pool: PgPool,
+}
+
+impl LogReader {
+    /// On the log's pool.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Every tenant's head, by tenant.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn heads(&self) -> Result<Vec<ChainHead>, sqlx::Error> {
+        sqlx::query_as(HEADS).fetch_all(&self.pool).await
+    }
+
+    /// One tenant's head, if there is such a tenant.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn head(&self, tenant: TenantId) -> Result<Option<ChainHead>, sqlx::Error> {
+        sqlx::query_as(HEAD)
+            .bind(tenant.0)
+            .fetch_optional(&self.pool)
+            .await
+    }
+
+    /// At most `limit` events after `after`, up to and with `until`.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn page(
+        &self,
+        tenant: TenantId,
+        after: Position,
+        until: Position,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, sqlx::Error> {
+        sqlx::query_as(PAGE)
+            .bind(tenant.0)
+            .bind(after.as_i64())
+            .bind(until.as_i64())
+            .bind(i64::from(limit))
+            .fetch_all(&self.pool)
+            .await
+    }
+
+    /// An aggregate's events after `after`, whole: an aggregate's history fits memory by its own rules.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn aggregate(
+        &self,
+        tenant: TenantId,
+        aggregate: &str,
+        aggregate_id: &str,
+        after: Sequence,
+    ) -> Result<Vec<StoredEvent>, sqlx::Error> {
+        sqlx::query_as(AGGREGATE)
+            .bind(tenant.0)
+            .bind(aggregate)
+            .bind(aggregate_id)
+            .bind(after.as_i64())
+            .fetch(&self.pool)
+            .try_collect()
+            .await
+    }
+
+    /// A document of a tenant.
+    ///
+    /// # Errors
+    /// When Postgres does not answer, or what it holds is over the limit.
+    pub async fn document(
+        &self,
+        tenant: TenantId,
+        digest: DocumentDigest,
+    ) -> Result<Option<Document>, sqlx::Error> {
+        let body: Option<String> = sqlx::query_scalar(DOCUMENT)
+            .bind(tenant.0)
+            .bind(digest.0)
+            .fetch_optional(&self.pool)
+            .await?;
+        body.map(|body| decode(Document::new(body))).transpose()
+    }
+
+    /// The last position of a tenant's log that was recorded not after `at`.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn position_as_of(&self, tenant: TenantId, at: Timestamp) -> Result<Position, sqlx::Error> {
+        let found: Option<i64> = sqlx::query_scalar(AS_OF)
+            .bind(tenant.0)
+            .bind(at.as_datetime())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(Position::from_i64(found.unwrap_or(0)))
+    }
+
+    /// What an Idempotency-Key stands for.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn lookup_key(
+        &self,
+        tenant: TenantId,
+        claim: &IdempotencyClaim,
+    ) -> Result<KeyLookup, sqlx::Error> {
+        let kept: Option<(Vec<u8>, i64, i32)> = sqlx::query_as(KEY)
+            .bind(tenant.0)
+            .bind(claim.key_hash)
+            .fetch_optional(&self.pool)
+            .await?;
+        match kept {
+            None => Ok(KeyLookup::Free),
+            Some((fingerprint, ..)) if fingerprint != claim.fingerprint => Ok(KeyLookup::OtherBody),
+            Some((_, first, count)) => {
+                let count = u32::try_from(count).unwrap_or(0);
+                Ok(KeyLookup::Done(
+                    self.receipts(tenant, Position::from_i64(first), count).await?,
+                ))
+            }
+        }
+    }
+
+    /// The receipts of `count` events from `first` on.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn receipts(
+        &self,
+        tenant: TenantId,
+        first: Position,
+        count: u32,
+    ) -> Result<Vec<Receipt>, sqlx::Error> {
+        let before = Position(first.0.saturating_sub(1));
+        let events = self
+            .page(tenant, before, Position(before.0 + u64::from(count)), count)
+            .await?;
+        Ok(events.iter().map(StoredEvent::receipt).collect())
+    }
+
+    /// Whether `event_id` stands in a tenant's log at `position`.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn stands_at(
+        &self,
+        tenant: TenantId,
+        position: Position,
+        event_id: EventId,
+    ) -> Result<bool, sqlx::Error> {
+        let found: Option<Uuid> = sqlx::query_scalar(
+            "SELECT event_id FROM counterfoil.events WHERE tenant_id = $1 AND position = $2",
+        )
+        .bind(tenant.0)
+        .bind(position.as_i64())
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(found == Some(event_id.0))
+    }
+}

@@ -1,0 +1,200 @@
+//! The one writer of the log: hands each request to its tenant's lane.
+//!
+//! Lanes are made when a tenant is first written to and end when it has been quiet for a while. Each is a task that
+//! the sequencer owns; [`Sequencer::stop`] closes the queues, lets the lanes finish what waits, and awaits them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use crate::ids::TenantId;
+use crate::ledger::lane::{Lane, Waiting};
+use crate::ledger::request::{AppendError, AppendRequest, Appended, Committed, KeyLookup};
+use crate::ledger::{Database, IdempotencyClaim, LogReader};
+use crate::signature::Signer;
+use crate::timestamp::Clock;
+
+/// How many commit notices a slow follower may miss before it must look for itself.
+const NOTICES: usize = 1024;
+
+/// Limits of the sequencer.
+#[derive(Debug, Clone, Copy)]
+pub struct SequencerOptions {
+    /// Requests that may wait per tenant.
+    pub queue_per_tenant: usize,
+    /// Events of one batch.
+    pub batch_events: usize,
+    /// Bytes of one batch.
+    pub batch_bytes: usize,
+    /// How long a request waits for room in the queue.
+    pub enqueue_timeout: Duration,
+    /// How long waiters are kept while an unknown outcome is being found out.
+    pub unknown_timeout: Duration,
+    /// How long a quiet lane is kept.
+    pub idle: Duration,
+}
+
+impl Default for SequencerOptions {
+    fn default() -> Self {
+        Self {
+            queue_per_tenant: 4096,
+            // Where the rate stops rising on the reference machine; more only lengthens the wait.
+            batch_events: 256,
+            batch_bytes: 4 * 1024 * 1024,
+            enqueue_timeout: Duration::from_secs(2),
+            unknown_timeout: Duration::from_secs(3),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The one writer of the log in this process. Cheap to clone.
+#[derive(Clone)]
+pub struct Sequencer {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) database: Database,
+    pub(super) reader: LogReader,
+    pub(super) signer: Arc<dyn Signer>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) options: SequencerOptions,
+    pub(super) committed: broadcast::Sender<Committed>,
+    /// None once stopping.
+    lanes: Mutex<Option<HashMap<TenantId, mpsc::Sender<Waiting>>>>,
+    tasks: TaskTracker,
+}
+
+impl Shared {
+    fn lanes(&self) -> std::sync::MutexGuard<'_, Option<HashMap<TenantId, mpsc::Sender<Waiting>>>> {
+        // The map is only ever inserted into or removed from: a panic elsewhere cannot leave it half changed.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a quiet lane off the map; what was sent before this is still in its queue.
+    pub(super) fn retire(&self, tenant: TenantId) {
+        if let Some(lanes) = self.lanes().as_mut() {
+            lanes.remove(&tenant);
+        }
+    }
+}
+
+impl Sequencer {
+    /// A sequencer on `database` that signs with `signer`.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        signer: Arc<dyn Signer>,
+        clock: Arc<dyn Clock>,
+        options: SequencerOptions,
+    ) -> Self {
+        let (committed, _) = broadcast::channel(NOTICES);
+        let shared = Shared {
+            reader: LogReader::new(database.log().clone()),
+            database,
+            signer,
+            clock,
+            options,
+            committed,
+            lanes: Mutex::new(Some(HashMap::new())),
+            tasks: TaskTracker::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Appends a request; returns once it is durable.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; with all but [`AppendError::OutcomeUnknown`] nothing was written.
+    pub async fn append(&self, request: AppendRequest) -> Result<Appended, AppendError> {
+        let tenant = request.tenant;
+        let (answer, answered) = oneshot::channel();
+        self.enqueue(tenant, Waiting { request, answer }).await?;
+        // A lane answers everything it took; it only goes away with its runtime, and then the outcome is not known.
+        answered.await.unwrap_or(Err(AppendError::OutcomeUnknown(tenant)))
+    }
+
+    async fn enqueue(&self, tenant: TenantId, waiting: Waiting) -> Result<(), AppendError> {
+        let options = &self.shared.options;
+        let busy = || AppendError::Busy {
+            tenant,
+            queued: options.queue_per_tenant,
+        };
+        loop {
+            let lane = self.lane(tenant)?;
+            match tokio::time::timeout(options.enqueue_timeout, lane.reserve_owned()).await {
+                Err(_) => return Err(busy()),
+                Ok(Ok(permit)) => {
+                    permit.send(waiting);
+                    return Ok(());
+                }
+                // It retired in between: the next turn finds or makes its successor.
+                Ok(Err(mpsc::error::SendError(()))) => {}
+            }
+        }
+    }
+
+    fn lane(&self, tenant: TenantId) -> Result<mpsc::Sender<Waiting>, AppendError> {
+        let mut lanes = self.shared.lanes();
+        let lanes = lanes.as_mut().ok_or(AppendError::Stopping)?;
+        if let Some(lane) = lanes.get(&tenant).filter(|lane| !lane.is_closed()) {
+            return Ok(lane.clone());
+        }
+        let (sender, receiver) = mpsc::channel(self.shared.options.queue_per_tenant);
+        lanes.insert(tenant, sender.clone());
+        self.shared
+            .tasks
+            .spawn(Lane::new(tenant, Arc::clone(&self.shared), receiver).run());
+        Ok(sender)
+    }
+
+    /// What an Idempotency-Key stands for.
+    ///
+    /// # Errors
+    /// [`AppendError::Unavailable`] when Postgres does not answer.
+    pub async fn lookup_key(
+        &self,
+        tenant: TenantId,
+        claim: &IdempotencyClaim,
+    ) -> Result<KeyLookup, AppendError> {
+        let found = self.shared.reader.lookup_key(tenant, claim).await;
+        found.map_err(|error| AppendError::Unavailable(error.to_string()))
+    }
+
+    /// A reader of the log.
+    #[must_use]
+    pub fn reader(&self) -> &LogReader {
+        &self.shared.reader
+    }
+
+    /// The connections it writes through.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.shared.database
+    }
+
+    /// The key it signs with.
+    #[must_use]
+    pub fn signer(&self) -> &Arc<dyn Signer> {
+        &self.shared.signer
+    }
+
+    /// Notices of commits made by this process. A follower that lags looks at the heads instead.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Committed> {
+        self.shared.committed.subscribe()
+    }
+
+    /// Takes no more requests, finishes what waits, and returns when all lanes have ended.
+    pub async fn stop(&self) {
+        self.shared.lanes().take();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+}
