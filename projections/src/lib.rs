@@ -1,1 +1,3 @@
 //! projections
+
+pub mod rollup;

@@ -1,0 +1,3 @@
+//! Carrier rollups: one KRI over all tenants that a carrier carries.
+
+pub mod statistics;
