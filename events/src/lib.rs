@@ -8,6 +8,8 @@
 //! `docs/log-format.md` specifies the bytes for outsiders.
 
 pub mod actor;
+#[cfg(feature = "log")]
+pub mod command;
 pub mod document;
 pub mod envelope;
 pub mod ids;
