@@ -237,6 +237,11 @@ hex_newtype!(
     32
 );
 hex_newtype!(
+    /// Plain BLAKE3 of the bytes that a KRI's value was read from, so that anyone can compute it (`b3sum`).
+    PayloadDigest,
+    32
+);
+hex_newtype!(
     /// The short name of a signing key: the first eight bytes of its fingerprint.
     KeyId,
     8

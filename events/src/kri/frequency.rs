@@ -8,8 +8,16 @@ use chrono::{DateTime, Months, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::timestamp::Timestamp;
+
 /// Longest grace: beyond a year, a KRI would be said to be fresh without ever having to be measured again.
 pub const MAX_GRACE_S: u32 = 366 * 24 * 60 * 60;
+
+/// 9999-12-31T23:59:59Z. Years have four digits in the log's spelling of time, so nothing is fresh for longer.
+pub const END_OF_TIME: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
+    Some(end) => end,
+    None => DateTime::UNIX_EPOCH,
+};
 
 /// How often a KRI is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
@@ -28,17 +36,14 @@ pub enum Frequency {
 }
 
 impl Frequency {
-    /// When what was measured at `from` is due again. The end of the calendar (year 262142) stays where it is.
-    #[must_use]
-    pub fn next_due(self, from: DateTime<Utc>) -> DateTime<Utc> {
-        let due = match self {
+    fn after(self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
             Self::Hourly => from.checked_add_signed(TimeDelta::hours(1)),
             Self::Daily => from.checked_add_signed(TimeDelta::days(1)),
             Self::Weekly => from.checked_add_signed(TimeDelta::days(7)),
             Self::Monthly => from.checked_add_months(Months::new(1)),
             Self::Quarterly => from.checked_add_months(Months::new(3)),
-        };
-        due.unwrap_or(DateTime::<Utc>::MAX_UTC)
+        }
     }
 }
 
@@ -82,19 +87,20 @@ impl Schedule {
         self.grace_s
     }
 
-    /// The last instant at which a measurement of `measured_at` counts as fresh.
+    /// The last instant at which a measurement of `measured_at` counts as fresh: at the latest [`END_OF_TIME`].
     #[must_use]
-    pub fn fresh_until(&self, measured_at: DateTime<Utc>) -> DateTime<Utc> {
+    pub fn fresh_until(&self, measured_at: Timestamp) -> Timestamp {
         let grace = TimeDelta::seconds(i64::from(self.grace_s));
-        let due = self.frequency.next_due(measured_at);
-        due.checked_add_signed(grace).unwrap_or(DateTime::<Utc>::MAX_UTC)
+        let due = self.frequency.after(measured_at.as_datetime());
+        let until = due.and_then(|due| due.checked_add_signed(grace));
+        until.map_or(END_OF_TIME, |until| END_OF_TIME.min(until)).into()
     }
 }
 
 /// When a value counts as measured: when its source says it was observed, but never later than the run that
 /// fetched it. A source that dates its figures in the future must not stay fresh for ever.
 #[must_use]
-pub fn measured_at(observed_at: Option<DateTime<Utc>>, run_at: DateTime<Utc>) -> DateTime<Utc> {
+pub fn measured_at(observed_at: Option<Timestamp>, run_at: Timestamp) -> Timestamp {
     observed_at.map_or(run_at, |observed_at| observed_at.min(run_at))
 }
 
@@ -133,11 +139,11 @@ mod tests {
 
     use super::*;
 
-    fn at(text: &str) -> DateTime<Utc> {
-        text.parse().unwrap()
+    fn at(text: &str) -> Timestamp {
+        text.parse::<DateTime<Utc>>().unwrap().into()
     }
 
-    fn fresh_until(frequency: Frequency, grace_s: u32, measured_at: &str) -> DateTime<Utc> {
+    fn fresh_until(frequency: Frequency, grace_s: u32, measured_at: &str) -> Timestamp {
         Schedule::new(frequency, grace_s)
             .unwrap()
             .fresh_until(at(measured_at))
@@ -166,12 +172,12 @@ mod tests {
 
     #[test]
     fn the_end_of_the_calendar_does_not_overflow() {
-        let end = DateTime::<Utc>::MAX_UTC;
-        for frequency in [Frequency::Hourly, Frequency::Quarterly] {
-            assert_eq!(
-                Schedule::new(frequency, MAX_GRACE_S).unwrap().fresh_until(end),
-                end
-            );
+        let end = at("9999-12-31T23:59:59Z");
+        for from in [end, DateTime::<Utc>::MAX_UTC.into()] {
+            for frequency in [Frequency::Hourly, Frequency::Quarterly] {
+                let schedule = Schedule::new(frequency, MAX_GRACE_S).unwrap();
+                assert_eq!(schedule.fresh_until(from), end);
+            }
         }
     }
 
@@ -200,9 +206,9 @@ mod tests {
             let (early, late) = (a.min(b), a.max(b));
             for frequency in [Frequency::Hourly, Frequency::Daily, Frequency::Weekly, Frequency::Monthly, Frequency::Quarterly] {
                 let schedule = Schedule::new(frequency, grace_s).unwrap();
-                let until = |seconds| schedule.fresh_until(DateTime::from_timestamp(seconds, 0).unwrap());
+                let until = |seconds| schedule.fresh_until(DateTime::from_timestamp(seconds, 0).unwrap().into());
                 prop_assert!(until(early) <= until(late));
-                prop_assert!(until(early).timestamp() > early);
+                prop_assert!(until(early).as_datetime().timestamp() > early);
             }
         }
     }

@@ -3,11 +3,11 @@
 //! Stale and missing are states of their own and never count as green. Nothing here reads a clock: the caller
 //! says for which instant it asks (LOG §7).
 
-use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bands::Band;
+use crate::timestamp::Timestamp;
 
 /// A KRI's status, least worrying first. The order is that of attention: what is unknown may hide anything, so
 /// it outranks amber; a breach that is known outranks what is unknown.
@@ -46,7 +46,7 @@ impl KriStatus {
 
 /// The status at `at` of a value of colour `band` that is fresh up to and including `fresh_until`.
 #[must_use]
-pub fn status_at(band: Band, fresh_until: DateTime<Utc>, at: DateTime<Utc>) -> KriStatus {
+pub fn status_at(band: Band, fresh_until: Timestamp, at: Timestamp) -> KriStatus {
     if at > fresh_until {
         KriStatus::Stale
     } else {
@@ -69,10 +69,10 @@ mod tests {
 
     #[test]
     fn a_value_is_stale_from_the_first_instant_after_its_freshness_whatever_its_colour() {
-        let fresh_until: DateTime<Utc> = "2026-03-01T00:00:00Z".parse().unwrap();
+        let fresh_until: Timestamp = "2026-03-01T00:00:00.000000Z".parse().unwrap();
         for band in [Band::Green, Band::Amber, Band::Red] {
             assert_eq!(status_at(band, fresh_until, fresh_until), KriStatus::from(band));
-            let after = fresh_until + TimeDelta::microseconds(1);
+            let after = (fresh_until.as_datetime() + TimeDelta::microseconds(1)).into();
             assert_eq!(status_at(band, fresh_until, after), KriStatus::Stale);
         }
     }

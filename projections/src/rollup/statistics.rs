@@ -7,13 +7,13 @@
 //! nothing about the present, and a carrier must not read an old green into a mean. What is stale or missing is
 //! counted instead, in the statuses, the stale share and the coverage, so that nothing vanishes.
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use counterfoil_events::kri::bands::{Band, Bands};
 use counterfoil_events::kri::exact::Exact;
 use counterfoil_events::kri::status::{KriStatus, status_at, worst};
 use counterfoil_events::kri::value::KriValue;
+use counterfoil_events::timestamp::Timestamp;
 
 /// One tenant of the carrier, with what is known of its KRI. `K` names the tenant; a tenant appears once.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,7 +36,7 @@ pub struct Latest {
     /// The bands it was judged by.
     pub bands: Bands,
     /// The last instant at which it counts as fresh.
-    pub fresh_until: DateTime<Utc>,
+    pub fresh_until: Timestamp,
     /// The value before it, if there was one.
     pub previous: Option<KriValue>,
 }
@@ -109,7 +109,7 @@ pub struct Statistics<K> {
 
 /// Computes the figures at `at`.
 #[must_use]
-pub fn statistics<K: Ord + Clone>(members: &[Member<K>], at: DateTime<Utc>) -> Statistics<K> {
+pub fn statistics<K: Ord + Clone>(members: &[Member<K>], at: Timestamp) -> Statistics<K> {
     let fresh: Vec<Fresh<'_, K>> = members
         .iter()
         .filter_map(|member| Fresh::of(member, at))
@@ -133,7 +133,7 @@ pub fn statistics<K: Ord + Clone>(members: &[Member<K>], at: DateTime<Utc>) -> S
 impl<K> Member<K> {
     /// This member's status at `at`.
     #[must_use]
-    pub fn status_at(&self, at: DateTime<Utc>) -> KriStatus {
+    pub fn status_at(&self, at: Timestamp) -> KriStatus {
         self.latest.as_ref().map_or(KriStatus::Missing, |latest| {
             status_at(latest.band, latest.fresh_until, at)
         })
@@ -148,7 +148,7 @@ struct Fresh<'m, K> {
 }
 
 impl<'m, K> Fresh<'m, K> {
-    fn of(member: &'m Member<K>, at: DateTime<Utc>) -> Option<Self> {
+    fn of(member: &'m Member<K>, at: Timestamp) -> Option<Self> {
         let latest = member.latest.as_ref()?;
         member.status_at(at).is_fresh().then_some(Self {
             key: &member.key,
@@ -162,7 +162,7 @@ impl<'m, K> Fresh<'m, K> {
     }
 }
 
-fn count<K>(members: &[Member<K>], at: DateTime<Utc>) -> StatusCounts {
+fn count<K>(members: &[Member<K>], at: Timestamp) -> StatusCounts {
     let mut counts = StatusCounts::default();
     for member in members {
         let count = match member.status_at(at) {

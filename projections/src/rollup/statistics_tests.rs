@@ -8,8 +8,12 @@ use counterfoil_events::kri::bands::{Direction, Thresholds};
 
 use super::*;
 
-fn at() -> DateTime<Utc> {
-    "2026-06-01T00:00:00Z".parse().unwrap()
+fn at() -> Timestamp {
+    "2026-06-01T00:00:00.000000Z".parse().unwrap()
+}
+
+fn after(time: Timestamp, micros: i64) -> Timestamp {
+    (time.as_datetime() + TimeDelta::microseconds(micros)).into()
 }
 
 fn value(text: &str) -> KriValue {
@@ -58,7 +62,7 @@ fn before(mut member: Member<u32>, previous: &str) -> Member<u32> {
 }
 
 fn stale(mut member: Member<u32>) -> Member<u32> {
-    member.latest.as_mut().unwrap().fresh_until = at() - TimeDelta::microseconds(1);
+    member.latest.as_mut().unwrap().fresh_until = after(at(), -1);
     member
 }
 
@@ -167,12 +171,7 @@ fn a_stale_value_enters_no_figure_but_is_never_green() {
 fn the_same_members_go_stale_as_time_passes() {
     let members = [higher(1, 1, "1")];
     assert_eq!(statistics(&members, at()).statuses.green, 1);
-    assert_eq!(
-        statistics(&members, at() + TimeDelta::microseconds(1))
-            .statuses
-            .stale,
-        1
-    );
+    assert_eq!(statistics(&members, after(at(), 1)).statuses.stale, 1);
 }
 
 #[test]
