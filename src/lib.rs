@@ -1,1 +1,2 @@
 //! counterfoil
+pub mod gateway;

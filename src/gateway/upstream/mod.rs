@@ -1,0 +1,61 @@
+//! Providers: who answers a call that was allowed.
+//!
+//! **Contract of [`Provider`].** A call resolves when the provider has *committed*: to a whole answer, or, for a
+//! stream, to its first event with content. Until then the provider may retry by itself within its budget;
+//! afterwards never, so that no answer is paid for twice. Dropping the future or the stream cancels the call
+//! upstream. Errors carry a stable code and whether the provider may already have begun work that it bills;
+//! text of the provider's own only where it is the caller's to see (a refused parameter).
+
+pub mod demo;
+mod demo_text;
+mod error;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+pub use error::{UpstreamError, UpstreamFault};
+
+use super::wire::ChatRequest;
+
+/// One call, as a provider gets it.
+#[derive(Debug, Clone)]
+pub struct ProviderCall {
+    /// The body to forward: the caller's bytes with the gateway's edits (upstream model name, usage, limits).
+    pub body: Bytes,
+    /// The same request, read.
+    pub request: Arc<ChatRequest>,
+    /// The provider's name of the model.
+    pub upstream_model: String,
+    /// Our id for the call, sent along for support questions.
+    pub request_id: String,
+    /// Seconds since 1970, for providers that stamp answers themselves.
+    pub created: i64,
+}
+
+/// What a provider committed to.
+pub enum Answer {
+    /// A whole answer: the JSON text of a `chat.completion`.
+    Whole(Bytes),
+    /// The data of each event, up to and without `[DONE]`. The stream ends after `[DONE]`, or with an error.
+    Stream(BoxStream<'static, Result<String, UpstreamError>>),
+}
+
+/// An answer and what it took to get it.
+pub struct Answered {
+    /// The answer.
+    pub answer: Answer,
+    /// How many requests were sent for it, from 1.
+    pub attempts: u32,
+}
+
+/// Someone who answers calls. See the module's contract.
+pub trait Provider: Send + Sync {
+    /// The name in configuration, prices and events.
+    fn name(&self) -> &str;
+
+    /// Sends one call.
+    fn call(&self, call: ProviderCall) -> BoxFuture<'_, Result<Answered, UpstreamError>>;
+}
