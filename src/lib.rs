@@ -1,2 +1,4 @@
 //! counterfoil
+
 pub mod gateway;
+pub mod http;

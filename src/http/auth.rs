@@ -1,0 +1,191 @@
+//! Who asks, and what a route lets them do.
+//!
+//! A route names one `Permission`; the dispatcher checks it in one place, before the body is read. Each
+//! kind of credential is one `Authenticate`: the bootstrap token here, agent keys and (later) sessions
+//! where they live. Every refusal of a credential has the same shape, so that nothing can be enumerated.
+
+use std::sync::Arc;
+
+use counterfoil_events::actor::Actor;
+use counterfoil_events::ids::TenantId;
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
+use warp::http::HeaderMap;
+use warp::http::header::AUTHORIZATION;
+
+use super::problem::{self, ApiError};
+
+/// Longest credential that is looked at.
+const MAX_CREDENTIAL_BYTES: usize = 4096;
+
+/// What a route asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// Anyone; no credential is looked at.
+    Public,
+    /// To change and read everything: the bootstrap token, until there are users.
+    Administer,
+    /// To act as an agent: a live agent key. The tenant comes from the key.
+    AgentKey,
+}
+
+impl Permission {
+    /// Whether this principal may use a route with this permission.
+    #[must_use]
+    pub fn admits(self, principal: &Principal) -> bool {
+        match self {
+            Self::Public => true,
+            Self::Administer => matches!(principal, Principal::Bootstrap),
+            Self::AgentKey => matches!(principal, Principal::Agent(_)),
+        }
+    }
+
+    /// How it is called in the API description.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Administer => "administer",
+            Self::AgentKey => "agent_key",
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Principal {
+    /// Nobody has been identified.
+    Anonymous,
+    /// The holder of the bootstrap token.
+    Bootstrap,
+    /// An agent, by one of its keys.
+    Agent(AgentPrincipal),
+}
+
+/// An agent that has shown one of its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentPrincipal {
+    /// Whose agent.
+    pub tenant: TenantId,
+    /// Which agent.
+    pub agent_id: Uuid,
+    /// By which key.
+    pub key_id: Uuid,
+}
+
+impl Principal {
+    /// As it stands in the envelopes of the events it causes.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::Anonymous => Actor::system("anonymous"),
+            Self::Bootstrap => Actor::bootstrap(),
+            Self::Agent(agent) => Actor::agent(agent.agent_id),
+        }
+    }
+
+    /// The principal's part in the scope of an Idempotency-Key, and its name in the access log.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        match self {
+            Self::Anonymous => "anonymous".to_owned(),
+            Self::Bootstrap => "bootstrap".to_owned(),
+            Self::Agent(agent) => format!("agent:{}", agent.agent_id),
+        }
+    }
+}
+
+/// One kind of credential.
+pub trait Authenticate: Send + Sync + 'static {
+    /// `Ok(None)`: not a credential of this kind, or not a live one; the next kind is asked.
+    ///
+    /// # Errors
+    /// Only when it cannot be decided (503): state too old, a store down. Never for a bad credential.
+    fn authenticate(&self, credential: &str) -> Result<Option<Principal>, ApiError>;
+}
+
+/// All kinds of credential, asked in order.
+#[derive(Clone, Default)]
+pub struct Authenticators(Vec<Arc<dyn Authenticate>>);
+
+impl Authenticators {
+    /// None yet: every route but the public ones answers 401.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a kind of credential.
+    #[must_use]
+    pub fn with(mut self, kind: impl Authenticate) -> Self {
+        self.0.push(Arc::new(kind));
+        self
+    }
+
+    /// Who sends these headers, made sure to be admitted by `permission`.
+    ///
+    /// # Errors
+    /// 401 without a live credential, 403 with one that may not do this, 503 where it cannot be decided.
+    pub fn admit(&self, permission: Permission, headers: &HeaderMap) -> Result<Principal, ApiError> {
+        if permission == Permission::Public {
+            return Ok(Principal::Anonymous);
+        }
+        let credential = bearer(headers).ok_or_else(unauthenticated)?;
+        let principal = self.identify(credential)?.ok_or_else(unauthenticated)?;
+        if permission.admits(&principal) {
+            return Ok(principal);
+        }
+        Err(problem::FORBIDDEN.detail("this credential is not allowed to use this route"))
+    }
+
+    fn identify(&self, credential: &str) -> Result<Option<Principal>, ApiError> {
+        for kind in &self.0 {
+            if let Some(principal) = kind.authenticate(credential)? {
+                return Ok(Some(principal));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn unauthenticated() -> ApiError {
+    problem::UNAUTHENTICATED.detail("send a valid credential as `Authorization: Bearer …`")
+}
+
+/// The bearer credential (RFC 6750 §2.1), if there is one of acceptable length.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credential) = text.split_once(' ')?;
+    let credential = credential.trim();
+    let fits = (1..=MAX_CREDENTIAL_BYTES).contains(&credential.len());
+    (scheme.eq_ignore_ascii_case("bearer") && fits).then_some(credential)
+}
+
+/// The token by which everything is administered until there are users.
+///
+/// Only a hash under a key of this process is held, and hashes are compared in constant time, so that
+/// neither memory nor timing tells the token.
+pub struct BootstrapToken {
+    key: [u8; 32],
+    hash: blake3::Hash,
+}
+
+impl BootstrapToken {
+    /// Holds the configured token's hash.
+    #[must_use]
+    pub fn new(token: &SecretString) -> Self {
+        let mut key = [0; 32];
+        key[..16].copy_from_slice(Uuid::new_v4().as_bytes());
+        key[16..].copy_from_slice(Uuid::new_v4().as_bytes());
+        let hash = blake3::keyed_hash(&key, token.expose_secret().as_bytes());
+        Self { key, hash }
+    }
+}
+
+impl Authenticate for BootstrapToken {
+    fn authenticate(&self, credential: &str) -> Result<Option<Principal>, ApiError> {
+        // `blake3::Hash` compares in constant time.
+        let same = blake3::keyed_hash(&self.key, credential.as_bytes()) == self.hash;
+        Ok(same.then_some(Principal::Bootstrap))
+    }
+}

@@ -1,0 +1,153 @@
+//! Bodies a route can take: `NoBody`, `Json<T>`, `Bytes`.
+//!
+//! JSON is checked strictly before serde sees it (`json_check`): depth, keys named twice, and U+0000, which
+//! no stored event may contain. What serde then refuses is answered with the field, line and column.
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
+use warp::http::HeaderMap;
+use warp::http::header::CONTENT_TYPE;
+
+use super::json_check;
+use super::problem::{self, ApiError};
+use super::schema::SchemaRef;
+
+/// Something that can be read from a request's body.
+pub trait RequestBody: Sized + Send + 'static {
+    /// Content type and schema for the API description; `None` for a route without a body.
+    fn describe() -> Option<BodyDescription>;
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// 400 or 415, naming what does not fit.
+    fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, ApiError>;
+}
+
+/// What the API description says of a body.
+#[derive(Debug, Clone)]
+pub struct BodyDescription {
+    /// Its media type.
+    pub content_type: &'static str,
+    /// Its schema, if it has one.
+    pub schema: Option<SchemaRef>,
+}
+
+/// The route takes no body; one that is not empty is refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NoBody;
+
+impl RequestBody for NoBody {
+    fn describe() -> Option<BodyDescription> {
+        None
+    }
+
+    fn read(_: &HeaderMap, bytes: &Bytes) -> Result<Self, ApiError> {
+        if bytes.is_empty() {
+            return Ok(Self);
+        }
+        Err(problem::INVALID_BODY.detail("this route takes no body; send none"))
+    }
+}
+
+/// A JSON document of type `T`. Let `T` refuse unknown fields (`#[serde(deny_unknown_fields)]`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned + ToSchema + Send + 'static> RequestBody for Json<T> {
+    fn describe() -> Option<BodyDescription> {
+        Some(BodyDescription {
+            content_type: "application/json",
+            schema: Some(SchemaRef::of::<T>()),
+        })
+    }
+
+    fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, ApiError> {
+        require_json(headers)?;
+        parse_json(bytes).map(Json)
+    }
+}
+
+/// The bytes as they came, of any content type.
+impl RequestBody for Bytes {
+    fn describe() -> Option<BodyDescription> {
+        Some(BodyDescription {
+            content_type: "application/octet-stream",
+            schema: None,
+        })
+    }
+
+    fn read(_: &HeaderMap, bytes: &Bytes) -> Result<Self, ApiError> {
+        Ok(bytes.clone())
+    }
+}
+
+/// Parses a command's JSON: strict check first, then the type.
+///
+/// # Errors
+/// 400 naming line, column and field.
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    json_check::check(bytes)?;
+    serde_json::from_slice(bytes).map_err(|error| explain::<T>(bytes, &error))
+}
+
+/// Reads again to find the field; only refused bodies pay for it.
+fn explain<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> ApiError {
+    let place = format!("line {} column {}", error.line(), error.column());
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let tracked = serde_path_to_error::deserialize::<_, T>(&mut reader);
+    let pointer = tracked
+        .err()
+        .map(|error| json_pointer(error.path()))
+        .unwrap_or_default();
+    let message = without_place(&error.to_string());
+    let problem = problem::INVALID_BODY.detail(format!("the body does not fit this route at {place}"));
+    problem.field(pointer, message)
+}
+
+/// serde's messages name types, fields and expectations. The place is said in the detail, and values are
+/// cut out: an answer never repeats what was sent.
+fn without_place(message: &str) -> String {
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let repeats_value = ["invalid type: ", "invalid value: ", "unknown variant "];
+    let expected = message.split_once(", expected ").map(|(_, expected)| expected);
+    match expected {
+        Some(expected) if repeats_value.iter().any(|start| message.starts_with(start)) => {
+            format!("expected {expected}")
+        }
+        _ => message.to_owned(),
+    }
+}
+
+fn json_pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => json_check::push_segment(&mut pointer, &index.to_string()),
+            Segment::Map { key } => json_check::push_segment(&mut pointer, key),
+            Segment::Enum { variant } => json_check::push_segment(&mut pointer, variant),
+            Segment::Unknown => {}
+        }
+    }
+    pointer
+}
+
+fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let media = value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    let json = media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"));
+    if json {
+        return Ok(());
+    }
+    Err(problem::UNSUPPORTED_MEDIA_TYPE.detail("send the body as `Content-Type: application/json`"))
+}

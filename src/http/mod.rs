@@ -1,0 +1,41 @@
+//! The HTTP face: one server, one route table as data, problem documents, streams.
+//!
+//! Read `route.rs` to add an endpoint group, `dispatch.rs` for what happens to every request, `server.rs` for
+//! connections and draining. One file per endpoint group stands beside them.
+
+pub mod answer;
+pub mod auth;
+pub mod body;
+mod connection;
+pub mod context;
+pub mod dispatch;
+pub mod health;
+pub mod json_check;
+pub mod lifecycle;
+pub mod metrics;
+pub mod openapi;
+pub mod problem;
+pub mod query;
+pub mod request;
+pub mod route;
+pub mod schema;
+pub mod server;
+pub mod stream;
+pub mod table;
+
+pub use answer::{Answer, Listing, Response};
+pub use auth::{AgentPrincipal, Authenticate, Authenticators, BootstrapToken, Permission, Principal};
+pub use body::{Json, NoBody};
+pub use context::{RequestContext, RequestId, WaitFor};
+pub use dispatch::Dispatcher;
+pub use health::{Component, Readiness};
+pub use lifecycle::Lifecycle;
+pub use problem::{ApiError, ErrorShape, ProblemType};
+pub use query::{Cursor, Limit, NoQuery, Query};
+pub use request::Request;
+pub use route::Route;
+pub use server::{Server, ServerLimits};
+pub use table::{Group, RouteTable};
+
+#[cfg(test)]
+mod tests;

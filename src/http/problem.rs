@@ -1,0 +1,357 @@
+//! Errors of the HTTP face: one value, `ApiError`, and the RFC 9457 problem document it becomes.
+//!
+//! The text for the client (`detail`) and the text for the log (`cause`) are separate fields, so that an
+//! upstream's or a database's words never leave the process. `ProblemType` is the stable part: clients
+//! branch on its URI. Endpoint groups may add constants of their own beside the common ones here; the
+//! mapping to bytes happens once, in `render`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use warp::http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use warp::http::{HeaderValue, StatusCode};
+
+use super::answer::Response;
+use super::context::RequestId;
+
+/// Where every problem type's URI begins.
+pub const TYPE_BASE: &str = "https://counterfoil.dev/problems/";
+
+/// What went wrong, as a stable identifier that clients may branch on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProblemType {
+    /// Last segment of the type URI; never changes once released.
+    pub slug: &'static str,
+    /// The same for every occurrence (RFC 9457 §3.1.3).
+    pub title: &'static str,
+    /// The status that goes with it.
+    pub status: u16,
+}
+
+impl ProblemType {
+    /// A problem type; `status` is an HTTP error status.
+    #[must_use]
+    pub const fn new(slug: &'static str, status: u16, title: &'static str) -> Self {
+        Self { slug, title, status }
+    }
+
+    /// A value of this type with a text for the client.
+    #[must_use]
+    pub fn detail(self, detail: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::new(self, detail)
+    }
+}
+
+/// A header or the request line is not what HTTP or this API asks for.
+pub const MALFORMED_REQUEST: ProblemType = ProblemType::new("malformed-request", 400, "Malformed request");
+/// The body is not JSON, is nested too deep, or names a key twice.
+pub const MALFORMED_JSON: ProblemType = ProblemType::new("malformed-json", 400, "Malformed JSON");
+/// The body is JSON, but not the document this route takes.
+pub const INVALID_BODY: ProblemType = ProblemType::new("invalid-body", 400, "Invalid body");
+/// A path or query parameter cannot be read.
+pub const INVALID_PARAMETER: ProblemType = ProblemType::new("invalid-parameter", 400, "Invalid parameter");
+/// No credential, or one that is not known. One shape for every reason.
+pub const UNAUTHENTICATED: ProblemType = ProblemType::new("unauthenticated", 401, "Not authenticated");
+/// The credential is known and may not do this.
+pub const FORBIDDEN: ProblemType = ProblemType::new("forbidden", 403, "Forbidden");
+/// The route exists; the thing it names does not, for this caller.
+pub const NOT_FOUND: ProblemType = ProblemType::new("not-found", 404, "Not found");
+/// No route has this path.
+pub const NO_SUCH_ROUTE: ProblemType = ProblemType::new("no-such-route", 404, "No such route");
+/// The path exists with other methods; `Allow` lists them.
+pub const METHOD_NOT_ALLOWED: ProblemType = ProblemType::new("method-not-allowed", 405, "Method not allowed");
+/// The request's body did not arrive in time.
+pub const REQUEST_TIMEOUT: ProblemType = ProblemType::new("request-timeout", 408, "Request timeout");
+/// The command contradicts the present state.
+pub const CONFLICT: ProblemType = ProblemType::new("conflict", 409, "Conflict");
+/// The same Idempotency-Key is being worked on elsewhere.
+pub const IDEMPOTENCY_KEY_IN_USE: ProblemType =
+    ProblemType::new("idempotency-key-in-use", 409, "Idempotency-Key in use");
+/// The body is above the route's limit.
+pub const BODY_TOO_LARGE: ProblemType = ProblemType::new("body-too-large", 413, "Body too large");
+/// The route takes another content type.
+pub const UNSUPPORTED_MEDIA_TYPE: ProblemType =
+    ProblemType::new("unsupported-media-type", 415, "Unsupported media type");
+/// The command is well formed and refused by a rule of the domain.
+pub const REFUSED: ProblemType = ProblemType::new("refused", 422, "Refused");
+/// The Idempotency-Key was used before with another request.
+pub const IDEMPOTENCY_KEY_MISMATCH: ProblemType =
+    ProblemType::new("idempotency-key-mismatch", 422, "Idempotency-Key mismatch");
+/// Too many requests; `Retry-After` says when to try again.
+pub const RATE_LIMITED: ProblemType = ProblemType::new("rate-limited", 429, "Rate limited");
+/// A fault of ours; the request id finds it in the log.
+pub const INTERNAL: ProblemType = ProblemType::new("internal", 500, "Internal error");
+/// Something this request needs is down; nothing was done.
+pub const UNAVAILABLE: ProblemType = ProblemType::new("unavailable", 503, "Unavailable");
+/// The commit's outcome is not known yet; retry with the same Idempotency-Key.
+pub const OUTCOME_UNKNOWN: ProblemType = ProblemType::new("outcome-unknown", 503, "Outcome unknown");
+/// The handler did not finish in time.
+pub const TIMED_OUT: ProblemType = ProblemType::new("timed-out", 504, "Timed out");
+
+/// After how long a client should come back when a problem is temporary and nothing better is known.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// An error on its way to the client. Build it from a `ProblemType`:
+/// `problem::NOT_FOUND.detail("agent … does not exist")`.
+#[derive(Debug)]
+pub struct ApiError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: ProblemType,
+    detail: Cow<'static, str>,
+    cause: Option<String>,
+    errors: Vec<FieldError>,
+    members: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    retry_after: Option<Duration>,
+    openai: Option<OpenAiCode>,
+}
+
+/// One field that is wrong, by its RFC 6901 JSON pointer or its parameter's name.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// `/agents/0/name`, or the name of a path, query or header parameter.
+    pub field: String,
+    /// What is wrong with it, never repeating its value.
+    pub message: String,
+}
+
+/// What OpenAI's error shape carries beside the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenAiCode {
+    /// `error.type`
+    pub kind: Cow<'static, str>,
+    /// `error.code`
+    pub code: Option<Cow<'static, str>>,
+    /// `error.param`
+    pub param: Option<String>,
+}
+
+/// In which shape a group's errors are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ErrorShape {
+    /// RFC 9457, `application/problem+json`.
+    #[default]
+    Problem,
+    /// `{"error":{"message","type","param","code"}}`, all four keys always.
+    OpenAi,
+}
+
+impl ApiError {
+    /// A problem with a text for the client. It names the limit, the id and the next step, and never
+    /// repeats what the client sent.
+    #[must_use]
+    pub fn new(kind: ProblemType, detail: impl Into<Cow<'static, str>>) -> Self {
+        let retry_after = matches!(kind.status, 429 | 503).then_some(DEFAULT_RETRY_AFTER);
+        Self(Box::new(Inner {
+            kind,
+            detail: detail.into(),
+            cause: None,
+            errors: Vec::new(),
+            members: Map::new(),
+            headers: Vec::new(),
+            retry_after,
+            openai: None,
+        }))
+    }
+
+    /// A fault of ours: the client gets the request id, the log gets the cause.
+    #[must_use]
+    pub fn internal(cause: impl fmt::Display) -> Self {
+        Self::new(
+            INTERNAL,
+            "an internal error; its cause is in the log under this request id",
+        )
+        .because(cause)
+    }
+
+    /// `what` (say, `"agent"`) with this id does not exist for this caller.
+    #[must_use]
+    pub fn not_found(what: &str, id: impl fmt::Display) -> Self {
+        Self::new(NOT_FOUND, format!("{what} {id} does not exist"))
+    }
+
+    /// The text for the log. It may hold anything but secrets.
+    #[must_use]
+    pub fn because(mut self, cause: impl fmt::Display) -> Self {
+        self.0.cause = Some(cause.to_string());
+        self
+    }
+
+    /// Names a field that is wrong.
+    #[must_use]
+    pub fn field(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
+        self.0.errors.push(FieldError {
+            field: field.into(),
+            message: message.into(),
+        });
+        self
+    }
+
+    /// An extension member of the problem document (RFC 9457 §3.2), such as the position of a first outcome.
+    #[must_use]
+    pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+        self.0.members.insert(member.to_owned(), value.into());
+        self
+    }
+
+    /// When the client should try again, in whole seconds, rounded up.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// A header on the answer.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.push((name, value));
+        self
+    }
+
+    /// What OpenAI's shape says instead of the defaults of the status.
+    #[must_use]
+    pub fn openai(mut self, code: OpenAiCode) -> Self {
+        self.0.openai = Some(code);
+        self
+    }
+
+    /// What kind of problem it is.
+    #[must_use]
+    pub fn kind(&self) -> ProblemType {
+        self.0.kind
+    }
+
+    /// The status it is answered with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The text for the log, if there is one.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        self.0.cause.as_deref()
+    }
+
+    /// The text for the client.
+    #[must_use]
+    pub fn client_text(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The fields that are wrong.
+    #[must_use]
+    pub fn fields(&self) -> &[FieldError] {
+        &self.0.errors
+    }
+
+    pub(super) fn allow(self, methods: &str) -> Self {
+        // Method names are tokens, always legal in a header.
+        match HeaderValue::from_str(methods) {
+            Ok(value) => self.header(ALLOW, value),
+            Err(_) => self,
+        }
+    }
+
+    /// The answer, in the shape of the group it belongs to.
+    #[must_use]
+    pub fn render(&self, shape: ErrorShape, request_id: &RequestId) -> Response {
+        let (content_type, body) = match shape {
+            ErrorShape::Problem => ("application/problem+json", self.problem_document(request_id)),
+            ErrorShape::OpenAi => ("application/json", self.openai_document()),
+        };
+        let mut response = Response::new(body.to_string().into());
+        *response.status_mut() = self.status();
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        self.write_headers(&mut response);
+        response
+    }
+
+    fn write_headers(&self, response: &mut Response) {
+        let headers = response.headers_mut();
+        if let Some(wait) = self.0.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        if self.0.kind.status == 401 {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        for (name, value) in &self.0.headers {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+
+    fn problem_document(&self, request_id: &RequestId) -> Value {
+        let inner = &*self.0;
+        let mut document = inner.members.clone();
+        document.insert("type".into(), json!(format!("{TYPE_BASE}{}", inner.kind.slug)));
+        document.insert("title".into(), json!(inner.kind.title));
+        document.insert("status".into(), json!(inner.kind.status));
+        document.insert("detail".into(), json!(inner.detail));
+        document.insert("instance".into(), json!(format!("urn:uuid:{}", request_id.id())));
+        if !inner.errors.is_empty() {
+            document.insert("errors".into(), json!(inner.errors));
+        }
+        Value::Object(document)
+    }
+
+    fn openai_document(&self) -> Value {
+        let code = self.0.openai.clone().unwrap_or_else(|| self.openai_default());
+        json!({"error": {"message": self.0.detail, "type": code.kind, "param": code.param, "code": code.code}})
+    }
+
+    fn openai_default(&self) -> OpenAiCode {
+        let (kind, code) = match self.0.kind.status {
+            401 => ("invalid_request_error", "invalid_api_key"),
+            403 => ("permission_error", "forbidden"),
+            404 => ("invalid_request_error", "unknown_url"),
+            429 => ("rate_limit_error", "rate_limit_exceeded"),
+            500 => ("server_error", "internal_error"),
+            501.. => ("server_error", self.0.kind.slug),
+            _ => ("invalid_request_error", self.0.kind.slug),
+        };
+        let param = self.0.errors.first().map(|error| error.field.clone());
+        OpenAiCode {
+            kind: kind.into(),
+            code: Some(code.replace('-', "_").into()),
+            param,
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.kind.slug, self.0.detail)
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+}
+
+/// How a problem document looks, for the API description.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(description = "RFC 9457 problem document")]
+pub struct Problem {
+    /// A stable URI under <https://counterfoil.dev/problems/>.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The same for every occurrence of the type.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened this time, and what to do about it.
+    pub detail: String,
+    /// This request, as `urn:uuid:<request id>`.
+    pub instance: String,
+    /// The fields that are wrong, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Vec<FieldError>>,
+}

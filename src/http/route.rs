@@ -1,0 +1,218 @@
+//! One route as data: method, path template, permission, body, answers and handler.
+//!
+//! An endpoint group is a function that returns `Vec<Route>`:
+//!
+//! ```ignore
+//! pub fn routes(agents: Arc<Agents>) -> Vec<Route> {
+//!     vec![
+//!         Route::post("/v1/tenants/{tenant}/agents", "Register an agent")
+//!             .tag("agents")
+//!             .permission(Permission::Administer)
+//!             .answers::<Receipt>(201, "Registered; the receipt of its event")
+//!             .handle(agents, register),
+//!     ]
+//! }
+//!
+//! async fn register(agents: Arc<Agents>, request: Request<Json<RegisterAgent>>) -> Answer { … }
+//! ```
+//!
+//! Body and query are inferred from the handler's signature, so that table and handler cannot disagree.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use utoipa::ToSchema;
+use utoipa::openapi::path::Parameter;
+use warp::http::Method;
+
+use super::answer::Answer;
+use super::auth::Permission;
+use super::body::{BodyDescription, RequestBody};
+use super::query::RequestQuery;
+use super::request::{RawRequest, Request};
+use super::schema::SchemaRef;
+
+/// Largest body unless the route says otherwise: 1 MiB, the size of a document.
+pub const DEFAULT_BODY_LIMIT_BYTES: usize = 1 << 20;
+/// Longest a handler may take to begin its answer unless the route says otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+type BoxedHandler = Arc<dyn Fn(RawRequest) -> BoxFuture<'static, Answer> + Send + Sync>;
+
+/// One entry of the route table.
+#[derive(Clone)]
+pub struct Route {
+    pub(super) spec: RouteSpec,
+    pub(super) body: Option<BodyDescription>,
+    pub(super) query: Vec<Parameter>,
+    pub(super) handler: BoxedHandler,
+}
+
+/// What a route is, before it has a handler.
+#[derive(Debug, Clone)]
+pub struct RouteSpec {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) tag: &'static str,
+    pub(super) permission: Permission,
+    pub(super) body_limit_bytes: usize,
+    pub(super) timeout: Duration,
+    pub(super) answers: Vec<AnswerDescription>,
+}
+
+/// One answer that a route gives, for the API description.
+#[derive(Debug, Clone)]
+pub struct AnswerDescription {
+    pub(super) status: u16,
+    pub(super) description: &'static str,
+    pub(super) content_type: &'static str,
+    pub(super) schema: Option<SchemaRef>,
+}
+
+impl Route {
+    /// A `GET`; `HEAD` is answered by it as well.
+    #[must_use]
+    pub fn get(path: &'static str, summary: &'static str) -> RouteSpec {
+        RouteSpec::new(Method::GET, path, summary)
+    }
+
+    /// A `POST`.
+    #[must_use]
+    pub fn post(path: &'static str, summary: &'static str) -> RouteSpec {
+        RouteSpec::new(Method::POST, path, summary)
+    }
+
+    /// A `PUT`.
+    #[must_use]
+    pub fn put(path: &'static str, summary: &'static str) -> RouteSpec {
+        RouteSpec::new(Method::PUT, path, summary)
+    }
+
+    /// A `PATCH`.
+    #[must_use]
+    pub fn patch(path: &'static str, summary: &'static str) -> RouteSpec {
+        RouteSpec::new(Method::PATCH, path, summary)
+    }
+
+    /// A `DELETE`.
+    #[must_use]
+    pub fn delete(path: &'static str, summary: &'static str) -> RouteSpec {
+        RouteSpec::new(Method::DELETE, path, summary)
+    }
+
+    /// Its method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.spec.method
+    }
+
+    /// Its path template.
+    #[must_use]
+    pub fn path(&self) -> &'static str {
+        self.spec.path
+    }
+
+    /// What it asks of its caller.
+    #[must_use]
+    pub fn permission(&self) -> Permission {
+        self.spec.permission
+    }
+}
+
+impl RouteSpec {
+    fn new(method: Method, path: &'static str, summary: &'static str) -> Self {
+        Self {
+            method,
+            path,
+            summary,
+            tag: "platform",
+            // The closed end: a route that forgets to say is the administrator's.
+            permission: Permission::Administer,
+            body_limit_bytes: DEFAULT_BODY_LIMIT_BYTES,
+            timeout: DEFAULT_TIMEOUT,
+            answers: Vec::new(),
+        }
+    }
+
+    /// The group it is listed under in the API description.
+    #[must_use]
+    pub fn tag(mut self, tag: &'static str) -> Self {
+        self.tag = tag;
+        self
+    }
+
+    /// What it asks of its caller; `Administer` if not said.
+    #[must_use]
+    pub fn permission(mut self, permission: Permission) -> Self {
+        self.permission = permission;
+        self
+    }
+
+    /// Largest body it takes.
+    #[must_use]
+    pub fn body_limit_bytes(mut self, limit: usize) -> Self {
+        self.body_limit_bytes = limit;
+        self
+    }
+
+    /// Longest its handler may take to begin the answer (a stream then goes on by itself).
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// A JSON answer of type `T`.
+    #[must_use]
+    pub fn answers<T: ToSchema>(self, status: u16, description: &'static str) -> Self {
+        let schema = Some(SchemaRef::of::<T>());
+        self.answer(AnswerDescription {
+            status,
+            description,
+            content_type: "application/json",
+            schema,
+        })
+    }
+
+    /// An answer of another content type (`text/event-stream`); an empty one for an answer without body.
+    #[must_use]
+    pub fn answers_as(self, status: u16, description: &'static str, content_type: &'static str) -> Self {
+        self.answer(AnswerDescription {
+            status,
+            description,
+            content_type,
+            schema: None,
+        })
+    }
+
+    fn answer(mut self, answer: AnswerDescription) -> Self {
+        self.answers.push(answer);
+        self
+    }
+
+    /// Completes the route. The handler's signature says which body and query it takes.
+    #[must_use]
+    pub fn handle<S, B, Q, F, Fut>(self, state: S, handler: F) -> Route
+    where
+        S: Clone + Send + Sync + 'static,
+        B: RequestBody,
+        Q: RequestQuery,
+        F: Fn(S, Request<B, Q>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Answer> + Send + 'static,
+    {
+        let handler: BoxedHandler = Arc::new(move |raw: RawRequest| match raw.read::<B, Q>() {
+            Ok(request) => handler(state.clone(), request).boxed(),
+            Err(error) => futures::future::ready(Err(error)).boxed(),
+        });
+        Route {
+            spec: self,
+            body: B::describe(),
+            query: Q::describe(),
+            handler,
+        }
+    }
+}

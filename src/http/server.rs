@@ -1,0 +1,172 @@
+//! The HTTP server: an accept loop of our own under warp's service.
+//!
+//! warp alone has no header, idle or write timeouts, no TCP_NODELAY, no cap on connections and no drain
+//! deadline; here each has one. When the lifecycle drains: stop accepting → idle connections close, open
+//! subscriptions end, requests in flight finish → at the deadline the rest is aborted. Every connection is a
+//! task of the server's own set.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::connection::{self, Patience};
+use super::dispatch::{self, Dispatcher};
+use super::lifecycle::Lifecycle;
+use super::metrics;
+
+/// How long to wait when no descriptor is left for an accept; connections that end will free some.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// How often histograms are folded, so that they do not grow when nobody scrapes.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Limits of the server. Each has its default in the configuration (`http.*`).
+#[derive(Debug, Clone, Copy)]
+pub struct ServerLimits {
+    /// Connections at one time; above it, new ones wait in the listener's backlog.
+    pub max_connections: usize,
+    /// For the head of a request, from its first byte (from the connection's start for the first).
+    pub head_timeout: Duration,
+    /// Between requests of a connection.
+    pub idle_timeout: Duration,
+    /// For an answer that the client does not read.
+    pub stalled_timeout: Duration,
+    /// From the start of draining until what is left is aborted.
+    pub drain_deadline: Duration,
+}
+
+/// A server that is bound and does not accept yet.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    limits: ServerLimits,
+    dispatcher: Arc<Dispatcher>,
+    lifecycle: Lifecycle,
+}
+
+impl Server {
+    /// Binds the address; port 0 picks one.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub async fn bind(
+        address: SocketAddr,
+        limits: ServerLimits,
+        dispatcher: Dispatcher,
+        lifecycle: Lifecycle,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self {
+            listener,
+            address,
+            limits,
+            dispatcher: Arc::new(dispatcher),
+            lifecycle,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until the lifecycle drains, then drains. True if everything ended by itself before the deadline.
+    pub async fn run(self) -> bool {
+        let mut connections = JoinSet::new();
+        self.accept_until_drained(&mut connections).await;
+        let Self {
+            listener,
+            limits,
+            lifecycle,
+            ..
+        } = self;
+        drop(listener);
+        drain(connections, &lifecycle, limits.drain_deadline).await
+    }
+
+    async fn accept_until_drained(&self, connections: &mut JoinSet<()>) {
+        let permits = Arc::new(Semaphore::new(self.limits.max_connections));
+        let mut upkeep = tokio::time::interval(METRICS_UPKEEP);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.lifecycle.draining().cancelled() => return,
+                Some(_) = connections.join_next() => {}
+                _ = upkeep.tick() => metrics::upkeep(),
+                (stream, peer, permit) = accept(&self.listener, &permits) => {
+                    self.start(connections, stream, peer, permit);
+                }
+            }
+        }
+    }
+
+    fn start(
+        &self,
+        connections: &mut JoinSet<()>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        permit: OwnedSemaphorePermit,
+    ) {
+        // Answers are small and written whole; waiting for more to send only adds latency.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "connection closed before it was served");
+            return;
+        }
+        let patience = Patience {
+            idle: self.limits.idle_timeout,
+            head: self.limits.head_timeout,
+            stalled: self.limits.stalled_timeout,
+        };
+        let service = TowerToHyperService::new(warp::service(dispatch::filter(Arc::clone(&self.dispatcher))));
+        let draining = self.lifecycle.draining().clone();
+        connections.spawn(connection::serve(
+            stream, peer, permit, patience, draining, service,
+        ));
+    }
+}
+
+/// The next connection, once there is room for it.
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    loop {
+        let Ok(permit) = Arc::clone(permits).acquire_owned().await else {
+            // The semaphore is never closed.
+            std::future::pending::<()>().await;
+            continue;
+        };
+        match listener.accept().await {
+            Ok((stream, peer)) => return (stream, peer, permit),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+async fn drain(mut connections: JoinSet<()>, lifecycle: &Lifecycle, deadline: Duration) -> bool {
+    let end = Instant::now() + deadline;
+    let all = async { while connections.join_next().await.is_some() {} };
+    let closed = tokio::time::timeout_at(end, all).await.is_ok();
+    if !closed {
+        tracing::warn!(
+            left = connections.len(),
+            "drain deadline reached; connections aborted"
+        );
+        connections.shutdown().await;
+    }
+    let finished = lifecycle
+        .finish(end.saturating_duration_since(Instant::now()))
+        .await;
+    closed && finished
+}

@@ -1,0 +1,139 @@
+//! Connections: the limits that keep one client from holding the server, and draining.
+
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+
+use super::support::{TestServer, patient};
+use crate::http::ServerLimits;
+
+const SOON: Duration = Duration::from_millis(60);
+
+#[tokio::test]
+async fn a_head_that_never_ends_is_cut_off() {
+    let server = TestServer::with(ServerLimits {
+        head_timeout: SOON,
+        ..patient()
+    })
+    .await;
+    let mut silent = server.connect().await;
+    assert_eq!(silent.rest().await, b"", "a client that says nothing");
+    let mut loris = server.connect().await;
+    loris.send("GET /live HTTP/1.1\r\nx: ").await;
+    assert_eq!(loris.rest().await, b"");
+}
+
+#[tokio::test]
+async fn a_second_head_that_never_ends_is_cut_off_too() {
+    let server = TestServer::with(ServerLimits {
+        head_timeout: SOON,
+        ..patient()
+    })
+    .await;
+    let mut client = server.connect().await;
+    client.send("GET /live HTTP/1.1\r\nhost: t\r\n\r\n").await;
+    client.until("live\n").await;
+    client.send("GET /li").await;
+    assert_eq!(client.rest().await, b"");
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
+    let server = TestServer::with(ServerLimits {
+        idle_timeout: SOON,
+        ..patient()
+    })
+    .await;
+    let mut busy = server.connect().await;
+    busy.send("GET /v1/ticks HTTP/1.1\r\nhost: t\r\n\r\n").await;
+    let mut idle = server.connect().await;
+    idle.send("GET /live HTTP/1.1\r\nhost: t\r\n\r\n").await;
+    idle.until("live\n").await;
+    assert_eq!(idle.rest().await, b"");
+    busy.until("data: 30\n").await;
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_a_408() {
+    let server = TestServer::with_body_timeout(patient(), SOON).await;
+    let mut client = server.connect().await;
+    client.send("POST /v1/small HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n{").await;
+    let reply = client.reply().await;
+    assert_eq!(reply.problem(), "request-timeout");
+    assert_eq!(reply.header("connection"), Some("close"));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_cut_off() {
+    let server = TestServer::with(ServerLimits {
+        stalled_timeout: SOON,
+        ..patient()
+    })
+    .await;
+    let mut client = server.connect().await;
+    client.send("GET /v1/flood HTTP/1.1\r\nhost: t\r\n\r\n").await;
+    tokio::time::sleep(SOON * 5).await;
+    // The flood has no end of its own: reading to an end means that the server gave up.
+    client.rest().await;
+}
+
+#[tokio::test]
+async fn a_head_beyond_32_kib_is_a_431() {
+    let server = TestServer::start().await;
+    let mut client = server.connect().await;
+    client
+        .send(&format!(
+            "GET /live HTTP/1.1\r\nx: {}\r\n\r\n",
+            "a".repeat(40_000)
+        ))
+        .await;
+    assert!(client.rest().await.starts_with(b"HTTP/1.1 431"));
+}
+
+#[tokio::test]
+async fn above_the_cap_a_connection_waits_until_another_ends() {
+    let server = TestServer::with(ServerLimits {
+        max_connections: 1,
+        ..patient()
+    })
+    .await;
+    let mut first = server.connect().await;
+    first.send("GET /live HTTP/1.1\r\nhost: t\r\n\r\n").await;
+    first.until("live\n").await;
+    let mut second = server.connect().await;
+    second
+        .send("GET /live HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n")
+        .await;
+    let mut byte = [0; 1];
+    let waits = tokio::time::timeout(SOON * 2, second.socket.read(&mut byte)).await;
+    assert!(waits.is_err(), "answered beyond the cap");
+    drop(first);
+    assert_eq!(second.reply().await.status, 200);
+}
+
+#[tokio::test]
+async fn draining_closes_idle_connections_at_once() {
+    let server = TestServer::start().await;
+    let mut idle = server.connect().await;
+    idle.send("GET /live HTTP/1.1\r\nhost: t\r\n\r\n").await;
+    idle.until("live\n").await;
+    assert!(server.drained().await, "within the deadline");
+    assert_eq!(idle.rest().await, b"");
+}
+
+#[tokio::test]
+async fn draining_aborts_what_does_not_end_by_the_deadline() {
+    let server = TestServer::with(ServerLimits {
+        drain_deadline: SOON,
+        ..patient()
+    })
+    .await;
+    let mut slow = server.connect().await;
+    slow.send("GET /v1/slow HTTP/1.1\r\nhost: t\r\n\r\n").await;
+    // The request is in flight once another one, sent later, has been answered.
+    assert_eq!(server.get("/live").await.status, 200);
+    let lifecycle = server.lifecycle.clone();
+    lifecycle.spawn("endless", std::future::pending());
+    assert!(!server.drained().await, "something had to be aborted");
+    assert_eq!(slow.rest().await, b"");
+}
