@@ -1,0 +1,143 @@
+//! The data directory: what lies where, and the lock that keeps a second process out.
+//!
+//!     lock              held (flock) while a stack runs; names the holder
+//!     state.json        ports, remembered
+//!     credentials.json  generated passwords, 0600
+//!     logs/             one log per server
+//!     run/              process ids of the servers, to recognise leftovers of a crash
+//!     postgres/         owned by whom Postgres runs as: data/, and run/ for its socket
+//!     nats/  redis/     configuration (0600, it holds passwords) and data
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::error::StackError;
+use super::files;
+use super::server::ServerKind;
+
+/// A data directory that this process has locked. The lock ends with the value, or with the process.
+#[derive(Debug)]
+pub(super) struct DataDir {
+    root: PathBuf,
+    /// True when there was nothing in it before.
+    fresh: bool,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory if needed, and locks it.
+    pub fn open(path: &Path) -> Result<Self, StackError> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(StackError::io("create", parent))?;
+        }
+        files::make_private_dir(path)?;
+        let root = path.canonicalize().map_err(StackError::io("resolve", path))?;
+        let fresh = fs::read_dir(&root)
+            .map_err(StackError::io("read", &root))?
+            .next()
+            .is_none();
+        let lock = lock(&root)?;
+        for name in ["logs", "run", "nats", "redis"] {
+            files::make_private_dir(&root.join(name))?;
+        }
+        Ok(Self {
+            root,
+            fresh,
+            _lock: lock,
+        })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.root.join("state.json")
+    }
+
+    pub fn credentials(&self) -> PathBuf {
+        self.root.join("credentials.json")
+    }
+
+    pub fn log(&self, kind: ServerKind) -> PathBuf {
+        self.root
+            .join("logs")
+            .join(kind.file_name())
+            .with_extension("log")
+    }
+
+    pub fn pid_file(&self, kind: ServerKind) -> PathBuf {
+        self.root
+            .join("run")
+            .join(kind.file_name())
+            .with_extension("json")
+    }
+
+    /// The directory of one server.
+    pub fn of(&self, kind: ServerKind) -> PathBuf {
+        self.root.join(kind.file_name())
+    }
+}
+
+fn lock(root: &Path) -> Result<File, StackError> {
+    let path = root.join("lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(StackError::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(in_use(root, file)),
+        Err(TryLockError::Error(e)) => return Err(StackError::io("lock", &path)(e)),
+    }
+    let mut note = || {
+        file.set_len(0)?;
+        writeln!(file, "{}", std::process::id())
+    };
+    note().map_err(StackError::io("write", &path))?;
+    Ok(file)
+}
+
+fn in_use(root: &Path, mut file: File) -> StackError {
+    let mut pid = String::new();
+    // A holder that has not written its id yet is "unknown"; the refusal stands either way.
+    let _read = file.read_to_string(&mut pid);
+    let pid = if pid.trim().is_empty() {
+        "unknown".to_owned()
+    } else {
+        pid.trim().to_owned()
+    };
+    StackError::InUse {
+        dir: root.to_path_buf(),
+        pid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::scratch::Scratch;
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_refused_and_told_who_holds_it() {
+        let scratch = Scratch::new();
+        let held = DataDir::open(&scratch.path().join("data")).unwrap();
+        assert!(held.is_fresh());
+        let refused = DataDir::open(held.root()).unwrap_err();
+        assert!(matches!(&refused, StackError::InUse { pid, .. } if *pid == std::process::id().to_string()));
+        let root = held.root().to_path_buf();
+        drop(held);
+        assert!(!DataDir::open(&root).unwrap().is_fresh());
+    }
+}

@@ -1,0 +1,73 @@
+//! Where the servers listen, and what opens them.
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::PgConnectOptions;
+
+use super::credentials::Credentials;
+use super::{nats, postgres, redis};
+
+/// Addresses and credentials of a running stack. All are on loopback, and stay the same while it runs.
+#[derive(Debug, Clone)]
+pub struct Endpoints {
+    /// Always a loopback address.
+    pub host: &'static str,
+    /// Postgres's port.
+    pub postgres_port: u16,
+    /// Postgres's superuser.
+    pub postgres_superuser: &'static str,
+    /// The superuser's password.
+    pub postgres_password: SecretString,
+    /// NATS's address, `nats://host:port`.
+    pub nats_url: String,
+    /// NATS's user.
+    pub nats_user: &'static str,
+    /// That user's password.
+    pub nats_password: SecretString,
+    /// Redis's port.
+    pub redis_port: u16,
+    /// Redis's address with its password, `redis://:password@host:port/`.
+    pub redis_url: SecretString,
+}
+
+impl Endpoints {
+    pub(super) fn new([postgres_port, nats_port, redis_port]: [u16; 3], credentials: &Credentials) -> Self {
+        Self {
+            host: "127.0.0.1",
+            postgres_port,
+            postgres_superuser: postgres::SUPERUSER,
+            postgres_password: credentials.postgres.clone(),
+            nats_url: nats::url(nats_port),
+            nats_user: nats::USER,
+            nats_password: credentials.nats.clone(),
+            redis_port,
+            redis_url: redis::url(redis_port, &credentials.redis),
+        }
+    }
+
+    /// A superuser's connection to the database `postgres`; change user, password and database as needed.
+    pub fn postgres_admin(&self) -> PgConnectOptions {
+        postgres::connect_options(self.postgres_port, &self.postgres_password)
+    }
+
+    /// The same as a URL, to `database`.
+    pub fn postgres_admin_url(&self, database: &str) -> SecretString {
+        let Self {
+            host,
+            postgres_port,
+            postgres_superuser,
+            postgres_password,
+            ..
+        } = self;
+        let password = postgres_password.expose_secret();
+        format!(
+            "postgres://{postgres_superuser}:{password}@{host}:{postgres_port}/{database}?sslmode=disable"
+        )
+        .into()
+    }
+
+    /// How to connect to [`Self::nats_url`] (async-nats ignores credentials that stand in an address).
+    pub fn nats_options(&self) -> async_nats::ConnectOptions {
+        let password = self.nats_password.expose_secret().to_owned();
+        async_nats::ConnectOptions::with_user_and_password(self.nats_user.to_owned(), password)
+    }
+}

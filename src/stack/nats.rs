@@ -1,0 +1,100 @@
+//! Private NATS with JetStream: the backbone. Its store is a copy that can be refilled from Postgres (LOG §5), so the
+//! default sync interval of two minutes is left as it is, and being killed does it no harm.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::data_dir::DataDir;
+use super::error::StackError;
+use super::files;
+use super::probe::Probe;
+use super::server::{ServerKind, ServerSpec};
+
+pub(super) const USER: &str = "counterfoil";
+/// Far above an envelope (65,535 bytes) with its headers; also NATS's own default, fixed here.
+const MAX_PAYLOAD_BYTES: u32 = 1024 * 1024;
+
+/// Writes the configuration, and says how to run NATS on `port`.
+pub(super) fn spec(
+    data_dir: &DataDir,
+    program: PathBuf,
+    port: u16,
+    password: &SecretString,
+) -> Result<ServerSpec, StackError> {
+    let dir = data_dir.of(ServerKind::Nats);
+    let file = dir.join("nats.conf");
+    files::write_private(
+        &file,
+        configuration(port, password, &store_dir(data_dir)).as_bytes(),
+    )?;
+    Ok(ServerSpec {
+        kind: ServerKind::Nats,
+        program,
+        args: vec!["--config".into(), file.into()],
+        dir,
+        account: None,
+        before_start: None,
+        log: data_dir.log(ServerKind::Nats),
+        pid_file: data_dir.pid_file(ServerKind::Nats),
+        port,
+        probe: Probe::Nats {
+            address: url(port),
+            user: USER,
+            password: password.clone(),
+        },
+        stop_signal: Signal::SIGTERM,
+        death_signal: Signal::SIGKILL,
+        // Reopening a large store reads its index; a damaged one is rebuilt from its blocks.
+        start_timeout: Duration::from_secs(60),
+        stop_timeout: Duration::from_secs(10),
+    })
+}
+
+/// Where JetStream keeps its streams.
+pub(super) fn store_dir(data_dir: &DataDir) -> PathBuf {
+    data_dir.of(ServerKind::Nats).join("store")
+}
+
+/// The address, without user and password.
+pub(super) fn url(port: u16) -> String {
+    format!("nats://127.0.0.1:{port}")
+}
+
+fn configuration(port: u16, password: &SecretString, store_dir: &Path) -> String {
+    let password = password.expose_secret();
+    let store_dir = quoted(store_dir);
+    format!(
+        "# Written by counterfoil at each start.\n\
+         server_name: counterfoil\n\
+         listen: \"127.0.0.1:{port}\"\n\
+         max_payload: {MAX_PAYLOAD_BYTES}\n\
+         authorization {{ user: {USER}, password: \"{password}\" }}\n\
+         jetstream {{ store_dir: {store_dir} }}\n"
+    )
+}
+
+fn quoted(path: &Path) -> String {
+    let escaped = path.to_string_lossy().replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{escaped}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_listens_on_loopback_with_a_password_and_a_store_of_its_own() {
+        let text = configuration(20_002, &"secret".into(), Path::new("/data/a \"b\"/nats"));
+        insta::assert_snapshot!(text, @r#"
+        # Written by counterfoil at each start.
+        server_name: counterfoil
+        listen: "127.0.0.1:20002"
+        max_payload: 1048576
+        authorization { user: counterfoil, password: "secret" }
+        jetstream { store_dir: "/data/a \"b\"/nats" }
+        "#);
+    }
+}
