@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// A tenant: the unit of isolation, with a log of its own.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(transparent)]
 pub struct TenantId(pub Uuid);
 
@@ -38,17 +38,30 @@ impl fmt::Display for TenantId {
 }
 
 impl FromStr for TenantId {
-    type Err = uuid::Error;
+    type Err = UuidError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // Only the hyphenated form: one tenant, one spelling, in paths, subjects and files.
-        let id = Uuid::try_parse(text)?;
-        if text.len() == 36 {
-            Ok(Self(id))
-        } else {
-            Uuid::parse_str("not hyphenated").map(Self)
-        }
+        parse_uuid(text).map(Self)
     }
+}
+
+impl<'de> Deserialize<'de> for TenantId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_text(deserializer)
+    }
+}
+
+/// Text that is not a UUID in the log's spelling.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a UUID of 36 lower-case characters with hyphens")]
+pub struct UuidError;
+
+/// Reads a UUID in its one spelling: lower case with hyphens, in envelopes, paths, subjects and files.
+fn parse_uuid(text: &str) -> Result<Uuid, UuidError> {
+    if text.len() != 36 || text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err(UuidError);
+    }
+    Uuid::try_parse(text).map_err(|_| UuidError)
 }
 
 /// A place in a tenant's log: 1, 2, 3 … without a gap. Position order is commit order.
@@ -61,10 +74,10 @@ impl Position {
     /// The head of a log in which nothing stands yet.
     pub const ZERO: Self = Self(0);
 
-    /// The place after this one.
+    /// The place after this one. Saturates, because a verifier also reads numbers that somebody made up.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 
     /// As Postgres holds it. A log would need 292 years of a million events a microsecond to overflow.
@@ -95,10 +108,10 @@ impl Sequence {
     /// Of an aggregate that has no events.
     pub const ZERO: Self = Self(0);
 
-    /// The place after this one.
+    /// The place after this one. Saturates, because a verifier also reads numbers that somebody made up.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 
     /// As Postgres holds it.
@@ -121,7 +134,7 @@ impl fmt::Display for Sequence {
 }
 
 /// An event's own id (UUIDv7): the receiver's key where delivery is at-least-once.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(transparent)]
 pub struct EventId(pub Uuid);
 
@@ -130,6 +143,20 @@ impl EventId {
     #[must_use]
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
+    }
+}
+
+impl FromStr for EventId {
+    type Err = UuidError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_uuid(text).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_text(deserializer)
     }
 }
 
@@ -147,7 +174,7 @@ pub struct HexError {
     pub expected: usize,
 }
 
-fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], HexError> {
+pub(crate) fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], HexError> {
     let error = HexError { expected: 2 * N };
     // Upper case is refused: two spellings of one hash would be two strings in a hashed document.
     if text.bytes().any(|b| b.is_ascii_uppercase()) {
@@ -281,5 +308,7 @@ mod tests {
         assert_eq!(id.parse::<TenantId>().unwrap().to_string(), id);
         assert!(id.replace('-', "").parse::<TenantId>().is_err());
         assert!(format!("{{{id}}}").parse::<TenantId>().is_err());
+        assert!(id.to_uppercase().parse::<TenantId>().is_err());
+        assert!(serde_json::from_str::<EventId>(&format!("\"urn:uuid:{id}\"")).is_err());
     }
 }

@@ -12,13 +12,15 @@ pub mod actor;
 pub mod command;
 pub mod document;
 pub mod envelope;
+pub mod head_note;
 pub mod ids;
+pub mod keyring;
+#[cfg(feature = "log")]
+pub mod kri;
 #[cfg(feature = "log")]
 pub mod ledger;
 #[cfg(feature = "log")]
 pub mod schema;
 pub mod signature;
 pub mod timestamp;
-
-#[cfg(feature = "log")]
-pub mod kri;
+pub mod verify;

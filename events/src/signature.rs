@@ -35,9 +35,7 @@ impl std::str::FromStr for Signature {
     type Err = HexError;
 
     fn from_str(text: &str) -> Result<Self, HexError> {
-        let mut bytes = [0u8; 64];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| HexError { expected: 128 })?;
-        Ok(Self(bytes))
+        crate::ids::parse_hex(text).map(Self)
     }
 }
 
@@ -65,9 +63,38 @@ impl<'de> Deserialize<'de> for Signature {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PublicKey(VerifyingKey);
 
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0.as_bytes()))
+    }
+}
+
+impl std::str::FromStr for PublicKey {
+    type Err = InvalidPublicKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPublicKey> {
+        let bytes: [u8; 32] = crate::ids::parse_hex(text).map_err(|_| InvalidPublicKey)?;
+        Self::from_bytes(&bytes)
+    }
+}
+
+impl Serialize for PublicKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PublicKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::ids::deserialize_text(deserializer)
+    }
+}
+
 /// Bytes that are no usable Ed25519 public key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a usable Ed25519 public key: 32 bytes, a point on the curve, not of small order")]
+#[error(
+    "not a usable Ed25519 public key: 32 bytes (64 lower-case digits), a point on the curve, not of small order"
+)]
 pub struct InvalidPublicKey;
 
 impl PublicKey {
@@ -234,6 +261,12 @@ mod tests {
             !ours.public_key().verifies_message(&[7; 32], &signature),
             "the domain is part of what is signed"
         );
+    }
+
+    #[test]
+    fn a_second_spelling_of_a_signature_is_refused() {
+        assert!("ab".repeat(64).parse::<Signature>().is_ok());
+        assert!("AB".repeat(64).parse::<Signature>().is_err());
     }
 
     #[test]
