@@ -20,6 +20,7 @@ pub fn digest(bytes: &[u8]) -> DocumentDigest {
 
 /// What an envelope holds of a document.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "log", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DocumentRef {
     /// Its address.

@@ -9,48 +9,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A tenant: the unit of isolation, with a log of its own.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
-#[serde(transparent)]
-pub struct TenantId(pub Uuid);
-
-impl TenantId {
-    /// The platform's own log: organisations, tenants, signing keys.
-    pub const PLATFORM: Self = Self(Uuid::nil());
-
-    /// A new tenant's id (UUIDv7, so that ids made later sort later).
-    #[must_use]
-    pub fn generate() -> Self {
-        Self(Uuid::now_v7())
-    }
-
-    /// Whether this is the platform's own log.
-    #[must_use]
-    pub fn is_platform(self) -> bool {
-        self == Self::PLATFORM
-    }
-}
-
-impl fmt::Display for TenantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for TenantId {
-    type Err = UuidError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_uuid(text).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for TenantId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserialize_text(deserializer)
-    }
-}
-
 /// Text that is not a UUID in the log's spelling.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a UUID of 36 lower-case characters with hyphens")]
@@ -64,9 +22,92 @@ fn parse_uuid(text: &str) -> Result<Uuid, UuidError> {
     Uuid::try_parse(text).map_err(|_| UuidError)
 }
 
+macro_rules! uuid_newtype {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+        #[cfg_attr(feature = "log", derive(schemars::JsonSchema))]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// A fresh id (UUIDv7, so that ids made later sort later).
+            #[must_use]
+            pub fn generate() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UuidError;
+
+            fn from_str(text: &str) -> Result<Self, UuidError> {
+                parse_uuid(text).map(Self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserialize_text(deserializer)
+            }
+        }
+    };
+}
+
+uuid_newtype!(
+    /// A tenant: the unit of isolation, with a log of its own.
+    TenantId
+);
+uuid_newtype!(
+    /// An event's own id: the receiver's key where delivery is at-least-once.
+    EventId
+);
+uuid_newtype!(
+    /// An organisation: a carrier, a group or a company.
+    OrganisationId
+);
+uuid_newtype!(
+    /// A supervised AI agent.
+    AgentId
+);
+uuid_newtype!(
+    /// One API key of an agent: its name, never the key.
+    ApiKeyId
+);
+uuid_newtype!(
+    /// One call of a model.
+    CompletionId
+);
+uuid_newtype!(
+    /// Where measurements of a key risk indicator come from.
+    KriSourceId
+);
+uuid_newtype!(
+    /// One attempt to measure a key risk indicator.
+    KriRunId
+);
+
+impl TenantId {
+    /// The platform's own log: organisations, tenants, signing keys.
+    pub const PLATFORM: Self = Self(Uuid::nil());
+
+    /// Whether this is the platform's own log.
+    #[must_use]
+    pub fn is_platform(self) -> bool {
+        self == Self::PLATFORM
+    }
+}
+
 /// A place in a tenant's log: 1, 2, 3 … without a gap. Position order is commit order.
 /// Position 0 is the empty log's head.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "log", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Position(pub u64);
 
@@ -101,6 +142,7 @@ impl fmt::Display for Position {
 
 /// A place in one aggregate's history: 1, 2, 3 … without a gap; 0 means that it does not exist yet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "log", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Sequence(pub u64);
 
@@ -128,39 +170,6 @@ impl Sequence {
 }
 
 impl fmt::Display for Sequence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// An event's own id (UUIDv7): the receiver's key where delivery is at-least-once.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
-#[serde(transparent)]
-pub struct EventId(pub Uuid);
-
-impl EventId {
-    /// A fresh id.
-    #[must_use]
-    pub fn generate() -> Self {
-        Self(Uuid::now_v7())
-    }
-}
-
-impl FromStr for EventId {
-    type Err = UuidError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_uuid(text).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for EventId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserialize_text(deserializer)
-    }
-}
-
-impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -250,6 +259,9 @@ macro_rules! hex_newtype {
                 crate::ids::deserialize_text(deserializer)
             }
         }
+
+        #[cfg(feature = "log")]
+        crate::text::string_schema!($name, { "pattern": format!("^[0-9a-f]{{{}}}$", 2 * $len) });
     };
 }
 
@@ -278,6 +290,27 @@ hex_newtype!(
     Fingerprint,
     32
 );
+
+hex_newtype!(
+    /// BLAKE3 of content that passed through and was not kept, such as a prompt or an answer.
+    ContentDigest,
+    32
+);
+hex_newtype!(
+    /// The keyed hash of an agent's API key: what is kept of a key that is shown once.
+    ApiKeyHash,
+    32
+);
+
+const CONTENT_CONTEXT: &str = "counterfoil 2026 content v1";
+
+impl ContentDigest {
+    /// `blake3::derive_key("counterfoil 2026 content v1", content)`.
+    #[must_use]
+    pub fn of(content: &[u8]) -> Self {
+        Self(blake3::derive_key(CONTENT_CONTEXT, content))
+    }
+}
 
 impl EventHash {
     /// What `prev` holds at position 1: 64 zeros.

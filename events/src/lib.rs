@@ -9,7 +9,15 @@
 
 pub mod actor;
 #[cfg(feature = "log")]
+pub mod agent;
+#[cfg(feature = "log")]
+mod aggregate;
+#[cfg(feature = "log")]
+pub mod bounded;
+#[cfg(feature = "log")]
 pub mod command;
+#[cfg(feature = "log")]
+pub mod completion;
 pub mod document;
 pub mod envelope;
 pub mod head_note;
@@ -20,7 +28,19 @@ pub mod kri;
 #[cfg(feature = "log")]
 pub mod ledger;
 #[cfg(feature = "log")]
+pub mod money;
+#[cfg(feature = "log")]
+pub mod organisation;
+#[cfg(feature = "log")]
+pub mod policy;
+#[cfg(feature = "log")]
+pub mod rejection;
+#[cfg(feature = "log")]
 pub mod schema;
 pub mod signature;
+#[cfg(feature = "log")]
+pub mod tenant;
+#[cfg(feature = "log")]
+pub mod text;
 pub mod timestamp;
 pub mod verify;

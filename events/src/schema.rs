@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::rejection::Rejection;
+
 /// Lifts a payload from one version to the next.
 #[derive(Clone, Copy)]
 pub struct Upcast {
@@ -49,7 +51,9 @@ impl EventSchema {
 
 /// An aggregate of this log. Its events are an enum of struct variants (never unit or tuple variants, so that each
 /// payload is a JSON object); `handle` decides and `apply` folds, both without I/O.
-pub trait EventSourced: Aggregate<Services = (), Event: JsonSchema> + JsonSchema + Clone + 'static {
+pub trait EventSourced:
+    Aggregate<Services = (), Event: JsonSchema, Error: Rejection> + JsonSchema + Clone + 'static
+{
     /// Every event type this aggregate has ever written.
     const EVENTS: &'static [EventSchema];
 }

@@ -147,6 +147,9 @@ impl PublicKey {
     }
 }
 
+#[cfg(feature = "log")]
+crate::text::string_schema!(PublicKey, { "pattern": "^[0-9a-f]{64}$" });
+
 /// The bytes that are signed for an event.
 fn event_message(hash: &EventHash) -> [u8; 53] {
     let mut message = [0u8; 53];

@@ -109,6 +109,12 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+#[cfg(feature = "log")]
+crate::text::string_schema!(Timestamp, {
+    "format": "date-time",
+    "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$"
+});
+
 /// Where the time comes from; injected, so that a test can turn it.
 pub trait Clock: Send + Sync {
     /// The moment it is.

@@ -4,12 +4,28 @@
 //! signed by the key it introduces, each next one by the key before it. So whoever knows the first key's
 //! fingerprint ([`TrustedKeys::rooted_at`]) can tell every key that came after it.
 
+#[cfg(feature = "log")]
+mod command;
+#[cfg(feature = "log")]
+mod error;
+#[cfg(feature = "log")]
+mod event;
+#[cfg(feature = "log")]
+mod signing_keys;
 pub mod trust;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Fingerprint, KeyId};
 use crate::signature::PublicKey;
+#[cfg(feature = "log")]
+pub use command::KeyringCommand;
+#[cfg(feature = "log")]
+pub use error::KeyringError;
+#[cfg(feature = "log")]
+pub use event::KeyringEvent;
+#[cfg(feature = "log")]
+pub use signing_keys::{MAX_KEYS, SigningKeys};
 pub use trust::{KeyEventProblem, TrustedKeys};
 
 /// The aggregate type of key events.

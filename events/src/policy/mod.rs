@@ -1,0 +1,5 @@
+//! Policies.
+
+mod layer;
+
+pub use layer::{PolicyLayer, PolicyRef, UnknownLayer};

@@ -1,0 +1,49 @@
+//! What may be asked of a tenant.
+
+use super::Share;
+use crate::ids::OrganisationId;
+use crate::money::Money;
+use crate::text::{Code, Name};
+
+/// A command to a tenant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TenantCommand {
+    /// Make it.
+    Create {
+        /// Whose it is.
+        organisation: OrganisationId,
+        /// What people call it.
+        name: Name,
+        /// Whether it is its organisation's home tenant.
+        home: bool,
+    },
+    /// Call it something else.
+    Rename {
+        /// Its new name.
+        name: Name,
+    },
+    /// Stop everything in it until it is resumed.
+    Suspend {
+        /// Why, as a stable code.
+        reason: Code,
+    },
+    /// Let it go on.
+    Resume,
+    /// Let a carrier carry a share of its risk, in place of the share it carried before.
+    Carry {
+        /// Which organisation.
+        carrier: OrganisationId,
+        /// How much of the risk.
+        share: Share,
+    },
+    /// End what a carrier carries.
+    Release {
+        /// Which organisation.
+        carrier: OrganisationId,
+    },
+    /// Say how much is at risk.
+    SetExposure {
+        /// How much; not negative.
+        amount: Money,
+    },
+}

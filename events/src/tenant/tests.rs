@@ -1,0 +1,214 @@
+//! The rules of a tenant, as given, when, then.
+#![allow(clippy::unwrap_used)]
+
+use cqrs_es::test::TestFramework;
+use proptest::prelude::*;
+use rust_decimal::Decimal;
+
+use super::*;
+use crate::money::Currency;
+use crate::text::Code;
+
+fn tenant() -> TestFramework<Tenant> {
+    TestFramework::with(())
+}
+
+fn organisation(n: u128) -> OrganisationId {
+    OrganisationId(uuid::Uuid::from_u128(n))
+}
+
+fn name() -> Name {
+    "Claims".parse().unwrap()
+}
+
+fn share(text: &str) -> Share {
+    text.parse().unwrap()
+}
+
+fn created() -> TenantEvent {
+    TenantEvent::TenantCreated {
+        organisation: organisation(1),
+        name: name(),
+        home: false,
+    }
+}
+
+fn carried(carrier: u128, text: &str) -> TenantEvent {
+    TenantEvent::TenantCarried {
+        carrier: organisation(carrier),
+        share: share(text),
+    }
+}
+
+fn carry(carrier: u128, text: &str) -> TenantCommand {
+    TenantCommand::Carry {
+        carrier: organisation(carrier),
+        share: share(text),
+    }
+}
+
+fn exposure(micros: i64) -> Money {
+    Money {
+        micros: Micros(micros),
+        currency: Currency::EUR,
+    }
+}
+
+#[test]
+fn a_tenant_is_created_once() {
+    let create = TenantCommand::Create {
+        organisation: organisation(1),
+        name: name(),
+        home: false,
+    };
+    tenant()
+        .given_no_previous_events()
+        .when(create.clone())
+        .then_expect_events(vec![created()]);
+    tenant()
+        .given(vec![created()])
+        .when(create)
+        .then_expect_error(TenantError::AlreadyExists);
+}
+
+#[test]
+fn a_tenant_that_does_not_exist_takes_no_command() {
+    for command in [
+        TenantCommand::Rename { name: name() },
+        TenantCommand::Resume,
+        carry(2, "0.5"),
+        TenantCommand::SetExposure { amount: exposure(1) },
+    ] {
+        tenant()
+            .given_no_previous_events()
+            .when(command)
+            .then_expect_error(TenantError::NotFound);
+    }
+}
+
+#[test]
+fn shares_add_up_to_the_whole_at_most() {
+    let given = || tenant().given(vec![created(), carried(2, "0.6"), carried(3, "0.3")]);
+    given()
+        .when(carry(4, "0.1"))
+        .then_expect_events(vec![carried(4, "0.1")]);
+    given()
+        .when(carry(4, "0.100001"))
+        .then_expect_error(TenantError::OverCarried {
+            left: Decimal::new(1, 1),
+        });
+}
+
+#[test]
+fn a_carriers_new_share_takes_the_place_of_its_old_one() {
+    let given = || tenant().given(vec![created(), carried(2, "0.6"), carried(3, "0.3")]);
+    given()
+        .when(carry(2, "0.7"))
+        .then_expect_events(vec![carried(2, "0.7")]);
+    given()
+        .when(carry(2, "0.60"))
+        .then_expect_error(TenantError::Unchanged);
+}
+
+#[test]
+fn a_released_carrier_leaves_its_share_to_others() {
+    let released = TenantEvent::TenantReleased {
+        carrier: organisation(2),
+    };
+    let release = || TenantCommand::Release {
+        carrier: organisation(2),
+    };
+    tenant()
+        .given(vec![created(), carried(2, "1")])
+        .when(release())
+        .then_expect_events(vec![released.clone()]);
+    tenant()
+        .given(vec![created(), carried(2, "1"), released.clone()])
+        .when(carry(3, "1"))
+        .then_expect_events(vec![carried(3, "1")]);
+    tenant()
+        .given(vec![created(), carried(2, "1"), released])
+        .when(release())
+        .then_expect_error(TenantError::NotCarried);
+}
+
+#[test]
+fn a_tenants_own_organisation_retains_and_does_not_carry() {
+    tenant()
+        .given(vec![created()])
+        .when(carry(1, "0.5"))
+        .then_expect_error(TenantError::CarriesItself);
+}
+
+#[test]
+fn the_33rd_carrier_is_one_too_many() {
+    let full = (0..32).map(|n| carried(100 + n, "0.01"));
+    let given: Vec<_> = std::iter::once(created()).chain(full).collect();
+    tenant()
+        .given(given.clone())
+        .when(carry(2, "0.01"))
+        .then_expect_error(TenantError::TooManyCarriers);
+    tenant()
+        .given(given)
+        .when(carry(100, "0.02"))
+        .then_expect_events(vec![carried(100, "0.02")]);
+}
+
+#[test]
+fn an_exposure_is_not_negative() {
+    let set = |micros| TenantCommand::SetExposure {
+        amount: exposure(micros),
+    };
+    tenant()
+        .given(vec![created()])
+        .when(set(-1))
+        .then_expect_error(TenantError::NegativeExposure);
+    tenant()
+        .given(vec![created()])
+        .when(set(0))
+        .then_expect_events(vec![TenantEvent::ExposureSet { amount: exposure(0) }]);
+}
+
+#[test]
+fn suspension_and_resumption_alternate() {
+    let reason = Code::literal("fraud");
+    let suspended = TenantEvent::TenantSuspended {
+        reason: reason.clone(),
+    };
+    let suspend = || TenantCommand::Suspend {
+        reason: reason.clone(),
+    };
+    tenant()
+        .given(vec![created()])
+        .when(suspend())
+        .then_expect_events(vec![suspended.clone()]);
+    tenant()
+        .given(vec![created(), suspended.clone()])
+        .when(suspend())
+        .then_expect_error(TenantError::AlreadySuspended);
+    tenant()
+        .given(vec![created(), suspended, TenantEvent::TenantResumed {}])
+        .when(TenantCommand::Resume)
+        .then_expect_error(TenantError::NotSuspended);
+}
+
+proptest! {
+    #[test]
+    fn no_sequence_of_commands_carries_more_than_the_whole(commands in prop::collection::vec((2u128..6, 1i64..=1_000_000, any::<bool>()), 0..40)) {
+        let mut tenant = Tenant::default();
+        tenant.fold(created());
+        for (carrier, millionths, release) in commands {
+            let carrier = organisation(carrier);
+            let command = if release {
+                TenantCommand::Release { carrier }
+            } else {
+                TenantCommand::Carry { carrier, share: Decimal::new(millionths, 6).try_into().unwrap() }
+            };
+            if let Ok(event) = tenant.decide(command) {
+                tenant.fold(event);
+            }
+            let details = tenant.details.as_ref().unwrap();
+            prop_assert!(Share::left_by(details.carriers.values().copied()) >= Decimal::ZERO);
+        }
+    }
+}
