@@ -1,0 +1,139 @@
+//! Policies that mean harm, or are merely careless: each must be denied within its limits, and the next decision
+//! must be as good as ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::*;
+use super::{input, policy};
+
+const ALLOW: &str = "decision := {\"allow\": true}";
+
+fn tenant(rules: &str) -> Vec<Arc<PolicySource>> {
+    vec![Arc::new(PolicySource::new(Layer::Tenant, policy(rules)))]
+}
+
+fn config() -> PolicyEngineConfig {
+    PolicyEngineConfig {
+        threads: 1,
+        ..PolicyEngineConfig::default()
+    }
+}
+
+/// Decides with hostile rules on the only thread, then shows that the thread still decides.
+async fn reason_then_alive(rules: &str) -> String {
+    reason_then_alive_within(rules, config().time_limit_ms).await
+}
+
+async fn reason_then_alive_within(rules: &str, time_limit_ms: u64) -> String {
+    let config = PolicyEngineConfig {
+        time_limit_ms,
+        ..config()
+    };
+    let engine = PolicyEngine::start(&config).unwrap();
+    let decision = engine.decide(tenant(rules), input()).await.unwrap();
+    assert!(!decision.allow, "{rules}");
+    assert!(
+        engine.decide(tenant(ALLOW), input()).await.unwrap().allow,
+        "{rules}"
+    );
+    decision.reasons[0].as_str().to_owned()
+}
+
+#[tokio::test]
+async fn a_comprehension_that_never_ends_is_stopped() {
+    let rules = "r := numbers.range(1, 10000)\n\
+        decision := {\"allow\": count([1 | some a in r; some b in r; some c in r]) > 0}";
+    assert_eq!(reason_then_alive(rules).await, "policy.time_limit");
+}
+
+#[tokio::test]
+async fn the_time_limit_cannot_be_swallowed_by_a_negation_or_a_function() {
+    let slow = "r := numbers.range(1, 10000)\nslow(x) if { some a in r; some b in r; a + b == x }\n";
+    for decision in [
+        "decision := {\"allow\": true} if { not slow(-1) }",
+        "decision := {\"allow\": true} if { not never }\nnever if { slow(-1) }",
+    ] {
+        assert_eq!(
+            reason_then_alive(&format!("{slow}{decision}")).await,
+            "policy.time_limit"
+        );
+    }
+}
+
+#[tokio::test]
+async fn results_that_would_fill_memory_are_not_built() {
+    let doubling: String = (1..40)
+        .map(|n| format!("x{n} := concat(\"\", [x{}, x{}])\n", n - 1, n - 1))
+        .collect();
+    let shared: String = (1..60)
+        .map(|n| format!("x{n} := [x{}, x{}]\n", n - 1, n - 1))
+        .collect();
+    let pairs = "{\"a\": \"bb\", \"b\": \"cc\", \"c\": \"dd\", \"d\": \"ee\", \"e\": \"ff\", \"f\": \"gg\", \"g\": \"hh\", \
+                  \"h\": \"ii\", \"i\": \"jj\", \"j\": \"kk\", \"k\": \"ll\", \"l\": \"mm\", \"m\": \"nn\", \"n\": \"oo\"}";
+    let cases = [
+        "y := count(numbers.range(1, 1000000000000))".to_owned(),
+        "y := count(numbers.range(1, 9223372036854775807))".to_owned(),
+        "y := count(numbers.range(-9223372036854775807, 9223372036854775807))".to_owned(),
+        "y := count(numbers.range_step(1, 1000000000000, 2))".to_owned(),
+        "y := bits.lsh(1, 4000000000)".to_owned(),
+        "y := sprintf(\"%2000000000d\", [1])".to_owned(),
+        "y := sprintf(\"%.2000000000f\", [1.5])".to_owned(),
+        format!("x0 := \"0123456789abcdef\"\n{doubling}y := count(x39)"),
+        format!("x0 := \"0123456789abcdef\"\n{shared}y := json.marshal(x59)"),
+        format!("x0 := \"0123456789abcdef\"\n{shared}y := sprintf(\"%v\", [x59])"),
+        format!("s := concat(\"a\", [\"\" | some i in numbers.range(1, 9000)])\ny := strings.replace_n({pairs}, s)"),
+        "s := concat(\"a\", [\"\" | some i in numbers.range(1, 9000)])\ny := replace(s, \"\", s)".to_owned(),
+        "s := concat(\"a\", [\"\" | some i in numbers.range(1, 9000)])\ny := regex.replace(s, \"a\", s)".to_owned(),
+        "s := concat(\"a\", [\"\" | some i in numbers.range(1, 9000)])\ny := regex.replace(s, \".*\", concat(\"$0\", [\"\" | some i in numbers.range(1, 9000)]))".to_owned(),
+        "s := concat(\"a\", [\"\" | some i in numbers.range(1, 9000)])\ny := concat(s, [\"\" | some i in numbers.range(1, 9000)])".to_owned(),
+        "s := concat(\"a\", [\"\" | some i in numbers.range(1, 9000)])\ny := [upper(s) | some i in numbers.range(1, 9000)]".replace("upper", "strings.reverse"),
+    ];
+    for case in cases {
+        let rules = format!("{case}\ndecision := {{\"allow\": y != 0}}");
+        // Time is not what stops them, however slow the machine is.
+        assert_eq!(
+            reason_then_alive_within(&rules, 60_000).await,
+            "policy.memory_limit",
+            "{case}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn numbers_that_explode_are_stopped() {
+    let squares: String = (1..40)
+        .map(|n| format!("x{n} := x{} * x{}\n", n - 1, n - 1))
+        .collect();
+    let because = reason_then_alive(&format!(
+        "x0 := 9999999999999999\n{squares}decision := {{\"allow\": x39 > 0}}"
+    ))
+    .await;
+    assert_eq!(because, "policy.time_limit");
+}
+
+#[tokio::test]
+async fn a_comparison_that_never_ends_costs_its_policy_not_its_neighbours() {
+    let shared = |name: &str| -> String {
+        (1..60)
+            .map(|n| format!("{name}{n} := [{name}{m}, {name}{m}]\n", m = n - 1))
+            .collect()
+    };
+    let rules = format!(
+        "a0 := 1\nb0 := 1\n{}{}decision := {{\"allow\": a59 == b59}}",
+        shared("a"),
+        shared("b")
+    );
+    let config = PolicyEngineConfig {
+        time_limit_ms: 10,
+        ..config()
+    };
+    let engine = PolicyEngine::start(&config).unwrap();
+    let hostile = tenant(&rules);
+    let decision = engine.decide(hostile.clone(), input()).await.unwrap();
+    assert_eq!(decision.reasons[0].as_str(), "policy.time_limit");
+    assert!(engine.decide(tenant(ALLOW), input()).await.unwrap().allow);
+    let again = tokio::time::timeout(Duration::from_millis(1_500), engine.decide(hostile, input()));
+    let again = again.await.expect("it is not evaluated again").unwrap();
+    assert_eq!(again.reasons[0].as_str(), "policy.time_limit");
+}
