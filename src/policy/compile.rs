@@ -1,7 +1,11 @@
 //! From Rego text to a policy that can be evaluated, or to the reason why not.
 //!
-//! 1. cap the size; 2. parse; 3. hold the syntax tree against the contract (`inspect`); 4. let the engine analyse
-//! it (unsafe variables, conflicting rules). Parsing recurses over whatever it is given, so `compile` runs on a
+//! 1. Cap the size.
+//! 2. Parse.
+//! 3. Hold the syntax tree against the contract (`inspect`).
+//! 4. Let the engine analyse it (unsafe variables, conflicting rules).
+//!
+//! Parsing recurses over whatever it is given, so `compile` runs on a
 //! thread with a deep stack; what it accepts is shallow enough to be evaluated and dropped anywhere.
 
 use std::collections::BTreeSet;
