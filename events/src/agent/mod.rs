@@ -8,6 +8,7 @@
 mod command;
 mod error;
 mod event;
+pub mod key;
 mod spec_card;
 #[cfg(test)]
 mod tests;
