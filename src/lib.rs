@@ -1,5 +1,6 @@
 //! counterfoil
 
+pub mod cli;
 pub mod gateway;
 pub mod http;
 pub mod stack;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `counterfoil` program; everything is in the library.
+
+fn main() -> counterfoil::cli::Exit {
+    counterfoil::cli::run()
+}

@@ -177,6 +177,8 @@ setup_macos() {
 # --- tests -------------------------------------------------------------------------------------------------------
 
 setup_tests() {
+    # The tests look at processes.
+    have ps || ! have apt-get || apt_install procps
     ! venv_is_current || return 0
     if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         have apt-get || give_up "python3 with its venv module is missing; install Python 3.9 or newer"

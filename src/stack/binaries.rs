@@ -44,6 +44,13 @@ impl SearchPath {
         Self(dirs.filter(|dir| dir.is_dir()).collect())
     }
 
+    /// These directories, and `other`'s after them.
+    #[must_use]
+    pub fn then(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     fn programs(&self, name: &str) -> impl Iterator<Item = PathBuf> {
         self.0
             .iter()

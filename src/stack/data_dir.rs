@@ -10,19 +10,24 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::unistd::{Uid, User};
 
 use super::error::StackError;
 use super::files;
 use super::server::ServerKind;
 
+const DIRS: [&str; 4] = ["logs", "run", "nats", "redis"];
+const FILES: [&str; 3] = ["lock", "state.json", "credentials.json"];
+
 /// A data directory that this process has locked. The lock ends with the value, or with the process.
 #[derive(Debug)]
 pub(super) struct DataDir {
     root: PathBuf,
-    /// True when there was nothing in it before.
-    fresh: bool,
+    /// True when it serves nothing else: all that is in it bears a name of ours.
+    exclusive: bool,
     _lock: File,
 }
 
@@ -39,7 +44,7 @@ impl DataDir {
             .next()
             .is_none();
         let lock = lock(&root)?;
-        for name in ["logs", "run", "nats", "redis"] {
+        for name in DIRS {
             files::make_private_dir(&root.join(name))?;
         }
         Ok(Self {
@@ -53,8 +58,8 @@ impl DataDir {
         &self.root
     }
 
-    pub fn is_fresh(&self) -> bool {
-        self.fresh
+    pub fn is_exclusive(&self) -> bool {
+        self.exclusive
     }
 
     pub fn state(&self) -> PathBuf {
@@ -62,7 +67,7 @@ impl DataDir {
     }
 
     pub fn credentials(&self) -> PathBuf {
-        self.root.join("credentials.json")
+        credentials_file(&self.root)
     }
 
     pub fn log(&self, kind: ServerKind) -> PathBuf {
@@ -85,16 +90,28 @@ impl DataDir {
     }
 }
 
+/// Where the passwords of the data directory `root` are kept.
+pub(super) fn credentials_file(root: &Path) -> PathBuf {
+    root.join("credentials.json")
+}
+
+fn is_ours(name: &str) -> bool {
+    let unfinished = name.strip_suffix(".new").map(|stem| format!("{stem}.json"));
+    let name = unfinished.as_deref().unwrap_or(name);
+    DIRS.contains(&name) || FILES.contains(&name) || name == ServerKind::Postgres.file_name()
+}
+
 fn lock(root: &Path) -> Result<File, StackError> {
     let path = root.join("lock");
-    let mut file = OpenOptions::new()
+    let opened = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(&path)
-        .map_err(StackError::io("open", &path))?;
+        .open(&path);
+    let mut file = opened.map_err(StackError::io("open", &path))?;
+    belongs_to_us(root, &file)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(in_use(root, file)),
@@ -106,6 +123,22 @@ fn lock(root: &Path) -> Result<File, StackError> {
     };
     note().map_err(StackError::io("write", &path))?;
     Ok(file)
+}
+
+/// Servers of another user (root's, say) would leave files that the owner cannot read at the next start.
+fn belongs_to_us(root: &Path, lock: &File) -> Result<(), StackError> {
+    let owner = lock.metadata().map_err(StackError::io("read", root))?.uid();
+    if owner == Uid::effective().as_raw() {
+        return Ok(());
+    }
+    let owner = User::from_uid(Uid::from_raw(owner))
+        .ok()
+        .flatten()
+        .map_or(owner.to_string(), |user| user.name);
+    Err(StackError::OwnedByAnother {
+        dir: root.to_path_buf(),
+        owner,
+    })
 }
 
 fn in_use(root: &Path, mut file: File) -> StackError {
@@ -133,11 +166,20 @@ mod tests {
     fn a_second_holder_is_refused_and_told_who_holds_it() {
         let scratch = Scratch::new();
         let held = DataDir::open(&scratch.path().join("data")).unwrap();
-        assert!(held.is_fresh());
         let refused = DataDir::open(held.root()).unwrap_err();
         assert!(matches!(&refused, StackError::InUse { pid, .. } if *pid == std::process::id().to_string()));
         let root = held.root().to_path_buf();
         drop(held);
-        assert!(!DataDir::open(&root).unwrap().is_fresh());
+        DataDir::open(&root).unwrap();
+    }
+
+    #[test]
+    fn a_directory_is_exclusive_unless_something_else_lies_in_it() {
+        let scratch = Scratch::new();
+        assert!(DataDir::open(scratch.path()).unwrap().is_exclusive());
+        fs::write(scratch.path().join("state.new"), "").unwrap();
+        assert!(DataDir::open(scratch.path()).unwrap().is_exclusive());
+        fs::write(scratch.path().join("thesis.txt"), "").unwrap();
+        assert!(!DataDir::open(scratch.path()).unwrap().is_exclusive());
     }
 }

@@ -22,6 +22,17 @@ pub enum StackError {
         pid: String,
     },
 
+    /// The data directory was made by another user.
+    #[error(
+        "the data directory {dir} belongs to user {owner}; start as that user, or choose another with --data"
+    )]
+    OwnedByAnother {
+        /// The data directory.
+        dir: PathBuf,
+        /// The user who made it.
+        owner: String,
+    },
+
     /// No usable server program was found.
     #[error("{needed} is needed{}; run `make` in the source tree (it runs deploy/dev/setup.sh), or install it and put it on the PATH", rejected(.found))]
     NoUsableBinary {

@@ -117,6 +117,11 @@ impl Stack {
         &self.root
     }
 
+    /// The file with the generated passwords.
+    pub fn credentials_file(&self) -> PathBuf {
+        data_dir::credentials_file(&self.root)
+    }
+
     /// Where JetStream keeps its streams; to be copied or replaced only while NATS is halted.
     pub fn nats_store_dir(&self) -> &Path {
         &self.nats_store_dir

@@ -71,7 +71,7 @@ impl Home {
         let Some(account) = account else {
             return Ok(Self { dir, account: None });
         };
-        if data_dir.is_fresh() {
+        if data_dir.is_exclusive() {
             let_in(&account, data_dir.root())?;
         }
         account.own(&dir)?;
@@ -281,7 +281,7 @@ fn holder(cluster: &Path, pid_file: &Path) -> Holder {
     }
 }
 
-/// Opens a data directory that we have just made to the group of Postgres's user, for passing through only.
+/// Opens a data directory that serves nothing else to the group of Postgres's user, for passing through only.
 fn let_in(account: &Account, root: &Path) -> Result<(), StackError> {
     std::os::unix::fs::chown(root, None, Some(account.gid.as_raw()))
         .and_then(|()| fs::set_permissions(root, fs::Permissions::from_mode(0o710)))

@@ -35,6 +35,15 @@ pub fn shared_stack() -> &'static Stack {
     stack
 }
 
+/// A stack of one's own, for tests that do harm to it, and the directory it lies in (below `data`).
+pub async fn private_stack() -> (TempDir, Stack) {
+    let dir = TempDir::new();
+    let stack = Stack::start(StackConfig::new(dir.path().join("data")))
+        .await
+        .unwrap();
+    (dir, stack)
+}
+
 /// Makes an empty database on the shared stack, and returns how to connect to it as superuser.
 pub async fn create_database(name: &str) -> PgConnectOptions {
     assert!(

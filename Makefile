@@ -1,0 +1,43 @@
+# What one does with Counterfoil's source tree. Every target sets up what it needs first (deploy/dev/setup.sh), so all
+# of them work on a fresh Debian, Ubuntu or macOS with rustup's cargo.
+
+SHELL := /bin/sh
+# The set-up script puts what the system lacks here; rustup puts cargo there.
+export PATH := $(CURDIR)/.counterfoil/tools/bin:$(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help demo test lint fmt openapi bench setup
+
+help:
+	@echo "make demo     build, start everything on private servers, run the story in fixtures/, and stay up"
+	@echo "make test     all tests, against real Postgres, NATS and Redis"
+	@echo "make lint     formatting and clippy, warnings are errors"
+	@echo "make fmt      format the code"
+	@echo "make openapi  write openapi.json anew from the code (it is checked in; CI compares)"
+	@echo "make bench    the benchmarks, ours beside others', with the budgets"
+	@echo "make setup    only install what is missing (servers; never asks, leaves nothing running)"
+
+demo: setup
+	cargo build --release --locked
+	target/release/counterfoil up --demo
+
+test:
+	@deploy/dev/setup.sh --tests
+	cargo test --workspace --locked
+
+lint:
+	@deploy/dev/setup.sh
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+fmt:
+	cargo fmt --all
+
+openapi: setup
+	cargo run --quiet --locked -- openapi > openapi.json.new
+	mv openapi.json.new openapi.json
+
+bench: setup
+	cargo bench --locked
+
+setup:
+	@deploy/dev/setup.sh
