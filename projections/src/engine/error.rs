@@ -1,0 +1,52 @@
+//! Why the engine stops.
+
+use counterfoil_events::envelope::EnvelopeError;
+use counterfoil_events::ids::{Position, TenantId};
+use counterfoil_events::schema::DecodeError;
+
+use crate::engine::projection::FoldError;
+
+/// The engine's failures. Poisoned events are none of them: those are parked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Postgres does not answer, or refuses.
+    #[error("Postgres: {0}")]
+    Postgres(#[from] sqlx::Error),
+    /// Another process moved a cursor: it feeds this version, and what this one did was rolled back.
+    #[error("the cursor of {projection} v{version} at tenant {tenant} moved: another process feeds it")]
+    Fenced {
+        /// Which projection.
+        projection: &'static str,
+        /// Which version.
+        version: i32,
+        /// Which tenant.
+        tenant: TenantId,
+    },
+    /// This build is older than the log.
+    #[error(transparent)]
+    TooOld(DecodeError),
+    /// A stored envelope is not one.
+    #[error("tenant {tenant} position {position}: {source}; run `counterfoil audit verify`")]
+    Damaged {
+        /// Whose log.
+        tenant: TenantId,
+        /// Where.
+        position: Position,
+        /// What is wrong.
+        source: EnvelopeError,
+    },
+    /// A row could not be stored.
+    #[error("storing rows: {0}")]
+    Store(#[source] FoldError),
+    /// There is no such version, or it is not in the state that is needed.
+    #[error("{0}")]
+    Version(String),
+    /// A rebuild of this projection is under way.
+    #[error(
+        "a rebuild of {0} is under way: wait for it, or cancel it with `counterfoil projections rebuild {0} --cancel`"
+    )]
+    RebuildUnderWay(String),
+    /// The rebuild was cancelled.
+    #[error("the rebuild of {0} was cancelled; start it again to resume")]
+    Cancelled(String),
+}

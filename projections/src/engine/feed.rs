@@ -1,0 +1,69 @@
+//! Reading the log from Postgres for a version: by bounded steps, only the event types that it folds.
+
+use counterfoil_events::ids::{Position, TenantId};
+use counterfoil_events::ledger::StoredEvent;
+use sqlx::{PgConnection, PgPool};
+
+use crate::engine::apply::{Batch, apply};
+use crate::engine::error::EngineError;
+use crate::engine::projection::Projection;
+use crate::engine::rows::Rows;
+use crate::engine::version::enter;
+
+/// Positions that one step covers: bounds memory (at 64 KiB an envelope) and the length of a transaction.
+pub(super) const STEP: u64 = 4_000;
+
+/// On the primary key; the filter passes over what the projection does not fold.
+const PAGE: &str = "SELECT tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version, recorded_at, \
+                    hash, key_id, signature, envelope FROM counterfoil.events \
+                    WHERE tenant_id = $1 AND position > $2 AND position <= $3 AND type = ANY($4) ORDER BY position";
+
+/// The next step of a tenant's log from `from`, not beyond `until`.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn page(
+    connection: &mut PgConnection,
+    projection: &dyn Projection,
+    tenant: TenantId,
+    from: Position,
+    until: Position,
+) -> Result<Batch, sqlx::Error> {
+    let to = until.min(Position(from.0 + STEP));
+    let events: Vec<StoredEvent> = sqlx::query_as(PAGE)
+        .bind(tenant.0)
+        .bind(from.as_i64())
+        .bind(to.as_i64())
+        .bind(projection.event_types())
+        .fetch_all(connection)
+        .await?;
+    Ok(Batch {
+        tenant,
+        from,
+        to,
+        events,
+    })
+}
+
+/// Folds one step of a tenant's log into a version, in a transaction of its own. Answers where it then stands and how
+/// many events it folded.
+///
+/// # Errors
+/// See [`EngineError`].
+pub async fn catch_up(
+    pool: &PgPool,
+    projection: &dyn Projection,
+    version: i32,
+    rows: &mut Rows,
+    tenant: TenantId,
+    from: Position,
+    until: Position,
+) -> Result<(Position, u64), EngineError> {
+    let mut transaction = pool.begin().await?;
+    enter(&mut transaction, projection.name(), version).await?;
+    let batch = page(&mut transaction, projection, tenant, from, until).await?;
+    let to = batch.to;
+    let folded = apply(&mut transaction, projection, version, rows, &[batch]).await?;
+    transaction.commit().await?;
+    Ok((to, folded))
+}

@@ -1,0 +1,351 @@
+//! Building a projection anew beside its live version, and putting it in its place. Steps:
+//!
+//! 1. *Claim* the projection's one rebuild job; a job that was cancelled, failed or died is resumed where its cursors
+//!    stand.
+//! 2. *Fold* every log from Postgres, tenants in parallel (one after the other where rows span logs).
+//! 3. *Swap*, in one transaction: lock the live cursors, fold what little is left, require that the new version is
+//!    nowhere behind, replace the views. Readers see the one or the other.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use counterfoil_events::ids::{Position, TenantId};
+use serde::Serialize;
+use sqlx::PgPool;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::engine::cursor::{Cursors, cursors};
+use crate::engine::error::EngineError;
+use crate::engine::feed::{catch_up, page};
+use crate::engine::projection::Projection;
+use crate::engine::rows::Rows;
+use crate::engine::version::{Version, VersionState, create, drop_version, enter, promote, versions};
+
+const HEADS: &str = "SELECT tenant_id, position FROM counterfoil.chain_heads ORDER BY tenant_id";
+/// Claims the job unless another process is at it: one that has not been heard of for 30 s is not.
+const CLAIM: &str = "INSERT INTO counterfoil.rebuild_jobs AS job (projection, version, state, events_per_s, events_total) \
+                     VALUES ($1, $2, 'running', $3, $4) \
+                     ON CONFLICT (projection) DO UPDATE SET version = excluded.version, state = 'running', \
+                         events_per_s = excluded.events_per_s, events_total = excluded.events_total, events_done = 0, \
+                         started_at = now(), heartbeat_at = now(), ended_at = NULL, detail = '' \
+                     WHERE job.state <> 'running' OR job.heartbeat_at < now() - interval '30 seconds' \
+                     RETURNING version";
+const BEAT: &str = "UPDATE counterfoil.rebuild_jobs SET heartbeat_at = now(), events_done = events_done + $2 \
+                    WHERE projection = $1 AND state = 'running' RETURNING version";
+const END: &str = "UPDATE counterfoil.rebuild_jobs SET state = $2, ended_at = now(), detail = $3 \
+                   WHERE projection = $1 AND state = 'running'";
+const CANCEL: &str = "UPDATE counterfoil.rebuild_jobs SET state = 'cancelled', ended_at = now() \
+                      WHERE projection = $1 AND state = 'running'";
+const LOCK_LIVE: &str = "SELECT tenant_id FROM counterfoil.projection_cursors \
+                         WHERE projection = $1 AND version = $2 ORDER BY tenant_id FOR UPDATE";
+const SWAP_ATTEMPTS: u32 = 20;
+/// Rows kept at hand per worker: some hundred megabytes at the very most.
+const ROWS_AT_HAND: usize = 200_000;
+
+/// How a rebuild goes about it.
+#[derive(Debug, Clone, Copy)]
+pub struct RebuildOptions {
+    /// Events a second at most; zero for as fast as it goes.
+    pub events_per_s: u32,
+    /// Tenants folded at the same time.
+    pub workers: usize,
+}
+
+impl Default for RebuildOptions {
+    fn default() -> Self {
+        Self {
+            events_per_s: 0,
+            workers: std::thread::available_parallelism().map_or(2, usize::from),
+        }
+    }
+}
+
+/// How far a rebuild is.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct RebuildProgress {
+    /// The version being built.
+    pub version: i32,
+    /// Positions passed, of all logs.
+    pub done: u64,
+    /// Positions to pass.
+    pub total: u64,
+    /// Events folded.
+    pub folded: u64,
+}
+
+/// Rebuilds a projection and swaps it in; `progress` hears of each step. Answers the new version.
+///
+/// # Errors
+/// See [`EngineError`]; the live version is untouched, and the next rebuild resumes.
+pub async fn rebuild(
+    pool: &PgPool,
+    projection: &dyn Projection,
+    options: RebuildOptions,
+    progress: &(dyn Fn(RebuildProgress) + Send + Sync),
+) -> Result<Version, EngineError> {
+    let version = claim(pool, projection, options).await?;
+    let built = build(pool, projection, &version, options, progress).await;
+    let (state, detail) = match &built {
+        Ok(()) => ("done", String::new()),
+        Err(EngineError::Cancelled(_)) => ("cancelled", String::new()),
+        Err(error) => ("failed", error.to_string()),
+    };
+    sqlx::query(END)
+        .bind(projection.name())
+        .bind(state)
+        .bind(detail)
+        .execute(pool)
+        .await?;
+    built.map(|()| Version {
+        state: VersionState::Live,
+        ..version
+    })
+}
+
+/// Stops a rebuild that is under way; answers whether there was one.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn cancel(pool: &PgPool, projection: &str) -> Result<bool, sqlx::Error> {
+    Ok(sqlx::query(CANCEL)
+        .bind(projection)
+        .execute(pool)
+        .await?
+        .rows_affected()
+        > 0)
+}
+
+/// Step 1.
+async fn claim(
+    pool: &PgPool,
+    projection: &dyn Projection,
+    options: RebuildOptions,
+) -> Result<Version, EngineError> {
+    let name = projection.name();
+    let all = versions(pool, name).await?;
+    let mut building = all
+        .into_iter()
+        .filter(|version| version.state == VersionState::Building);
+    // One of an older revision is of no use: it is dropped, under the claim, before the next is made.
+    let (resumable, stale): (Vec<_>, Vec<_>) = building
+        .by_ref()
+        .partition(|version| version.revision == projection.revision());
+    let total: u64 = heads(pool).await?.iter().map(|(_, head)| head.0).sum();
+    let mut transaction = pool.begin().await?;
+    let version = match resumable.into_iter().next_back() {
+        Some(version) => version,
+        None => create(&mut transaction, projection, VersionState::Building).await?,
+    };
+    let claimed: Option<i32> = sqlx::query_scalar(CLAIM)
+        .bind(name)
+        .bind(version.version)
+        .bind(i32::try_from(options.events_per_s).unwrap_or(i32::MAX))
+        .bind(i64::try_from(total).unwrap_or(i64::MAX))
+        .fetch_optional(&mut *transaction)
+        .await?;
+    if claimed.is_none() {
+        return Err(EngineError::RebuildUnderWay(name.to_owned()));
+    }
+    transaction.commit().await?;
+    for version in stale {
+        drop_version(pool, name, version.version).await?;
+    }
+    Ok(version)
+}
+
+async fn heads(pool: &PgPool) -> Result<Vec<(TenantId, Position)>, sqlx::Error> {
+    let rows: Vec<(Uuid, i64)> = sqlx::query_as(HEADS).fetch_all(pool).await?;
+    Ok(rows
+        .into_iter()
+        .map(|(tenant, position)| (TenantId(tenant), Position::from_i64(position)))
+        .collect())
+}
+
+/// What the workers of one rebuild share.
+struct Site<'a> {
+    pool: &'a PgPool,
+    projection: &'a dyn Projection,
+    version: i32,
+    options: RebuildOptions,
+    started: Instant,
+    tally: Mutex<RebuildProgress>,
+    progress: &'a (dyn Fn(RebuildProgress) + Send + Sync),
+}
+
+/// Steps 2 and 3.
+async fn build(
+    pool: &PgPool,
+    projection: &dyn Projection,
+    version: &Version,
+    options: RebuildOptions,
+    progress: &(dyn Fn(RebuildProgress) + Send + Sync),
+) -> Result<(), EngineError> {
+    let heads = heads(pool).await?;
+    let stands = cursors(&mut *pool.acquire().await?, projection.name(), version.version).await?;
+    let total = heads.iter().map(|(_, head)| head.0).sum();
+    let done = stands.values().map(|position| position.0).sum();
+    let site = Site {
+        pool,
+        projection,
+        version: version.version,
+        options,
+        started: Instant::now(),
+        tally: Mutex::new(RebuildProgress {
+            version: version.version,
+            done,
+            total,
+            folded: 0,
+        }),
+        progress,
+    };
+    fold_all(&site, heads, &stands).await?;
+    for attempt in 1..=SWAP_ATTEMPTS {
+        match swap(&site).await {
+            Err(EngineError::Postgres(error)) if is_lock_timeout(&error) && attempt < SWAP_ATTEMPTS => {
+                tracing::info!(
+                    projection = projection.name(),
+                    attempt,
+                    "the swap waits for readers"
+                );
+            }
+            other => return other,
+        }
+    }
+    Err(EngineError::Version(format!(
+        "{} could not be swapped in: its readers never let go",
+        projection.name()
+    )))
+}
+
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == "55P03")
+}
+
+/// Step 2.
+async fn fold_all(
+    site: &Site<'_>,
+    heads: Vec<(TenantId, Position)>,
+    stands: &Cursors,
+) -> Result<(), EngineError> {
+    // A version that has folded nothing has empty tables: no row of it needs to be read.
+    let fresh = stands.is_empty();
+    let work: Mutex<VecDeque<_>> = Mutex::new(heads.into());
+    let spans = site.projection.spans_logs();
+    let workers = if spans { 1 } else { site.options.workers.max(1) };
+    let worker = || async {
+        let empty = || {
+            if fresh {
+                Rows::of_empty_tables()
+            } else {
+                Rows::default()
+            }
+        };
+        let mut rows = empty();
+        loop {
+            let Some((tenant, head)) = work.lock().await.pop_front() else {
+                return Ok(());
+            };
+            if !spans {
+                rows = empty();
+            }
+            let from = stands.get(&tenant).copied().unwrap_or_default();
+            fold_log(site, &mut rows, tenant, from, head).await?;
+        }
+    };
+    futures::future::try_join_all((0..workers).map(|_| worker()))
+        .await
+        .map(|_: Vec<()>| ())
+}
+
+async fn fold_log(
+    site: &Site<'_>,
+    rows: &mut Rows,
+    tenant: TenantId,
+    from: Position,
+    head: Position,
+) -> Result<(), EngineError> {
+    let mut at = from;
+    while at < head {
+        let (to, folded) = catch_up(site.pool, site.projection, site.version, rows, tenant, at, head).await?;
+        site.passed(to.0 - at.0, folded).await?;
+        at = to;
+        rows.shrink(ROWS_AT_HAND);
+    }
+    Ok(())
+}
+
+impl Site<'_> {
+    /// Counts a step, says so, and keeps to the throttle; an error when the job was cancelled.
+    async fn passed(&self, positions: u64, folded: u64) -> Result<(), EngineError> {
+        let name = self.projection.name();
+        let beat: Option<i32> = sqlx::query_scalar(BEAT)
+            .bind(name)
+            .bind(i64::try_from(positions).unwrap_or(i64::MAX))
+            .fetch_optional(self.pool)
+            .await?;
+        if beat != Some(self.version) {
+            return Err(EngineError::Cancelled(name.to_owned()));
+        }
+        let mut tally = self.tally.lock().await;
+        tally.done += positions;
+        tally.folded += folded;
+        (self.progress)(*tally);
+        if self.options.events_per_s > 0 {
+            let due = Duration::from_secs_f64(tally.folded as f64 / f64::from(self.options.events_per_s));
+            tokio::time::sleep(due.saturating_sub(self.started.elapsed())).await;
+        }
+        Ok(())
+    }
+}
+
+/// Step 3. The projector waits for the live cursors meanwhile, so what is left to fold is bounded by this attempt.
+async fn swap(site: &Site<'_>) -> Result<(), EngineError> {
+    let name = site.projection.name();
+    let all = versions(site.pool, name).await?;
+    let live = all.iter().find(|version| version.state == VersionState::Live);
+    // First without the lock, so that little is left to do under it.
+    let mut rows = Rows::default();
+    let stands = cursors(&mut *site.pool.acquire().await?, name, site.version).await?;
+    for (tenant, head) in heads(site.pool).await? {
+        let from = stands.get(&tenant).copied().unwrap_or_default();
+        fold_log(site, &mut rows, tenant, from, head).await?;
+    }
+    let mut transaction = site.pool.begin().await?;
+    sqlx::raw_sql("SET LOCAL lock_timeout = '1s'")
+        .execute(&mut *transaction)
+        .await?;
+    enter(&mut transaction, name, site.version).await?;
+    if let Some(live) = live {
+        sqlx::query(LOCK_LIVE)
+            .bind(name)
+            .bind(live.version)
+            .execute(&mut *transaction)
+            .await?;
+        let (ours, theirs) = (
+            cursors(&mut transaction, name, site.version).await?,
+            cursors(&mut transaction, name, live.version).await?,
+        );
+        for (tenant, until) in theirs {
+            let mut at = ours.get(&tenant).copied().unwrap_or_default();
+            while at < until {
+                let batch = page(&mut transaction, site.projection, tenant, at, until).await?;
+                at = batch.to;
+                super::apply::apply(
+                    &mut transaction,
+                    site.projection,
+                    site.version,
+                    &mut rows,
+                    &[batch],
+                )
+                .await?;
+            }
+        }
+    }
+    promote(&mut transaction, site.projection, site.version).await?;
+    transaction.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! The signing key in a file: 64 hexadecimal digits (the 32-byte seed of RFC 8032), readable by its owner only.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use counterfoil_events::signature::KeyPair;
+use zeroize::Zeroizing;
+
+/// The key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// The file cannot be read or written.
+    #[error("signing key {path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Others may read it.
+    #[error("signing key {path} has mode {mode:04o}: others could read it. Run `chmod 600` on it, and rotate the key if they may have")]
+    TooOpen {
+        /// Which file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It does not hold a key.
+    #[error("signing key {0}: expected 64 hexadecimal digits")]
+    Malformed(PathBuf),
+}
+
+/// Loads the key, making one first where there is none. Of two processes that start fresh one makes it, both use it.
+///
+/// # Errors
+/// See [`KeyFileError`].
+pub fn load_or_create(path: &Path) -> Result<KeyPair, KeyFileError> {
+    if !path.exists() {
+        create(path)?;
+    }
+    load(path)
+}
+
+/// Loads the key.
+///
+/// # Errors
+/// When it is not there, readable by others, or no key.
+pub fn load(path: &Path) -> Result<KeyPair, KeyFileError> {
+    let io = |source| KeyFileError::Io { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(io)?;
+    let mode = file.metadata().map_err(io)?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError::TooOpen { path: path.to_owned(), mode });
+    }
+    let mut text = Zeroizing::new(String::with_capacity(80));
+    file.by_ref().take(80).read_to_string(&mut text).map_err(io)?;
+    let mut seed = Zeroizing::new([0u8; 32]);
+    hex::decode_to_slice(text.trim_end(), seed.as_mut()).map_err(|_| KeyFileError::Malformed(path.to_owned()))?;
+    Ok(KeyPair::from_seed(&seed))
+}
+
+/// Writes a fresh seed beside the path and links it there: whole or not at all, and never over another's.
+fn create(path: &Path) -> Result<(), KeyFileError> {
+    let io = |source| KeyFileError::Io { path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(io)?;
+    }
+    let draft = path.with_extension(format!("new-{}", std::process::id()));
+    let mut seed = Zeroizing::new([0u8; 32]);
+    File::open("/dev/urandom").and_then(|mut random| random.read_exact(seed.as_mut())).map_err(io)?;
+    let text = Zeroizing::new(hex::encode(seed.as_ref()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(io)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    let linked = written.and_then(|()| match std::fs::hard_link(&draft, path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    });
+    std::fs::remove_file(&draft).and(linked).map_err(io)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt;
+
+    use counterfoil_events::signature::Signer;
+
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("counterfoil-key-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_found_again() {
+        let path = folder("once").join("signing.key");
+        let first = load_or_create(&path).unwrap().public_key();
+        assert_eq!(load_or_create(&path).unwrap().public_key(), first);
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        let path = folder("open").join("signing.key");
+        load_or_create(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(load(&path), Err(KeyFileError::TooOpen { mode: 0o644, .. })));
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+}

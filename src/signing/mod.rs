@@ -1,0 +1,7 @@
+//! The signing key: where it rests, and how it is loaded.
+//!
+//! It is loaded at start and held in memory, so nothing but a start or a rotation depends on where it rests.
+
+mod file;
+
+pub use file::{KeyFileError, load, load_or_create};
