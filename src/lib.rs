@@ -3,5 +3,5 @@
 pub mod cli;
 pub mod gateway;
 pub mod http;
-pub mod stack;
 pub mod policy;
+pub mod stack;

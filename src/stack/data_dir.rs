@@ -49,7 +49,7 @@ impl DataDir {
         }
         Ok(Self {
             root,
-            fresh,
+            exclusive,
             _lock: lock,
         })
     }
