@@ -13,6 +13,8 @@ pub mod agent;
 #[cfg(feature = "log")]
 mod aggregate;
 #[cfg(feature = "log")]
+pub mod backbone;
+#[cfg(feature = "log")]
 pub mod bounded;
 #[cfg(feature = "log")]
 pub mod command;

@@ -1,5 +1,7 @@
 //! Reading the log across tenants, in position order, by pages.
 
+use std::collections::HashMap;
+
 use futures::TryStreamExt;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
@@ -32,6 +34,12 @@ const KEY: &str = "SELECT fingerprint, first_position, event_count FROM counterf
 /// primary key's order.
 const AS_OF: &str = "SELECT position FROM counterfoil.events WHERE tenant_id = $1 AND recorded_at <= $2 \
                      ORDER BY position DESC LIMIT 1";
+
+/// On the primary key.
+const HASHES_AT: &str = "SELECT e.tenant_id, e.position, e.hash \
+                         FROM unnest($1::uuid[], $2::bigint[]) AS at (tenant_id, position) \
+                         JOIN counterfoil.events e ON e.tenant_id = at.tenant_id AND e.position = at.position";
+const SET_QUARANTINE: &str = "SELECT counterfoil.set_quarantine($1, $2)";
 
 /// The end of one tenant's log.
 #[derive(Debug, Clone)]
@@ -268,6 +276,44 @@ impl LogReader {
             .page(tenant, before, Position(before.0 + u64::from(count)), count)
             .await?;
         Ok(events.iter().map(StoredEvent::receipt).collect())
+    }
+
+    /// The hashes at some places of some logs; a place that holds no event is left out.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn hashes_at(
+        &self,
+        places: &[(TenantId, Position)],
+    ) -> Result<HashMap<(TenantId, Position), EventHash>, sqlx::Error> {
+        let (tenants, positions): (Vec<Uuid>, Vec<i64>) = places
+            .iter()
+            .map(|(tenant, position)| (tenant.0, position.as_i64()))
+            .unzip();
+        let rows: Vec<(Uuid, i64, Vec<u8>)> = sqlx::query_as(HASHES_AT)
+            .bind(tenants)
+            .bind(positions)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.into_iter()
+            .map(|(tenant, position, hash)| {
+                let place = (TenantId(tenant), Position::from_i64(position));
+                Ok((place, decode(EventHash::try_from(hash.as_slice()))?))
+            })
+            .collect()
+    }
+
+    /// Stops a tenant whose copies disagree, or (with none) lets it go on.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn set_quarantine(&self, tenant: TenantId, reason: Option<&str>) -> Result<(), sqlx::Error> {
+        sqlx::query(SET_QUARANTINE)
+            .bind(tenant.0)
+            .bind(reason)
+            .execute(&self.pool)
+            .await
+            .map(|_| ())
     }
 
     /// Whether `event_id` stands in a tenant's log at `position`.

@@ -1,0 +1,158 @@
+//! Where a partition's stream ends, per tenant: derived from the stream itself, each time, never stored.
+//!
+//! 1. Read the stream's last sequence *first*: whatever is published after that makes the fence refuse us, so that we
+//!    derive again, instead of being counted as known.
+//! 2. Read the headers of the last message of every subject; the largest position of a tenant is its cursor.
+//!
+//! A tenant that is absent was never published, or its messages have been discarded by age or size. The stream's
+//! oldest message tells: what was recorded before it, in a stream that has discarded messages, counts as discarded.
+//! Otherwise a tenant that is quiet for a month would be published again each month.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::stream::{State, Stream};
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+
+use crate::backbone::connection::{Backbone, BackboneError};
+use crate::backbone::message::Stamp;
+use crate::ids::{EventHash, Position, TenantId};
+use crate::timestamp::Timestamp;
+
+/// Headers per request: below half a MiB.
+const PAGE_MESSAGES: usize = 1000;
+/// A page that takes longer is taken for lost.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The server forgets our consumer after this.
+const INACTIVE: Duration = Duration::from_secs(30);
+/// How far the ledger's clock and the server's may be apart.
+const CLOCK_MARGIN: chrono::Duration = chrono::Duration::minutes(10);
+
+/// The last event of a tenant that a stream holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TenantCursor {
+    /// Its position.
+    pub position: Position,
+    /// Its hash.
+    pub hash: EventHash,
+}
+
+/// Where a partition's stream ends.
+#[derive(Debug, Clone, Default)]
+pub struct StreamCursor {
+    /// The stream's last sequence: what the next publish expects.
+    pub last_sequence: u64,
+    /// Per tenant that it holds events of.
+    pub tenants: HashMap<TenantId, TenantCursor>,
+    /// In a stream that has discarded messages: events recorded before this were discarded.
+    pub discarded_before: Option<Timestamp>,
+    /// How many subjects end in a message that is no event of ours.
+    pub foreign: usize,
+}
+
+/// Derives the cursor of a partition.
+///
+/// # Errors
+/// When NATS does not answer.
+pub async fn derive(backbone: &Backbone, stream: &Stream) -> Result<StreamCursor, BackboneError> {
+    let info = stream.get_info().await.map_err(BackboneError::nats)?;
+    let mut cursor = StreamCursor {
+        last_sequence: info.state.last_sequence,
+        discarded_before: discarded_before(&info.state, info.config.max_age, Utc::now()),
+        ..StreamCursor::default()
+    };
+    if info.state.messages > 0 {
+        read_last_of_each_subject(backbone, stream, &mut cursor).await?;
+    }
+    Ok(cursor)
+}
+
+async fn read_last_of_each_subject(
+    backbone: &Backbone,
+    stream: &Stream,
+    cursor: &mut StreamCursor,
+) -> Result<(), BackboneError> {
+    let consumer = stream
+        .create_consumer(pull::Config {
+            description: Some("derives a cursor".to_owned()),
+            deliver_policy: DeliverPolicy::LastPerSubject,
+            ack_policy: AckPolicy::None,
+            headers_only: true,
+            memory_storage: true,
+            num_replicas: 1,
+            inactive_threshold: INACTIVE,
+            ..pull::Config::default()
+        })
+        .await
+        .map_err(BackboneError::nats)?;
+    let mut remaining = consumer.cached_info().num_pending;
+    while remaining > 0 {
+        let page = read_page(backbone, &consumer, cursor);
+        let read = tokio::time::timeout(PAGE_TIMEOUT, page)
+            .await
+            .map_err(|_| BackboneError::nats("the stream's headers were not answered in time"))??;
+        // Fewer than announced: messages went in between, which the fence will tell.
+        if read == 0 {
+            break;
+        }
+        remaining = remaining.saturating_sub(read);
+    }
+    // A courtesy: the server would forget it by itself.
+    let _ = stream.delete_consumer(&consumer.cached_info().name).await;
+    Ok(())
+}
+
+async fn read_page(
+    backbone: &Backbone,
+    consumer: &async_nats::jetstream::consumer::PullConsumer,
+    cursor: &mut StreamCursor,
+) -> Result<u64, BackboneError> {
+    let page = consumer.fetch().max_messages(PAGE_MESSAGES).messages();
+    let mut page = page.await.map_err(BackboneError::nats)?;
+    let mut read = 0;
+    while let Some(message) = page.next().await {
+        let message = message.map_err(BackboneError::nats)?.message;
+        read += 1;
+        match Stamp::read(backbone.prefix(), &message.subject, message.headers.as_ref()) {
+            Ok(stamp) => cursor.raise(&stamp),
+            Err(error) => {
+                cursor.foreign += 1;
+                tracing::warn!(%error, "a message in the stream is no event of ours; it is ignored");
+            }
+        }
+    }
+    Ok(read)
+}
+
+impl StreamCursor {
+    fn raise(&mut self, stamp: &Stamp) {
+        let found = TenantCursor {
+            position: stamp.position,
+            hash: stamp.hash,
+        };
+        let cursor = self.tenants.entry(stamp.tenant).or_insert(found);
+        if cursor.position < found.position {
+            *cursor = found;
+        }
+    }
+}
+
+/// From when on a stream that has discarded messages still holds everything; none for one that never has.
+fn discarded_before(state: &State, max_age: Duration, now: DateTime<Utc>) -> Option<Timestamp> {
+    let moment = |time: async_nats::datetime::DateTime| {
+        DateTime::from_timestamp(time.unix_timestamp(), time.nanosecond()).unwrap_or_default()
+    };
+    if state.first_sequence <= 1 {
+        return None;
+    }
+    if state.messages > 0 {
+        return Some(Timestamp::from(moment(state.first_timestamp) - CLOCK_MARGIN));
+    }
+    // Empty: by age when its last message was old enough, otherwise somebody purged it, and it is refilled.
+    let last = moment(state.last_timestamp);
+    let max_age = chrono::Duration::from_std(max_age).unwrap_or(chrono::Duration::MAX);
+    let aged = now.signed_duration_since(last) >= max_age;
+    aged.then(|| Timestamp::from(last - CLOCK_MARGIN))
+}

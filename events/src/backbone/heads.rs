@@ -1,0 +1,133 @@
+//! The one scan of `chain_heads` in a process: every 250 ms, shared by whoever follows the log.
+//!
+//! Commit notices and wake-up hints are faster, but may be lost; this is what nothing escapes. A scan's result
+//! carries the moment at which it began: whoever has applied all of it knew everything committed before that moment.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::ids::TenantId;
+use crate::ledger::{ChainHead, LogReader};
+
+/// What one scan saw.
+#[derive(Debug, Clone)]
+pub struct Heads {
+    /// When the scan began.
+    pub read_at: Instant,
+    /// Every tenant's head.
+    pub by_tenant: HashMap<TenantId, ChainHead>,
+}
+
+/// Follows the scans. Cheap to clone.
+#[derive(Clone)]
+pub struct HeadsReader {
+    heads: watch::Receiver<Option<Arc<Heads>>>,
+    ask: Arc<Notify>,
+}
+
+/// The task that scans.
+pub struct HeadWatch {
+    reader: HeadsReader,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl HeadWatch {
+    /// Starts to scan through `log`, once per `interval` and whenever asked.
+    #[must_use]
+    pub fn start(log: LogReader, interval: Duration) -> Self {
+        let (sender, heads) = watch::channel(None);
+        let reader = HeadsReader {
+            heads,
+            ask: Arc::new(Notify::new()),
+        };
+        let stop = CancellationToken::new();
+        let (until, ask) = (stop.clone(), Arc::clone(&reader.ask));
+        let task = tokio::spawn(async move {
+            until
+                .run_until_cancelled(scan(log, interval, &ask, &sender))
+                .await;
+        });
+        Self { reader, stop, task }
+    }
+
+    /// What follows the scans.
+    #[must_use]
+    pub fn reader(&self) -> HeadsReader {
+        self.reader.clone()
+    }
+
+    /// Ends the scans.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the scan of chain heads ended badly");
+        }
+    }
+}
+
+async fn scan(log: LogReader, interval: Duration, ask: &Notify, heads: &watch::Sender<Option<Arc<Heads>>>) {
+    let mut away = false;
+    loop {
+        let read_at = Instant::now();
+        match log.heads().await {
+            Ok(found) => {
+                away = false;
+                let by_tenant = found.into_iter().map(|head| (head.tenant, head)).collect();
+                heads.send_replace(Some(Arc::new(Heads { read_at, by_tenant })));
+            }
+            Err(error) if away => tracing::debug!(%error, "chain heads cannot be read"),
+            Err(error) => {
+                away = true;
+                tracing::warn!(%error, "chain heads cannot be read; what follows the log lags until they can");
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = ask.notified() => {}
+        }
+    }
+}
+
+impl HeadsReader {
+    /// The latest scan, if there was one.
+    #[must_use]
+    pub fn latest(&self) -> Option<Arc<Heads>> {
+        self.heads.borrow().clone()
+    }
+
+    /// The next scan that this reader has not seen. Never returns once the scans have ended.
+    pub async fn next(&mut self) -> Arc<Heads> {
+        loop {
+            if self.heads.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            let latest = self.heads.borrow_and_update().clone();
+            if let Some(heads) = latest {
+                return heads;
+            }
+        }
+    }
+
+    /// The result of a scan that began after this call.
+    pub async fn fresh(&mut self) -> Arc<Heads> {
+        let asked = Instant::now();
+        loop {
+            self.scan_now();
+            let heads = self.next().await;
+            if heads.read_at >= asked {
+                return heads;
+            }
+        }
+    }
+
+    /// Asks for a scan at once, for a tenant that the latest one does not know.
+    pub fn scan_now(&self) {
+        self.ask.notify_one();
+    }
+}

@@ -1,0 +1,177 @@
+//! How an event looks on the wire: the body is the envelope's exact bytes; what stands beside it is in headers.
+//!
+//! `Nats-Msg-Id: <tenant>:<position>:<first 16 hex of hash>` and `Counterfoil-Position, -Type, -Aggregate-Id, -Hash,
+//! -Key-Id, -Signature`. Header values and subject tokens are percent-encoded where NATS could not carry them, so that
+//! no event can fail to be published.
+
+use std::fmt::Write;
+
+use async_nats::HeaderMap;
+use async_nats::header::HeaderValue;
+use async_nats::header::{NATS_EXPECTED_LAST_SEQUENCE, NATS_MESSAGE_ID};
+
+use crate::backbone::stream::StreamPrefix;
+use crate::envelope::{self, RecordedEvent};
+use crate::ids::{EventHash, KeyId, Position, TenantId};
+use crate::ledger::StoredEvent;
+use crate::signature::Signature;
+
+const POSITION: &str = "Counterfoil-Position";
+const TYPE: &str = "Counterfoil-Type";
+const AGGREGATE_ID: &str = "Counterfoil-Aggregate-Id";
+const HASH: &str = "Counterfoil-Hash";
+const KEY_ID: &str = "Counterfoil-Key-Id";
+const SIGNATURE: &str = "Counterfoil-Signature";
+
+/// What a message's subject and headers say about its event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// Whose log it is in.
+    pub tenant: TenantId,
+    /// Where in that log.
+    pub position: Position,
+    /// The envelope's hash.
+    pub hash: EventHash,
+    /// Which key signed.
+    pub key_id: KeyId,
+    /// The signature over the hash.
+    pub signature: Signature,
+}
+
+/// A message that is no event of ours, or is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// Its subject names no tenant.
+    #[error("the subject {0:?} names no tenant's events")]
+    Subject(String),
+    /// A header is missing or not of its form.
+    #[error("the header {name} of a message on {subject} is {found}")]
+    Header {
+        /// Where the message is.
+        subject: String,
+        /// Which.
+        name: &'static str,
+        /// `missing`, or what it holds.
+        found: String,
+    },
+    /// The body is not the text that was hashed.
+    #[error(
+        "the body of tenant {tenant}'s message for position {position} does not have the hash of its header"
+    )]
+    Body {
+        /// Whose.
+        tenant: TenantId,
+        /// Where.
+        position: Position,
+    },
+}
+
+impl Stamp {
+    /// Reads subject and headers.
+    ///
+    /// # Errors
+    /// When one of them is missing or malformed.
+    pub fn read(
+        prefix: &StreamPrefix,
+        subject: &str,
+        headers: Option<&HeaderMap>,
+    ) -> Result<Self, MessageError> {
+        let (tenant, _) = prefix
+            .parse_subject(subject)
+            .ok_or_else(|| MessageError::Subject(subject.to_owned()))?;
+        Ok(Self {
+            tenant,
+            position: Position(header(subject, headers, POSITION)?),
+            hash: header(subject, headers, HASH)?,
+            key_id: header(subject, headers, KEY_ID)?,
+            signature: header(subject, headers, SIGNATURE)?,
+        })
+    }
+}
+
+fn header<T: std::str::FromStr>(
+    subject: &str,
+    headers: Option<&HeaderMap>,
+    name: &'static str,
+) -> Result<T, MessageError> {
+    let found = headers
+        .and_then(|headers| headers.get(name))
+        .map(|value| value.as_str());
+    found
+        .and_then(|value| value.parse().ok())
+        .ok_or_else(|| MessageError::Header {
+            subject: subject.to_owned(),
+            name,
+            found: found.map_or_else(|| "missing".to_owned(), |value| format!("{value:?}")),
+        })
+}
+
+/// Reads a whole message and checks its body against the hash in its headers. Neither signature nor chain is checked.
+///
+/// # Errors
+/// When the message is not an event of ours or its body is damaged.
+pub fn decode(
+    prefix: &StreamPrefix,
+    subject: &str,
+    headers: Option<&HeaderMap>,
+    body: &[u8],
+) -> Result<RecordedEvent, MessageError> {
+    let stamp = Stamp::read(prefix, subject, headers)?;
+    let damaged = MessageError::Body {
+        tenant: stamp.tenant,
+        position: stamp.position,
+    };
+    if envelope::hash(body) != stamp.hash {
+        return Err(damaged);
+    }
+    Ok(RecordedEvent {
+        tenant: stamp.tenant,
+        position: stamp.position,
+        envelope: String::from_utf8(body.to_vec()).map_err(|_| damaged)?,
+        hash: stamp.hash,
+        key_id: stamp.key_id,
+        signature: stamp.signature,
+    })
+}
+
+/// The headers of an event that is to be the message after `last_sequence`. `again` marks one that the server still
+/// takes for a duplicate although it is gone from the stream: it gets an id of its own.
+pub(super) fn headers(event: &StoredEvent, last_sequence: u64, again: bool) -> HeaderMap {
+    let recorded = &event.recorded;
+    let hash = recorded.hash.to_string();
+    let mut id = format!("{}:{}:{}", recorded.tenant, recorded.position, &hash[..16]);
+    if again {
+        // Writing to a string cannot fail.
+        let _ = write!(id, ":{last_sequence}");
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_MESSAGE_ID, id);
+    headers.insert(NATS_EXPECTED_LAST_SEQUENCE, HeaderValue::from(last_sequence));
+    headers.insert(POSITION, HeaderValue::from(recorded.position.0));
+    headers.insert(TYPE, encode(&event.event_type));
+    headers.insert(AGGREGATE_ID, encode(&event.aggregate_id));
+    headers.insert(HASH, hash);
+    headers.insert(KEY_ID, recorded.key_id.to_string());
+    headers.insert(SIGNATURE, recorded.signature.to_string());
+    headers
+}
+
+/// The subject of an event.
+pub(super) fn subject(prefix: &StreamPrefix, partition: u32, event: &StoredEvent) -> String {
+    prefix.subject(partition, event.recorded.tenant, &encode(&event.aggregate))
+}
+
+/// Percent-encodes what a header value or subject token cannot hold.
+fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'/' | b':' | b'@' => {
+                encoded.push(byte.into())
+            }
+            // Writing to a string cannot fail.
+            _ => drop(write!(encoded, "%{byte:02x}")),
+        }
+    }
+    encoded
+}

@@ -1,0 +1,308 @@
+//! The relay: publishes one partition's events to its stream, in order, exactly once, whatever happens to the stream.
+//!
+//! 1. Wait for NATS; make sure of the stream; *derive* the cursor; *compare* it with the ledger and quarantine what
+//!    disagrees (`/ready` shows `unverified` until this was done once, and it is done again after each reconnection).
+//! 2. Wait to lead: an advisory lock, as a hint. The fence is in every publish (`pipeline`).
+//! 3. Publish (`session`) until an answer is not the predicted one, the connection is lost, or Postgres is away; then
+//!    go back to 1.
+//!
+//! Nothing that the relay knows outlives a session: the stream may be lost, rewound or made anew at any time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::backbone::backoff::Backoff;
+use crate::backbone::compare::{Finding, compare};
+use crate::backbone::connection::{Backbone, BackboneError, Link, up};
+use crate::backbone::cursor::{StreamCursor, derive};
+use crate::backbone::heads::{Heads, HeadsReader};
+use crate::backbone::heartbeat::Heartbeat;
+use crate::backbone::leader::Lead;
+use crate::backbone::pipeline::Broken;
+use crate::backbone::session::{Interruption, Session};
+use crate::backbone::status::{BackboneStatus, HeadState};
+use crate::ids::{Position, TenantId};
+use crate::ledger::{Committed, Database, LogReader};
+
+/// How the relay works.
+#[derive(Debug, Clone, Copy)]
+pub struct RelayOptions {
+    /// Messages under way at most. At a millisecond per round trip this allows a million a second.
+    pub window: usize,
+    /// Events read at once per tenant. Worst case 16 MiB, usually 200 KiB.
+    pub page_events: u32,
+    /// Whether to lead only while holding the advisory lock. Off, two relays on one partition are still safe.
+    pub leader_hint: bool,
+}
+
+impl Default for RelayOptions {
+    fn default() -> Self {
+        Self {
+            window: 1024,
+            page_events: 256,
+            leader_hint: true,
+        }
+    }
+}
+
+/// What a relay works with.
+pub struct RelayParts {
+    /// Where it publishes.
+    pub backbone: Backbone,
+    /// What it publishes from.
+    pub database: Database,
+    /// Scans of the heads.
+    pub heads: HeadsReader,
+    /// Commits of this process.
+    pub notices: broadcast::Receiver<Committed>,
+    /// Where it tells how it stands.
+    pub status: BackboneStatus,
+}
+
+/// A running relay.
+pub struct Relay {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Relay {
+    /// Starts to relay `partition`.
+    #[must_use]
+    pub fn start(partition: u32, parts: RelayParts, options: RelayOptions) -> Self {
+        let stop = CancellationToken::new();
+        let until = stop.clone();
+        let task = tokio::spawn(async move {
+            // It may be dropped at any await: the next relay derives where to go on.
+            until.run_until_cancelled(run(partition, parts, options)).await;
+        });
+        Self { stop, task }
+    }
+
+    /// Ends it; what is not published yet is by the next one.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the relay ended badly");
+        }
+    }
+}
+
+/// Why the relay starts over after a pause.
+#[derive(Debug, thiserror::Error)]
+enum RelayError {
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    #[error("Postgres: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Messages that are gone from the stream, and that the server still takes for duplicates.
+struct Remembered {
+    /// The one that was answered so.
+    from: Position,
+    /// What was committed by then; nothing later can have been published before.
+    until: Position,
+}
+
+/// What lives longer than a session.
+pub(super) struct Worker {
+    pub(super) partition: u32,
+    pub(super) backbone: Backbone,
+    pub(super) log: LogReader,
+    pub(super) heads: HeadsReader,
+    pub(super) notices: broadcast::Receiver<Committed>,
+    pub(super) hints: async_nats::Subscriber,
+    pub(super) link: watch::Receiver<Link>,
+    pub(super) heartbeat: Heartbeat,
+    pub(super) options: RelayOptions,
+    database: Database,
+    status: BackboneStatus,
+    lead: Option<Lead>,
+    remembered: HashMap<TenantId, Remembered>,
+    backoff: Backoff,
+    published: u64,
+}
+
+async fn run(partition: u32, parts: RelayParts, options: RelayOptions) {
+    let heartbeat = Heartbeat::new(&format!("relay-{partition}"));
+    parts.status.register(partition, heartbeat.clone());
+    let hints = loop {
+        // Fails only while the client's queue is full, which it is not at a start.
+        match parts
+            .backbone
+            .client()
+            .subscribe(parts.backbone.prefix().wake(partition))
+            .await
+        {
+            Ok(hints) => break hints,
+            Err(error) => tracing::warn!(%error, "wake-up hints cannot be subscribed to"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    let mut worker = Worker {
+        partition,
+        log: LogReader::new(parts.database.log().clone()),
+        link: parts.backbone.link(),
+        backbone: parts.backbone,
+        heads: parts.heads,
+        notices: parts.notices,
+        hints,
+        heartbeat,
+        options,
+        database: parts.database,
+        status: parts.status,
+        lead: None,
+        remembered: HashMap::new(),
+        backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(5)),
+        published: 0,
+    };
+    loop {
+        let Err(error) = worker.turn().await else { continue };
+        tracing::warn!(partition, %error, "the relay starts over");
+        worker.status.update(partition, |status| {
+            status.problem = Some(error.to_string());
+            status.leading = false;
+        });
+        worker.lead = None;
+        worker.backoff.pause().await;
+    }
+}
+
+impl Worker {
+    /// Steps 1 to 3, once.
+    async fn turn(&mut self) -> Result<(), RelayError> {
+        let (mut stream, mut heads) = self.verify().await?;
+        if self.options.leader_hint && self.lead.is_none() {
+            self.lead = Some(self.wait_to_lead().await?);
+            // Whoever led until now has published meanwhile.
+            (stream, heads) = self.verify().await?;
+        }
+        self.status.update(self.partition, |status| {
+            status.leading = true;
+            status.problem = None;
+        });
+        let interruption = Session::new(self, stream).run(heads).await;
+        self.handle(interruption).await
+    }
+
+    /// Step 1.
+    async fn verify(&mut self) -> Result<(StreamCursor, Arc<Heads>), RelayError> {
+        let beat = self.heartbeat.clone();
+        beating(&beat, up(&mut self.link)).await;
+        let stream = self.backbone.ensure_stream(self.partition).await?;
+        let cursor = derive(&self.backbone, &stream).await?;
+        // After the cursor: whatever the stream holds was committed before it was published.
+        let heads = beating(&beat, self.heads.fresh()).await;
+        let ends: Vec<(TenantId, Position)> = cursor
+            .tenants
+            .iter()
+            .map(|(tenant, cursor)| (*tenant, cursor.position))
+            .collect();
+        let hashes = self.log.hashes_at(&ends).await?;
+        let findings = compare(&cursor.tenants, &heads, &hashes);
+        for (tenant, finding) in &findings {
+            self.quarantine(*tenant, *finding).await?;
+        }
+        // A message that the stream holds was a duplicate in truth: another relay published it.
+        let is_gone =
+            |tenant: &TenantId, from| cursor.tenants.get(tenant).is_none_or(|end| end.position < from);
+        self.remembered
+            .retain(|tenant, remembered| is_gone(tenant, remembered.from));
+        self.status.update(self.partition, |status| {
+            status.head = HeadState::Verified;
+            status.findings = findings.into_iter().collect();
+        });
+        // Once more, if that put a tenant into quarantine: the session goes by what the heads say.
+        Ok((cursor, beating(&beat, self.heads.fresh()).await))
+    }
+
+    async fn quarantine(&self, tenant: TenantId, finding: Finding) -> Result<(), sqlx::Error> {
+        tracing::error!(%tenant, %finding, "the copies of a tenant disagree; it takes no appends until they are reconciled");
+        self.log.set_quarantine(tenant, Some(&finding.to_string())).await
+    }
+
+    /// Step 2.
+    async fn wait_to_lead(&self) -> Result<Lead, sqlx::Error> {
+        let beat = || self.heartbeat.beat();
+        Lead::acquire(self.database.log(), self.partition, beat).await
+    }
+
+    pub(super) async fn check_lead(&mut self) -> Result<(), sqlx::Error> {
+        match self.lead.as_mut() {
+            Some(lead) => lead.still_held().await,
+            None => Ok(()),
+        }
+    }
+
+    /// After step 3.
+    async fn handle(&mut self, interruption: Interruption) -> Result<(), RelayError> {
+        tracing::info!(partition = self.partition, reason = %interruption, "deriving the cursor again");
+        metrics::counter!("counterfoil_relay_rederived_total").increment(1);
+        match interruption {
+            Interruption::Database(error) => return Err(error.into()),
+            Interruption::Diverged(tenant, finding) => self.quarantine(tenant, finding).await?,
+            Interruption::Broken(Broken::Duplicate { tenant, position }) => {
+                let head = self.log.head(tenant).await?;
+                let until = head.map_or(position, |head| head.head.position);
+                self.remembered.insert(
+                    tenant,
+                    Remembered {
+                        from: position,
+                        until,
+                    },
+                );
+            }
+            _ => {}
+        }
+        self.backoff.pause().await;
+        Ok(())
+    }
+
+    /// Whether the server may take this message for a duplicate although it is gone.
+    pub(super) fn is_remembered(&self, tenant: TenantId, position: Position) -> bool {
+        self.remembered
+            .get(&tenant)
+            .is_some_and(|remembered| position <= remembered.until)
+    }
+
+    /// Whether a tenant is unknown to the latest scan.
+    pub(super) fn is_news(&self, tenant: TenantId) -> bool {
+        self.heads
+            .latest()
+            .is_none_or(|heads| !heads.by_tenant.contains_key(&tenant))
+    }
+
+    pub(super) fn note_published(&mut self) {
+        self.published += 1;
+    }
+
+    /// All is published and acknowledged.
+    pub(super) fn at_rest(&mut self) {
+        self.backoff.reset();
+    }
+
+    pub(super) fn report_lag(&self, lag_events: u64) {
+        let partition = self.partition.to_string();
+        metrics::gauge!("counterfoil_relay_lag_events", "partition" => partition).set(lag_events as f64);
+        self.status.update(self.partition, |status| {
+            status.lag_events = lag_events;
+            status.published_events = self.published;
+        });
+    }
+}
+
+/// Waits for something that may take for ever and is no fault of ours, beating meanwhile.
+async fn beating<T>(heartbeat: &Heartbeat, waited_for: impl Future<Output = T>) -> T {
+    tokio::pin!(waited_for);
+    loop {
+        heartbeat.beat();
+        if let Ok(value) = tokio::time::timeout(Duration::from_secs(1), &mut waited_for).await {
+            return value;
+        }
+    }
+}
