@@ -292,7 +292,7 @@ hex_newtype!(
 );
 
 hex_newtype!(
-    /// BLAKE3 of content that passed through and was not kept, such as a prompt or an answer.
+    /// BLAKE3 of content that passed through and was not kept, such as a prompt or an answer: what `b3sum` prints.
     ContentDigest,
     32
 );
@@ -302,13 +302,11 @@ hex_newtype!(
     32
 );
 
-const CONTENT_CONTEXT: &str = "counterfoil 2026 content v1";
-
 impl ContentDigest {
-    /// `blake3::derive_key("counterfoil 2026 content v1", content)`.
+    /// The plain BLAKE3 of `content`, so that whoever has it can check it with common tools.
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
-        Self(blake3::derive_key(CONTENT_CONTEXT, content))
+        Self(*blake3::hash(content).as_bytes())
     }
 }
 

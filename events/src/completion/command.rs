@@ -37,6 +37,8 @@ pub struct Authorization {
     pub stream: bool,
     /// The policies that allowed it.
     pub policies: Policies,
+    /// Digest of the document that they decided upon, so that the decision can be made again from it.
+    pub policy_input_digest: ContentDigest,
     /// Digest of the request's body.
     pub request_digest: ContentDigest,
     /// Length of the request's body.
@@ -72,6 +74,8 @@ pub struct Denial {
     pub reasons: Reasons,
     /// The policies that took part.
     pub policies: Policies,
+    /// Digest of the document that they decided upon; none if it was denied before they were asked.
+    pub policy_input_digest: Option<ContentDigest>,
     /// Digest of the request's body.
     pub request_digest: ContentDigest,
     /// Length of the request's body.

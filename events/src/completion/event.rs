@@ -29,6 +29,8 @@ pub enum CompletionEvent {
         stream: bool,
         /// The policies that allowed it.
         policies: Policies,
+        /// Digest of the document that they decided upon, so that the decision can be made again from it.
+        policy_input_digest: ContentDigest,
         /// Digest of the request's body.
         request_digest: ContentDigest,
         /// Length of the request's body.
@@ -62,6 +64,8 @@ pub enum CompletionEvent {
         reasons: Reasons,
         /// The policies that took part.
         policies: Policies,
+        /// Digest of the document that they decided upon; none if it was denied before they were asked.
+        policy_input_digest: Option<ContentDigest>,
         /// Digest of the request's body.
         request_digest: ContentDigest,
         /// Length of the request's body.

@@ -14,8 +14,8 @@ use crate::text::Code;
 /// Most verdicts in one event. The pipeline has fewer steps; full verdict lists are documents.
 pub const MAX_VERDICTS: usize = 64;
 
-/// Most reasons of one denial.
-pub const MAX_REASONS: usize = 16;
+/// Most reasons of one denial: sixteen of each of two layers.
+pub const MAX_REASONS: usize = 32;
 
 /// Most policies of one decision: one a layer, and as many again for layers to come.
 pub const MAX_POLICIES: usize = 4;

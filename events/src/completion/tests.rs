@@ -45,6 +45,7 @@ fn authorization() -> Authorization {
         provider: Code::literal("demo"),
         stream: false,
         policies: policies(),
+        policy_input_digest: ContentDigest::of(b"input"),
         request_digest: ContentDigest::of(b"{}"),
         request_bytes: 2,
         input_tokens_bound: 100,
@@ -68,6 +69,7 @@ fn denial() -> Denial {
         code: Code::literal("model_not_allowed"),
         reasons: Reasons::first_of([Code::literal("model_not_in_spec_card")]),
         policies: policies(),
+        policy_input_digest: None,
         request_digest: ContentDigest::of(b"{}"),
         request_bytes: 2,
         verdicts: verdicts(),
@@ -230,6 +232,6 @@ fn the_bill_is_in_the_currency_of_the_authorisation() {
 #[test]
 fn an_ending_is_these_bytes() {
     let payload = |event: CompletionEvent| crate::schema::encode(&event).unwrap();
-    insta::assert_snapshot!(payload(settlement().into()), @r#"{"usage":{"input_tokens":80,"output_tokens":20,"cached_tokens":0,"estimated":false},"cost":{"micros":"900","currency":"EUR"},"response_digest":"50cc807d651994d30115efc41ede28b54ba3865833badf082666582fb3eaf982","response_bytes":6,"finish_reason":"stop","attempts":1,"provider_ms":12,"total_ms":14,"verdicts":[]}"#);
+    insta::assert_snapshot!(payload(settlement().into()), @r#"{"usage":{"input_tokens":80,"output_tokens":20,"cached_tokens":0,"estimated":false},"cost":{"micros":"900","currency":"EUR"},"response_digest":"63b24a318813c47bce54f4e4dc1f052a586c63eeb96d20ed88bf1b86bd6d362c","response_bytes":6,"finish_reason":"stop","attempts":1,"provider_ms":12,"total_ms":14,"verdicts":[]}"#);
     insta::assert_snapshot!(payload(failure().into()), @r#"{"code":"provider_broke_off","provider_status":200,"usage":{"input_tokens":80,"output_tokens":3,"cached_tokens":0,"estimated":true},"cost":{"micros":"830","currency":"EUR"},"response_bytes":120,"attempts":1,"provider_ms":12,"total_ms":14,"verdicts":[]}"#);
 }

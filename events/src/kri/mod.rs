@@ -4,6 +4,7 @@
 //! and whatever depends on the present takes the instant as an argument (LOG §7): a status is computed at
 //! read for an explicit `at`, from a `fresh_until` that the event fixed.
 
+pub mod aggregates;
 pub mod bands;
 pub mod exact;
 pub mod frequency;
