@@ -22,6 +22,7 @@ pub mod command;
 pub mod completion;
 pub mod document;
 pub mod envelope;
+pub mod export;
 pub mod head_note;
 pub mod ids;
 pub mod keyring;

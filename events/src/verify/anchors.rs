@@ -15,15 +15,32 @@ pub enum AnchorSource {
     HeadNote,
 }
 
-/// That the event at `position` has `hash`.
+/// That the log reaches `position`, and what the event there hashes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Anchor {
     /// Who says so.
     pub source: AnchorSource,
     /// Where.
     pub position: Position,
-    /// Its hash.
-    pub hash: EventHash,
+    /// Its hash, where that is known.
+    pub hash: Option<EventHash>,
+}
+
+impl Anchor {
+    /// What is wrong if the event at its position has `hash`.
+    pub(super) fn contradiction(&self, hash: &EventHash) -> Option<Problem> {
+        let said = self.hash.filter(|said| said != hash)?;
+        Some(match self.source {
+            AnchorSource::Head => (
+                FindingKind::ChainBroken,
+                format!("the head says {said}, the event hashes to {hash}"),
+            ),
+            AnchorSource::HeadNote => (
+                FindingKind::HeadNoteConflict,
+                format!("a head note says {said}, the event hashes to {hash}"),
+            ),
+        })
+    }
 }
 
 /// Anchors not yet passed.
@@ -31,38 +48,37 @@ pub struct Anchor {
 pub(super) struct Anchors {
     ahead: BTreeMap<Position, Anchor>,
     head: Option<Position>,
-    last: Option<Anchor>,
+    furthest: Position,
 }
 
 impl Anchors {
-    /// Adds one; the conflict with one that is there already, if there is any.
-    pub fn add(&mut self, anchor: Anchor) -> Option<Problem> {
+    /// Remembers how far the log is known to reach.
+    pub fn reach(&mut self, anchor: &Anchor) {
         if anchor.source == AnchorSource::Head {
             self.head = Some(anchor.position);
         }
-        if self.last.is_none_or(|last| last.position < anchor.position) {
-            self.last = Some(anchor);
-        }
-        let other = self.ahead.insert(anchor.position, anchor)?;
-        (other.hash != anchor.hash).then(|| {
-            let detail = format!("one head says {}, another {}", other.hash, anchor.hash);
+        self.furthest = self.furthest.max(anchor.position);
+    }
+
+    /// Adds one that is still to be passed; the conflict with one that is there already, if there is any.
+    pub fn add(&mut self, anchor: Anchor) -> Option<Problem> {
+        self.reach(&anchor);
+        let kept = self.ahead.entry(anchor.position).or_insert(anchor);
+        let (Some(said), Some(now)) = (kept.hash, anchor.hash) else {
+            if kept.hash.is_none() {
+                *kept = anchor;
+            }
+            return None;
+        };
+        (said != now).then(|| {
+            let detail = format!("one head says {said}, another {now}");
             (FindingKind::HeadNoteConflict, detail)
         })
     }
 
     /// Passes a position whose event has `hash`; the contradiction with an anchor there, if there is any.
     pub fn contradiction(&mut self, at: Position, hash: &EventHash) -> Option<Problem> {
-        let anchor = self.pass(at).filter(|anchor| anchor.hash != *hash)?;
-        Some(match anchor.source {
-            AnchorSource::Head => (
-                FindingKind::ChainBroken,
-                format!("the head says {}, the event hashes to {hash}", anchor.hash),
-            ),
-            AnchorSource::HeadNote => (
-                FindingKind::HeadNoteConflict,
-                format!("a head note says {}, the event hashes to {hash}", anchor.hash),
-            ),
-        })
+        self.pass(at)?.contradiction(hash)
     }
 
     /// Drops what is at or before `at`; the anchor at it.
@@ -76,9 +92,9 @@ impl Anchors {
         None
     }
 
-    /// The furthest one.
-    pub fn last(&self) -> Option<Anchor> {
-        self.last
+    /// The furthest position that the log is known to reach.
+    pub fn furthest(&self) -> Position {
+        self.furthest
     }
 
     /// The first position beyond the head, if the log goes on there.

@@ -136,14 +136,19 @@ impl<'k> LogVerifier<'k> {
         }
     }
 
-    /// Holds the log to what a head or a head note says, from now on. Positions already passed are not
-    /// looked at again.
+    /// Holds the log to what a head or a head note says. It is remembered for a position that is still to
+    /// come, compared at once with the event that came last, and too late for any before.
     pub fn expect(&mut self, anchor: Anchor) {
-        if anchor.position < self.next {
-            return;
-        }
-        if let Some(conflict) = self.anchors.add(anchor) {
-            let (kind, detail) = conflict;
+        let problem = if anchor.position >= self.next {
+            self.anchors.add(anchor)
+        } else {
+            self.anchors.reach(&anchor);
+            let last = self
+                .prev
+                .filter(|_| anchor.position.next() == self.next && self.entries > 0);
+            last.and_then(|hash| anchor.contradiction(&hash))
+        };
+        if let Some((kind, detail)) = problem {
             self.find(anchor.position, kind, detail);
         }
     }
@@ -307,8 +312,9 @@ impl<'k> LogVerifier<'k> {
     #[must_use]
     pub fn finish(mut self) -> Report {
         let last = Position(self.next.0.saturating_sub(1));
-        if let Some(anchor) = self.anchors.last().filter(|anchor| anchor.position > last) {
-            self.lose(anchor.position.0 - last.0, FindingKind::MissingTail);
+        let missing = self.anchors.furthest().0.saturating_sub(last.0);
+        if missing > 0 {
+            self.lose(missing, FindingKind::MissingTail);
         }
         if let Some((position, detail)) = self.anchors.overrun(last) {
             self.find(position, FindingKind::Ahead, detail);

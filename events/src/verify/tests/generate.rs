@@ -7,12 +7,15 @@ use serde_json::value::RawValue;
 use crate::actor::Actor;
 use crate::document::Document;
 use crate::envelope::{self, EnvelopeFields, FORMAT_VERSION, RecordedEvent};
+use crate::export::{ExportWriter, ReadError};
 use crate::head_note::{Head, HeadNote};
 use crate::ids::{EventHash, EventId, Fingerprint, Position, Sequence, TenantId};
 use crate::keyring::{self, SigningKeyIntroduced, TrustedKeys};
 use crate::signature::{KeyPair, Signer};
 use crate::timestamp::Timestamp;
-use crate::verify::{Entry, LogVerifier, Options, Report, SeenDocuments};
+use crate::verify::{
+    Entry, FileOptions, LogVerifier, Options, Report, SeenDocuments, documents_of, verify_export,
+};
 
 /// A log under construction.
 #[derive(Clone)]
@@ -227,6 +230,49 @@ impl Installation {
             log.append_any(self.signer(), choice);
         }
         log
+    }
+}
+
+impl Installation {
+    /// The export file of a log from `from` on, as text.
+    pub fn export(&self, log: &Log, from: u64) -> String {
+        let first = usize::try_from(from - 1).unwrap();
+        let prev = first
+            .checked_sub(1)
+            .map_or(EventHash::ZERO, |before| log.events[before].hash);
+        let range = (Position(from), log.events.last().unwrap().position);
+        let mut writer = ExportWriter::begin(
+            Vec::new(),
+            log.tenant,
+            range,
+            prev,
+            self.root(),
+            &self.key_events(),
+        )
+        .unwrap();
+        for event in &log.events[first..] {
+            for reference in documents_of(event.parse().unwrap().payload.get()).unwrap() {
+                let document = log
+                    .documents
+                    .iter()
+                    .find(|document| document.reference() == reference);
+                writer.document(document.unwrap()).unwrap();
+            }
+            writer.event(event).unwrap();
+        }
+        let file = writer.finish(&log.head_note(self.signer())).unwrap();
+        String::from_utf8(file).unwrap()
+    }
+
+    /// What the verifier says of an export file.
+    pub fn verify_export(&self, file: &[u8], head_notes: &[String]) -> Result<Report, ReadError> {
+        let mut options = FileOptions {
+            root: self.root(),
+            log: Options::default(),
+            head_notes,
+            progress: &mut |_, _| {},
+        };
+        verify_export(file, &mut options)
     }
 }
 

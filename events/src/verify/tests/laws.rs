@@ -88,7 +88,7 @@ fn verify(intact: &Log, tampered: &Log, installation: &Installation, batch: usiz
     verifier.expect(Anchor {
         source: AnchorSource::HeadNote,
         position: note.head().position,
-        hash: note.head().hash,
+        hash: Some(note.head().hash),
     });
     let documents = intact.seen_documents();
     for entries in tampered.entries().chunks(batch) {

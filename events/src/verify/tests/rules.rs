@@ -124,7 +124,7 @@ fn losses_are_named_prefix_middle_and_tail_with_their_counts() {
     verifier.expect(Anchor {
         source: AnchorSource::HeadNote,
         position: head.position,
-        hash: head.hash,
+        hash: Some(head.hash),
     });
     verifier.verify_batch(&log.entries(), &log.seen_documents());
     let report = verifier.finish();
@@ -290,7 +290,7 @@ fn heads_and_head_notes_that_contradict_the_log_or_each_other_are_found() {
             verifier.expect(Anchor {
                 source: *source,
                 position: Position(*position),
-                hash: *hash,
+                hash: Some(*hash),
             });
         }
         verifier.verify_batch(&log.entries(), &log.seen_documents());
@@ -321,7 +321,7 @@ fn heads_and_head_notes_that_contradict_the_log_or_each_other_are_found() {
             (AnchorSource::HeadNote, 10, other),
             (AnchorSource::HeadNote, 10, last)
         ]),
-        [(10, FindingKind::HeadNoteConflict)]
+        [(10, FindingKind::HeadNoteConflict); 2]
     );
 }
 
@@ -443,7 +443,7 @@ proptest! {
         let keys = installation.trusted();
         let mut verifier = LogVerifier::starting_at(log.tenant, &keys, Options::default(), Position(start), None);
         verifier.expect(Anchor {
-            source: AnchorSource::Head, position: Position(u64::MAX), hash: EventHash::ZERO });
+            source: AnchorSource::Head, position: Position(u64::MAX), hash: Some(EventHash::ZERO) });
         verifier.verify_batch(&entries, &Unchecked);
         let report = verifier.finish();
         prop_assert_eq!(report.events, numbers.len() as u64);
