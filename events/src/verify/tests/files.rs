@@ -36,7 +36,7 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The interpreter that the set-up script gave the packages of `tests/requirements.txt`.
+/// The interpreter to which `deploy/dev/setup.sh --tests` gave the packages of `tests/requirements.txt`.
 fn python() -> PathBuf {
     let prepared = repository().join(".counterfoil/tools/venv/bin/python");
     if prepared.exists() {
