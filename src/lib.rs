@@ -5,3 +5,5 @@ pub mod gateway;
 pub mod http;
 pub mod policy;
 pub mod stack;
+
+pub mod kri;

@@ -29,6 +29,12 @@ impl Exact {
         Self(&self.0 * factor)
     }
 
+    /// The sum `self + other`.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self(&self.0 + &other.0)
+    }
+
     /// The difference `self − other`.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {

@@ -151,12 +151,11 @@ impl Digits {
         if text.len() > MAX_TEXT_BYTES {
             return Err(ValueError::TooLong { bytes: text.len() });
         }
-        let (number, exponent) = match text.find(['e', 'E']) {
-            Some(at) => (&text[..at], read_exponent(text, at + 1)?),
-            None => (text, 0),
+        let Some(at) = text.find(['e', 'E']) else {
+            return Self::read_plain(text);
         };
-        let mut read = Self::read_plain(number)?;
-        read.scale -= exponent;
+        let mut read = Self::read_plain(&text[..at])?;
+        read.scale -= read_exponent(text, at + 1)?;
         Ok(read)
     }
 
@@ -305,6 +304,7 @@ mod tests {
             ("-", 2),
             (".", 2),
             ("e5", 1),
+            ("none", 1),
             ("1e", 3),
             ("1e-", 4),
             ("1e5x", 4),

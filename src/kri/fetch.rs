@@ -1,0 +1,210 @@
+//! Fetching a document over HTTP on a tenant's behalf. In order:
+//!
+//! 1. read the URL ([`Target`]): http or https, no credentials, a plain host;
+//! 2. resolve the host, once;
+//! 3. ask the guard about **every** address found, and stop at the first that it refuses;
+//! 4. connect to exactly those addresses: the client is given them and has no resolver of its own, so a name that
+//!    changes its mind between check and connection (DNS rebinding) gains nothing;
+//! 5. refuse redirects: the next hop would be another URL;
+//! 6. read the body as it comes, never holding more than the limit.
+//!
+//! One deadline covers all of it. No proxy is used, since it would resolve and connect in our place.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use reqwest::dns::{Name, Resolve, Resolving};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING};
+use reqwest::{Client, Response, redirect, retry};
+
+use super::config::FetchConfig;
+use super::error::ConnectorError;
+use super::guard::{NetworkGuard, RefusedAddress};
+use super::target::{Host, Target};
+
+/// Most addresses of one name that are considered; more is not a web server's name.
+const MAX_ADDRESSES: usize = 32;
+
+const USER_AGENT: &str = concat!("counterfoil/", env!("CARGO_PKG_VERSION"));
+
+/// Fetches documents within limits.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    guard: NetworkGuard,
+    max_bytes: usize,
+    connect_timeout: Duration,
+    total_timeout: Duration,
+    limit_ms: u64,
+}
+
+impl Fetcher {
+    /// A fetcher with these limits.
+    #[must_use]
+    pub fn new(config: &FetchConfig) -> Self {
+        Self {
+            guard: config.guard(),
+            max_bytes: config.max_bytes,
+            connect_timeout: config.connect_timeout(),
+            total_timeout: config.total_timeout(),
+            limit_ms: config.total_timeout_ms,
+        }
+    }
+
+    /// The text at `url`.
+    ///
+    /// # Errors
+    /// When the URL or its address is refused, the source cannot be reached in time, or answers anything but a
+    /// success with a text within the limit.
+    pub async fn text(&self, url: &str, accept: &'static str) -> Result<String, ConnectorError> {
+        let target = Target::parse(url)?;
+        let exchange = self.exchange(&target, accept);
+        let limit_ms = self.limit_ms;
+        let bytes = tokio::time::timeout(self.total_timeout, exchange)
+            .await
+            .map_err(|_| ConnectorError::TimedOut { limit_ms })??;
+        String::from_utf8(bytes).map_err(|error| ConnectorError::NotUtf8 {
+            position: error.utf8_error().valid_up_to() + 1,
+        })
+    }
+
+    async fn exchange(&self, target: &Target, accept: &'static str) -> Result<Vec<u8>, ConnectorError> {
+        let addresses = resolve(target).await?;
+        self.admit(&addresses)?;
+        let response = self.request(target, &addresses, accept).await?;
+        self.body(admit_status(response)?).await
+    }
+
+    fn admit(&self, addresses: &[SocketAddr]) -> Result<(), RefusedAddress> {
+        addresses
+            .iter()
+            .try_for_each(|address| self.guard.admit(*address))
+    }
+
+    async fn request(
+        &self,
+        target: &Target,
+        addresses: &[SocketAddr],
+        accept: &'static str,
+    ) -> Result<Response, ConnectorError> {
+        let client = self
+            .client(target, addresses)
+            .map_err(|error| self.failed(error))?;
+        let request = client
+            .get(target.url().clone())
+            .header(ACCEPT, accept)
+            .header(ACCEPT_ENCODING, "identity");
+        request.send().await.map_err(|error| self.failed(error))
+    }
+
+    /// A client for one exchange, tied to `addresses`.
+    fn client(&self, target: &Target, addresses: &[SocketAddr]) -> reqwest::Result<Client> {
+        let mut builder = Client::builder()
+            .user_agent(USER_AGENT)
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .connect_timeout(self.connect_timeout)
+            .pool_max_idle_per_host(0)
+            .dns_resolver(NoResolver);
+        if let Host::Name(name) = target.host() {
+            builder = builder.resolve_to_addrs(name, addresses);
+        }
+        if !target.is_https() {
+            // Without TLS the system's certificates need not be loaded, nor be there.
+            builder = builder.tls_certs_only([]);
+        }
+        builder.build()
+    }
+
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, ConnectorError> {
+        let limit_bytes = self.max_bytes;
+        let declared = response.content_length().unwrap_or(0);
+        if declared > limit_bytes as u64 {
+            return Err(ConnectorError::PayloadTooLarge { limit_bytes });
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(error))? {
+            if body.len() + chunk.len() > limit_bytes {
+                return Err(ConnectorError::PayloadTooLarge { limit_bytes });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn failed(&self, error: reqwest::Error) -> ConnectorError {
+        if error.is_timeout() {
+            return ConnectorError::TimedOut {
+                limit_ms: self.limit_ms,
+            };
+        }
+        let connecting = error.is_connect() || error.is_builder();
+        let detail = chain(&error.without_url());
+        if connecting {
+            ConnectorError::ConnectFailed { detail }
+        } else {
+            ConnectorError::Interrupted { detail }
+        }
+    }
+}
+
+/// The addresses that `target` may be reached at.
+async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, ConnectorError> {
+    let name = match target.host() {
+        Host::Address(ip) => return Ok(vec![SocketAddr::new(*ip, target.port())]),
+        Host::Name(name) => name,
+    };
+    let unresolved = |detail: String| ConnectorError::HostUnresolved {
+        host: name.clone(),
+        detail,
+    };
+    let found = tokio::net::lookup_host((name.as_str(), target.port())).await;
+    let addresses: Vec<_> = found
+        .map_err(|error| unresolved(error.to_string()))?
+        .take(MAX_ADDRESSES)
+        .collect();
+    if addresses.is_empty() {
+        return Err(unresolved("no addresses".to_owned()));
+    }
+    Ok(addresses)
+}
+
+fn admit_status(response: Response) -> Result<Response, ConnectorError> {
+    let status = response.status();
+    if status.is_success() {
+        Ok(response)
+    } else if status.is_redirection() {
+        Err(ConnectorError::Redirected {
+            status: status.as_u16(),
+        })
+    } else {
+        Err(ConnectorError::HttpStatus {
+            status: status.as_u16(),
+        })
+    }
+}
+
+/// Every name is resolved before the client is made; one that still asks is not connected to.
+struct NoResolver;
+
+impl Resolve for NoResolver {
+    fn resolve(&self, _name: Name) -> Resolving {
+        Box::pin(async { Err("names are resolved before the connection, never by it".into()) })
+    }
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;

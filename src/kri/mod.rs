@@ -1,0 +1,128 @@
+//! Connectors: how the value of a KRI is fetched from its source.
+//!
+//! One call takes a [`SourceConfig`] to a [`Sample`]; *test* and *run* are two views of the same sample, so that a
+//! test cannot succeed where the run would fail. Connectors read, they never write: the outside effect is a GET, and
+//! what follows from it is decided by whoever called (`KriRunCompleted`, `KriRunFailed`).
+//!
+//! Everything fetched goes through the network [`guard`], which lets no tenant's URL reach a private address.
+
+pub mod config;
+mod csv;
+mod error;
+pub mod fetch;
+pub mod guard;
+mod http_json;
+mod ledger;
+mod observed;
+mod sample;
+pub mod target;
+
+use counterfoil_events::ids::TenantId;
+use counterfoil_events::kri::source::SourceConfig;
+use counterfoil_events::timestamp::Timestamp;
+
+pub use self::csv::{Reading, readings};
+pub use self::error::ConnectorError;
+pub use self::ledger::{LedgerMetrics, LedgerUnavailable};
+pub use self::sample::{Measurement, Sample, TestReport};
+
+use self::config::FetchConfig;
+use self::fetch::Fetcher;
+
+/// For whom and when a source is sampled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RunContext {
+    /// Whose source it is.
+    pub tenant: TenantId,
+    /// The instant of the run.
+    pub at: Timestamp,
+}
+
+/// One kind of source.
+///
+/// Contract: `sample` has no effect but reading; it ends within the configured time, holds at most the configured
+/// bytes, and gives the same value for the same bytes. Its error's code and text hold nothing that the source said.
+pub trait Connector {
+    /// What it takes.
+    type Source;
+
+    /// Fetches and computes.
+    fn sample(
+        &self,
+        source: &Self::Source,
+        context: RunContext,
+    ) -> impl Future<Output = Result<Sample, ConnectorError>> + Send;
+}
+
+/// All connectors, by kind of source.
+pub struct Connectors<L> {
+    csv: csv::CsvConnector,
+    http_json: http_json::HttpJsonConnector,
+    ledger: ledger::LedgerConnector<L>,
+}
+
+impl<L: LedgerMetrics> Connectors<L> {
+    /// Connectors that fetch within `config` and read the platform's own figures from `metrics`.
+    #[must_use]
+    pub fn new(config: &FetchConfig, metrics: L) -> Self {
+        let fetcher = Fetcher::new(config);
+        Self {
+            csv: csv::CsvConnector::new(fetcher.clone()),
+            http_json: http_json::HttpJsonConnector::new(fetcher),
+            ledger: ledger::LedgerConnector::new(metrics),
+        }
+    }
+
+    /// Fetches once and says what would be measured.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn test(
+        &self,
+        source: &SourceConfig,
+        context: RunContext,
+    ) -> Result<TestReport, ConnectorError> {
+        let sample = self.sample(source, context).await?;
+        Ok(TestReport::new(source.kind(), sample))
+    }
+
+    /// Fetches and measures.
+    ///
+    /// # Errors
+    /// When the source cannot be reached, may not be reached, or holds no value where it should.
+    pub async fn run(
+        &self,
+        source: &SourceConfig,
+        context: RunContext,
+    ) -> Result<Measurement, ConnectorError> {
+        let sample = self.sample(source, context).await?;
+        Ok(sample.measurement)
+    }
+
+    async fn sample(&self, source: &SourceConfig, context: RunContext) -> Result<Sample, ConnectorError> {
+        match source {
+            SourceConfig::Csv(source) => self.csv.sample(source, context).await,
+            SourceConfig::HttpJson(source) => self.http_json.sample(source, context).await,
+            SourceConfig::Ledger(source) => self.ledger.sample(source, context).await,
+        }
+    }
+}
+
+/// Judges a source when it is defined, without fetching anything: its URL, and a CSV text in hand from first to last
+/// line. Whether a *name* may be reached is only known when it is resolved, at each fetch.
+///
+/// # Errors
+/// With what a first run would say.
+pub fn check(config: &FetchConfig, source: &SourceConfig) -> Result<(), ConnectorError> {
+    if let Some(url) = source.url() {
+        let target = target::Target::parse(url.as_str())?;
+        config.guard().admit_literal(&target)?;
+    }
+    match source {
+        SourceConfig::Csv(source) => csv::check(source),
+        SourceConfig::HttpJson(_) | SourceConfig::Ledger(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
