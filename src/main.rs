@@ -1,5 +1,7 @@
-//! The `counterfoil` program; everything is in the library.
+//! The `counterfoil` binary.
 
-fn main() -> counterfoil::cli::Exit {
-    counterfoil::cli::run()
+use counterfoil::cli;
+
+fn main() -> cli::exit::Exit {
+    cli::main()
 }

@@ -1,35 +1,68 @@
-//! Exit codes: 0 good, 1 a finding, 2 wrong usage, 3 something that is needed is unavailable.
+//! Exit codes, as a type: scripts branch on them.
 
 use std::process::{ExitCode, Termination};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Done.
+    /// Done, and nothing to report.
     Good,
-    /// Done, and something was found that should not be.
+    /// Done, and it found something: a broken chain, a difference, a component that is down.
     Finding,
-    /// The arguments make no sense.
+    /// Not begun: arguments, configuration or input are not right.
     Usage,
-    /// Something that the command stands on is not there.
+    /// Not done: something it needs does not answer.
     Unavailable,
 }
 
 impl Exit {
-    /// Says on standard error what is not there.
-    pub fn unavailable(reason: &dyn std::fmt::Display) -> Self {
-        eprintln!("counterfoil: {reason}");
-        Self::Unavailable
+    /// The process's exit code.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Good => 0,
+            Self::Finding => 1,
+            Self::Usage => 2,
+            Self::Unavailable => 3,
+        }
     }
 }
 
 impl Termination for Exit {
     fn report(self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Good => 0,
-            Self::Finding => 1,
-            Self::Usage => 2,
-            Self::Unavailable => 3,
-        })
+        ExitCode::from(self.code())
     }
 }
+
+/// Why a command did not do its work: the exit code, and one text for the person who called it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct CliError {
+    /// `Usage` or `Unavailable`.
+    pub exit: Exit,
+    /// What is wrong, and what to do about it.
+    pub message: String,
+}
+
+impl CliError {
+    /// The caller has to change something.
+    #[must_use]
+    pub fn usage(message: impl ToString) -> Self {
+        Self {
+            exit: Exit::Usage,
+            message: message.to_string(),
+        }
+    }
+
+    /// Something the command needs does not answer.
+    #[must_use]
+    pub fn unavailable(message: impl ToString) -> Self {
+        Self {
+            exit: Exit::Unavailable,
+            message: message.to_string(),
+        }
+    }
+}
+
+/// What a command returns.
+pub type Outcome = Result<Exit, CliError>;

@@ -1,56 +1,118 @@
-//! The command line: parses, dispatches, and turns results into exit codes. Each command is a thin file here; what it
-//! does lives in the module of its concern.
+//! The command line: one enum of commands, one file per group.
+//!
+//! Tables for people, `--json` for machines; exit 0 good, 1 finding, 2 usage, 3 unavailable. A command is a
+//! function from its arguments to an `Outcome`; what it needs beyond them (configuration, a runtime) it gets here.
 
-mod exit;
+pub mod client;
+pub mod exit;
+mod openapi;
+pub mod output;
 mod stack;
+mod status;
+pub mod table;
 
-use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use std::path::PathBuf;
 
-pub use exit::Exit;
+use clap::{Args, Parser, Subcommand};
 
-/// Control and evidence for organisations that run AI agents under supervision.
+use crate::config::{Config, Sources, TelemetryConfig};
+use crate::telemetry;
+use exit::{CliError, Exit, Outcome};
+use output::Output;
+
+/// Control and evidence for organisations that run AI agents under supervision
 #[derive(Debug, Parser)]
-#[command(name = "counterfoil", version, about, arg_required_else_help = true)]
-struct Cli {
+#[command(
+    name = "counterfoil",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
     #[command(subcommand)]
     command: Command,
 }
 
+/// Arguments that every command takes.
+#[derive(Debug, Args)]
+pub struct GlobalArgs {
+    /// Configuration file [default: counterfoil.toml, if it is there]
+    #[arg(long, global = true, env = "COUNTERFOIL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one configuration key, such as `--set http.address=0.0.0.0:8080`
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+    /// Print JSON instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The private servers (Postgres, NATS, Redis) alone, without the platform on them.
+    /// Show how a running process is, part by part
+    Status(status::StatusArgs),
+    /// Print the API description (OpenAPI 3.1)
+    Openapi,
+    /// The private servers (Postgres, NATS, Redis) alone, without the platform on them
     #[command(subcommand)]
     Stack(stack::StackCommand),
 }
 
-/// Parses the arguments and runs the command.
-pub fn run() -> Exit {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(e) => {
-            // Nothing to be done about a closed terminal.
-            let _printed = e.print();
-            return if e.use_stderr() { Exit::Usage } else { Exit::Good };
-        }
-    };
-    init_logs();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return Exit::unavailable(&format!("cannot start the runtime: {e}")),
-    };
-    runtime.block_on(async {
-        match cli.command {
-            Command::Stack(command) => command.run().await,
-        }
-    })
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').filter(|(key, _)| key.contains('.'));
+    let (key, value) = pair.ok_or("expected KEY=VALUE with a key such as http.address")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
-/// Logs go to standard error; `RUST_LOG` chooses what. Standard output is for answers.
-fn init_logs() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+impl GlobalArgs {
+    /// The configuration, and logs as it says: the first step of every command that works on the platform itself.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn begin(&self) -> Result<Config, CliError> {
+        let config = Config::load(self.sources()).map_err(CliError::usage)?;
+        telemetry::init(&config.telemetry).map_err(CliError::usage)?;
+        Ok(config)
+    }
+
+    /// File, environment and flags of this call; a command may add flags of its own.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        let sources = Sources::of_process().file(self.config.clone());
+        self.set
+            .iter()
+            .fold(sources, |sources, (key, value)| sources.flag_text(key, value))
+    }
+}
+
+/// Runs the process's command.
+#[must_use]
+pub fn main() -> Exit {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("counterfoil: {error}");
+            error.exit
+        }
+    }
+}
+
+fn run(cli: Cli) -> Outcome {
+    let output = Output::new(cli.global.json);
+    match cli.command {
+        Command::Status(args) => block_on(status::run(args, output)),
+        Command::Openapi => openapi::run(),
+        Command::Stack(command) => {
+            telemetry::init(&TelemetryConfig::default()).map_err(CliError::usage)?;
+            block_on(command.run())
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(CliError::unavailable)?.block_on(work)
 }

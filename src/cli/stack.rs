@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Exit;
+use super::exit::{CliError, Exit, Outcome};
 use crate::stack::{Endpoints, ServerKind, Stack, StackConfig};
 
 #[derive(Debug, Subcommand)]
@@ -34,12 +34,10 @@ struct Addresses<'a> {
 }
 
 impl StackCommand {
-    pub async fn run(self) -> Exit {
+    pub async fn run(self) -> Outcome {
         let Self::Run { data } = self;
-        match run(data).await {
-            Ok(()) => Exit::Good,
-            Err(e) => Exit::unavailable(&e),
-        }
+        run(data).await.map_err(CliError::unavailable)?;
+        Ok(Exit::Good)
     }
 }
 

@@ -16,7 +16,7 @@ use super::answer::{self, Answer};
 use super::auth::Permission;
 use super::metrics;
 use super::request::Request;
-use super::route::Route;
+use super::route::{Route, State};
 
 /// How a component is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
@@ -160,22 +160,22 @@ pub struct ReadyAnswer {
 
 /// The routes of this file.
 #[must_use]
-pub fn routes(readiness: &Readiness) -> Vec<Route> {
+pub fn routes(readiness: &State<Readiness>) -> Vec<Route> {
     let open = |route: super::route::RouteSpec| route.permission(Permission::Public).tag("health");
     vec![
         open(Route::get("/live", "Whether the process answers"))
             .answers_as(200, "It does", "text/plain; charset=utf-8")
-            .handle((), live),
+            .handle(&State::new(()), live),
         open(Route::get(
             "/ready",
             "Whether the process can do its work, and why not",
         ))
         .answers::<ReadyAnswer>(200, "It can, perhaps degraded")
         .answers::<ReadyAnswer>(503, "A required component is down")
-        .handle(readiness.clone(), ready),
+        .handle(readiness, ready),
         open(Route::get("/metrics", "Figures in Prometheus's text format"))
             .answers_as(200, "Figures", "text/plain; version=0.0.4")
-            .handle((), figures),
+            .handle(&State::new(()), figures),
     ]
 }
 

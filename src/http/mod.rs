@@ -1,9 +1,10 @@
 //! The HTTP face: one server, one route table as data, problem documents, streams.
 //!
-//! Read `route.rs` to add an endpoint group, `dispatch.rs` for what happens to every request, `server.rs` for
+//! Read `route.rs` and `api.rs` to add an endpoint group, `dispatch.rs` for what happens to every request, `server.rs` for
 //! connections and draining. One file per endpoint group stands beside them.
 
 pub mod answer;
+pub mod api;
 pub mod auth;
 pub mod body;
 mod connection;
@@ -33,7 +34,7 @@ pub use lifecycle::Lifecycle;
 pub use problem::{ApiError, ErrorShape, ProblemType};
 pub use query::{Cursor, Limit, NoQuery, Query};
 pub use request::Request;
-pub use route::Route;
+pub use route::{Route, State};
 pub use server::{Server, ServerLimits};
 pub use table::{Group, RouteTable};
 

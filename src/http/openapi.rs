@@ -23,7 +23,7 @@ use super::auth::Permission;
 use super::body::BodyDescription;
 use super::problem::Problem;
 use super::request::Request;
-use super::route::{AnswerDescription, Route};
+use super::route::{AnswerDescription, Route, State};
 use super::schema::SchemaRef;
 
 /// The document, once the table is complete.
@@ -33,7 +33,7 @@ pub(super) fn route(slot: Slot) -> Route {
     Route::get("/openapi.json", "This description")
         .permission(Permission::Public)
         .answers_as(200, "OpenAPI 3.1", "application/json")
-        .handle(slot, serve)
+        .handle(&State::new(slot), serve)
 }
 
 async fn serve(slot: Slot, _: Request) -> Answer {

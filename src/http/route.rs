@@ -3,7 +3,7 @@
 //! An endpoint group is a function that returns `Vec<Route>`:
 //!
 //! ```ignore
-//! pub fn routes(agents: Arc<Agents>) -> Vec<Route> {
+//! pub fn routes(agents: &State<Arc<Agents>>) -> Vec<Route> {
 //!     vec![
 //!         Route::post("/v1/tenants/{tenant}/agents", "Register an agent")
 //!             .tag("agents")
@@ -31,6 +31,7 @@ use warp::http::Method;
 use super::answer::Answer;
 use super::auth::Permission;
 use super::body::{BodyDescription, RequestBody};
+use super::problem::ApiError;
 use super::query::RequestQuery;
 use super::request::{RawRequest, Request};
 use super::schema::SchemaRef;
@@ -39,6 +40,34 @@ use super::schema::SchemaRef;
 pub const DEFAULT_BODY_LIMIT_BYTES: usize = 1 << 20;
 /// Longest a handler may take to begin its answer unless the route says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a group's handlers stand on, or nothing: routes can be described where nothing runs that could serve
+/// them (`counterfoil openapi`).
+#[derive(Debug, Clone)]
+pub struct State<S>(Option<S>);
+
+impl<S> State<S> {
+    /// A state to serve with.
+    #[must_use]
+    pub fn new(state: S) -> Self {
+        Self(Some(state))
+    }
+}
+
+impl<S: Clone> State<S> {
+    fn get(&self) -> Result<S, ApiError> {
+        self.0
+            .clone()
+            .ok_or_else(|| ApiError::internal("a route that is only described was asked to serve"))
+    }
+}
+
+impl<S> Default for State<S> {
+    /// Nothing: the routes are only described.
+    fn default() -> Self {
+        Self(None)
+    }
+}
 
 type BoxedHandler = Arc<dyn Fn(RawRequest) -> BoxFuture<'static, Answer> + Send + Sync>;
 
@@ -196,7 +225,7 @@ impl RouteSpec {
 
     /// Completes the route. The handler's signature says which body and query it takes.
     #[must_use]
-    pub fn handle<S, B, Q, F, Fut>(self, state: S, handler: F) -> Route
+    pub fn handle<S, B, Q, F, Fut>(self, state: &State<S>, handler: F) -> Route
     where
         S: Clone + Send + Sync + 'static,
         B: RequestBody,
@@ -204,9 +233,12 @@ impl RouteSpec {
         F: Fn(S, Request<B, Q>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Answer> + Send + 'static,
     {
-        let handler: BoxedHandler = Arc::new(move |raw: RawRequest| match raw.read::<B, Q>() {
-            Ok(request) => handler(state.clone(), request).boxed(),
-            Err(error) => futures::future::ready(Err(error)).boxed(),
+        let state = state.clone();
+        let handler: BoxedHandler = Arc::new(move |raw: RawRequest| {
+            match state.get().and_then(|state| Ok((state, raw.read::<B, Q>()?))) {
+                Ok((state, request)) => handler(state, request).boxed(),
+                Err(error) => futures::future::ready(Err(error)).boxed(),
+            }
         });
         Route {
             spec: self,

@@ -2,7 +2,7 @@
 
 use super::support::{self, TestServer};
 use crate::http::table::TableError;
-use crate::http::{Answer, Group, Permission, Request, Route, RouteTable, answer, openapi};
+use crate::http::{Answer, Group, Permission, Request, Route, RouteTable, State, answer, openapi};
 
 async fn nothing((): (), _: Request) -> Answer {
     Ok(answer::no_content())
@@ -11,7 +11,7 @@ async fn nothing((): (), _: Request) -> Answer {
 fn get(path: &'static str) -> Route {
     Route::get(path, "A route")
         .permission(Permission::Public)
-        .handle((), nothing)
+        .handle(&State::new(()), nothing)
 }
 
 fn build(routes: Vec<Route>) -> Result<RouteTable, TableError> {
@@ -128,7 +128,7 @@ fn two_types_of_one_name_are_refused() {
     }
     let second = Route::get("/v1/others", "Others")
         .answers::<other::Thing>(200, "Other")
-        .handle((), nothing);
+        .handle(&State::new(()), nothing);
     let mut routes = support::routes();
     routes.push(second);
     assert_eq!(

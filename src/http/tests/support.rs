@@ -119,38 +119,38 @@ pub fn routes() -> Vec<Route> {
     vec![
         Route::post("/v1/things", "Put a thing")
             .answers::<Thing>(201, "There it is")
-            .handle((), put_thing),
+            .handle(&State::new(()), put_thing),
         Route::get("/v1/things", "List things")
             .permission(public)
-            .handle((), list_things),
+            .handle(&State::new(()), list_things),
         Route::get("/v1/things/{thing}", "One thing")
             .permission(public)
-            .handle((), one_thing),
+            .handle(&State::new(()), one_thing),
         Route::post("/v1/small", "A small body")
             .permission(public)
             .body_limit_bytes(64)
-            .handle((), put_thing),
-        Route::get("/v1/tenants/{tenant}/context", "The context").handle((), echo_context),
+            .handle(&State::new(()), put_thing),
+        Route::get("/v1/tenants/{tenant}/context", "The context").handle(&State::new(()), echo_context),
         Route::get("/v1/panics", "Panics")
             .permission(public)
-            .handle((), panics),
+            .handle(&State::new(()), panics),
         Route::get("/v1/never", "Never answers")
             .permission(public)
             .timeout(Duration::from_millis(20))
-            .handle((), never),
+            .handle(&State::new(()), never),
         Route::get("/v1/slow", "Never answers, and waits long")
             .permission(public)
-            .handle((), never),
+            .handle(&State::new(()), never),
         Route::get("/v1/ticks", "Ticks")
             .permission(public)
             .answers_as(200, "Ticks", "text/event-stream")
-            .handle((), ticks),
+            .handle(&State::new(()), ticks),
         Route::get("/v1/flood", "More than fits")
             .permission(public)
-            .handle((), flood),
+            .handle(&State::new(()), flood),
         Route::get("/v1/echo", "A WebSocket")
             .permission(public)
-            .handle((), echo_socket),
+            .handle(&State::new(()), echo_socket),
     ]
 }
 
@@ -158,7 +158,7 @@ pub fn chat_routes() -> Group {
     let route = Route::post("/v1/chat/completions", "Chat")
         .permission(Permission::AgentKey)
         .body_limit_bytes(256)
-        .handle((), put_thing);
+        .handle(&State::new(()), put_thing);
     Group::new(vec![route]).errors(ErrorShape::OpenAi, &["/v1/chat", "/v1/models"])
 }
 
@@ -168,7 +168,7 @@ pub fn table() -> RouteTable {
     RouteTable::build(vec![
         Group::new(routes()),
         chat_routes(),
-        Group::new(health::routes(&readiness)),
+        Group::new(health::routes(&State::new(readiness))),
     ])
     .unwrap()
 }

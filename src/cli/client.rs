@@ -1,0 +1,144 @@
+//! The API's client behind the thin commands: sends one request, gives the JSON of the answer, and turns a
+//! problem document into one line.
+
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::{Client, Method, Response, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::exit::CliError;
+
+/// Above the server's own limit for a handler, whose answer says more than ours would.
+const TIMEOUT: Duration = Duration::from_secs(40);
+
+/// Where the API is, and as whom to ask it.
+#[derive(Debug, Clone, Args)]
+pub struct ApiArgs {
+    /// Address of the API
+    #[arg(
+        long,
+        env = "COUNTERFOIL_URL",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL"
+    )]
+    url: String,
+    /// Credential, such as the bootstrap token
+    #[arg(long, env = "COUNTERFOIL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: Option<SecretString>,
+}
+
+/// A client of the API.
+pub struct Api {
+    client: Client,
+    base: String,
+    token: Option<SecretString>,
+}
+
+impl Api {
+    /// A client for these arguments.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(args: ApiArgs) -> Result<Self, CliError> {
+        let client = Client::builder()
+            .timeout(TIMEOUT)
+            .build()
+            .map_err(CliError::unavailable)?;
+        Ok(Self {
+            client,
+            base: args.url.trim_end_matches('/').to_owned(),
+            token: args.token,
+        })
+    }
+
+    /// Asks; an error status is an error.
+    ///
+    /// # Errors
+    /// `Unavailable` when nobody answers or the answer is a 5xx; `Usage` for any other problem.
+    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, CliError> {
+        let (status, answer) = self.send(method, path, body).await?;
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let message = problem_line(status, &answer);
+        Err(if status.is_server_error() {
+            CliError::unavailable(message)
+        } else {
+            CliError::usage(message)
+        })
+    }
+
+    /// Asks, and gives whatever status and JSON come back.
+    ///
+    /// # Errors
+    /// `Unavailable` when nobody answers, or not in JSON.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value), CliError> {
+        let mut request = self.client.request(method, format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.expose_secret());
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|error| self.no_answer(&error))?;
+        let status = response.status();
+        Ok((
+            status,
+            read_json(response)
+                .await
+                .map_err(|error| self.no_answer(&error))?,
+        ))
+    }
+
+    fn no_answer(&self, error: &reqwest::Error) -> CliError {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        CliError::unavailable(format!(
+            "no answer from {}: {cause}. Is `counterfoil serve` running?",
+            self.base
+        ))
+    }
+}
+
+async fn read_json(response: Response) -> Result<Value, reqwest::Error> {
+    let bytes = response.bytes().await?;
+    Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}
+
+/// `title: detail (field: message; …), request …`
+fn problem_line(status: StatusCode, problem: &Value) -> String {
+    let text = |key: &str| problem[key].as_str().unwrap_or_default();
+    if text("title").is_empty() {
+        return format!("the API answers {status}");
+    }
+    let fields = problem["errors"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let fields: Vec<String> = fields.iter().map(field_line).collect();
+    let fields = if fields.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", fields.join("; "))
+    };
+    format!(
+        "{}: {}{fields}, request {}",
+        text("title"),
+        text("detail"),
+        text("instance")
+    )
+}
+
+fn field_line(error: &Value) -> String {
+    let text = |key: &str| error[key].as_str().unwrap_or_default();
+    format!("{}: {}", text("field"), text("message"))
+}

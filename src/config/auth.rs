@@ -1,0 +1,33 @@
+//! `[auth]`: the bootstrap token, by which everything is administered until there are users.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::check::Checks;
+
+/// Shortest token: 128 bits in base64 and more.
+const MIN_TOKEN_BYTES: usize = 32;
+
+/// Who administers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthConfig {
+    /// `serve` requires it; `up` makes and prints one.
+    pub bootstrap_token: Option<SecretString>,
+}
+
+impl AuthConfig {
+    pub(super) fn check(&self, checks: &mut Checks) {
+        let Some(token) = &self.bootstrap_token else {
+            return;
+        };
+        let token = token.expose_secret();
+        let sound =
+            (MIN_TOKEN_BYTES..=1024).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
+        checks.require(
+            "auth.bootstrap_token",
+            sound,
+            "must be 32 to 1024 visible ASCII characters",
+        );
+    }
+}

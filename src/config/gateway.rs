@@ -1,0 +1,146 @@
+//! `[gateway]`: upstream providers, the models they serve, and the price table.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::check::Checks;
+
+/// Models, their providers and prices.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Whether the built-in provider `demo` is offered. It answers deterministically, and says so.
+    pub demo_provider: bool,
+    /// The dated price table. A model without a price is denied.
+    pub prices_file: Option<PathBuf>,
+    /// Providers that speak OpenAI's wire.
+    pub upstreams: Vec<UpstreamConfig>,
+    /// What callers may name, and who serves it.
+    pub models: Vec<ModelConfig>,
+}
+
+/// An OpenAI-compatible provider.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamConfig {
+    /// Its name in models, prices and events.
+    pub name: String,
+    /// Up to and without `/chat/completions`, such as `https://api.openai.com/v1`.
+    pub base_url: String,
+    /// Sent as bearer token, where the provider asks for one.
+    pub api_key: Option<SecretString>,
+    /// Longest wait for a connection.
+    #[serde(default = "connect_timeout_ms")]
+    pub connect_timeout_ms: u64,
+    /// Longest wait for the head of the answer, or a stream's first chunk.
+    #[serde(default = "first_chunk_timeout_ms")]
+    pub first_chunk_timeout_ms: u64,
+    /// Longest pause between two chunks of a stream.
+    #[serde(default = "idle_timeout_ms")]
+    pub idle_timeout_ms: u64,
+    /// Longest time for a whole call, repeats included.
+    #[serde(default = "total_timeout_ms")]
+    pub total_timeout_ms: u64,
+    /// How often a call is tried while nothing has been answered yet.
+    #[serde(default = "attempts_max")]
+    pub attempts_max: u32,
+}
+
+/// A name that callers use for a model.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// What callers write.
+    pub name: String,
+    /// Who serves it: the name of an upstream, or `demo`.
+    pub upstream: String,
+    /// The provider's own name for it; the same if absent.
+    pub upstream_model: Option<String>,
+}
+
+fn connect_timeout_ms() -> u64 {
+    3_000
+}
+
+/// Models that think before they write take minutes to the first word.
+fn first_chunk_timeout_ms() -> u64 {
+    120_000
+}
+
+fn idle_timeout_ms() -> u64 {
+    60_000
+}
+
+fn total_timeout_ms() -> u64 {
+    600_000
+}
+
+fn attempts_max() -> u32 {
+    3
+}
+
+impl GatewayConfig {
+    pub(super) fn check(&self, checks: &mut Checks) {
+        let mut upstreams = BTreeSet::new();
+        for (index, upstream) in self.upstreams.iter().enumerate() {
+            let key = format!("gateway.upstreams[{index}]");
+            upstream.check(checks, &key);
+            let first = upstream.name != "demo" && upstreams.insert(upstream.name.as_str());
+            checks.require(
+                &format!("{key}.name"),
+                first,
+                "is taken; each upstream needs a name of its own",
+            );
+        }
+        if self.demo_provider {
+            upstreams.insert("demo");
+        }
+        let mut models = BTreeSet::new();
+        for (index, model) in self.models.iter().enumerate() {
+            let key = format!("gateway.models[{index}]");
+            let named = (1..=128).contains(&model.name.len()) && models.insert(model.name.as_str());
+            checks.require(
+                &format!("{key}.name"),
+                named,
+                "must be 1 to 128 characters, and only once",
+            );
+            let served = upstreams.contains(model.upstream.as_str());
+            checks.require(&format!("{key}.upstream"), served, "names no configured upstream");
+        }
+    }
+}
+
+impl UpstreamConfig {
+    fn check(&self, checks: &mut Checks, key: &str) {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let named = (1..=64).contains(&self.name.len()) && self.name.bytes().all(plain);
+        checks.require(
+            &format!("{key}.name"),
+            named,
+            "must be 1 to 64 lower-case letters, digits or `-`",
+        );
+        let web = self.base_url.starts_with("https://") || self.base_url.starts_with("http://");
+        let sound = web && !self.base_url.contains(['@', '?', '#', ' ']);
+        checks.require(
+            &format!("{key}.base_url"),
+            sound,
+            "must be `https://…` or `http://…`, without a login or query",
+        );
+        for (name, value) in [
+            ("connect_timeout_ms", self.connect_timeout_ms),
+            ("first_chunk_timeout_ms", self.first_chunk_timeout_ms),
+            ("idle_timeout_ms", self.idle_timeout_ms),
+        ] {
+            checks.within(&format!("{key}.{name}"), value, 1..=self.total_timeout_ms);
+        }
+        checks.within(
+            &format!("{key}.total_timeout_ms"),
+            self.total_timeout_ms,
+            1..=3_600_000,
+        );
+        checks.within(&format!("{key}.attempts_max"), self.attempts_max, 1..=10);
+    }
+}

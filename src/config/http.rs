@@ -1,0 +1,74 @@
+//! `[http]`: where the server listens and how patient it is.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::check::Checks;
+use crate::http::ServerLimits;
+
+/// The HTTP server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Where it listens; port 0 picks one.
+    pub address: SocketAddr,
+    /// Connections at one time; more wait in the listener's backlog.
+    pub max_connections: usize,
+    /// For the head of a request.
+    pub head_timeout_ms: u64,
+    /// For the whole body of a request.
+    pub body_timeout_ms: u64,
+    /// Between requests of one connection.
+    pub idle_timeout_ms: u64,
+    /// For a client that does not read its answer.
+    pub stalled_timeout_ms: u64,
+    /// From the start of draining until what is left is aborted.
+    pub drain_deadline_ms: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            max_connections: 4096,
+            head_timeout_ms: 10_000,
+            body_timeout_ms: 30_000,
+            // Above the 60 s of common load balancers, so that they close first and no request meets a close.
+            idle_timeout_ms: 75_000,
+            stalled_timeout_ms: 30_000,
+            // Below the 30 s that Kubernetes and systemd wait before they kill.
+            drain_deadline_ms: 20_000,
+        }
+    }
+}
+
+impl HttpConfig {
+    pub(super) fn check(&self, checks: &mut Checks) {
+        checks.within("http.max_connections", self.max_connections, 1..=100_000);
+        checks.within("http.head_timeout_ms", self.head_timeout_ms, 10..=120_000);
+        checks.within("http.body_timeout_ms", self.body_timeout_ms, 10..=600_000);
+        checks.within("http.idle_timeout_ms", self.idle_timeout_ms, 10..=3_600_000);
+        checks.within("http.stalled_timeout_ms", self.stalled_timeout_ms, 10..=600_000);
+        checks.within("http.drain_deadline_ms", self.drain_deadline_ms, 10..=600_000);
+    }
+
+    /// The server's limits.
+    #[must_use]
+    pub fn server_limits(&self) -> ServerLimits {
+        ServerLimits {
+            max_connections: self.max_connections,
+            head_timeout: Duration::from_millis(self.head_timeout_ms),
+            idle_timeout: Duration::from_millis(self.idle_timeout_ms),
+            stalled_timeout: Duration::from_millis(self.stalled_timeout_ms),
+            drain_deadline: Duration::from_millis(self.drain_deadline_ms),
+        }
+    }
+
+    /// For the whole body of a request.
+    #[must_use]
+    pub fn body_timeout(&self) -> Duration {
+        Duration::from_millis(self.body_timeout_ms)
+    }
+}

@@ -1,0 +1,31 @@
+//! The whole API: every endpoint group and what it stands on. A new group is a field and a line here.
+
+use super::health::{self, Readiness};
+use super::route::State;
+use super::table::{Group, RouteTable, TableError};
+
+/// What the endpoint groups stand on. `Api::default()` has nothing: enough to describe the API.
+#[derive(Clone, Default)]
+pub struct Api {
+    /// Health of the process's parts.
+    pub readiness: State<Readiness>,
+}
+
+/// The route table of the API.
+///
+/// # Errors
+/// A mistake in the routes; a test makes sure that there is none.
+pub fn table(api: &Api) -> Result<RouteTable, TableError> {
+    RouteTable::build(vec![Group::new(health::routes(&api.readiness))])
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_route_table_has_no_ambiguity_and_can_be_described_with_nothing_running() {
+        table(&Api::default()).unwrap();
+    }
+}
