@@ -39,10 +39,9 @@ impl DataDir {
         }
         files::make_private_dir(path)?;
         let root = path.canonicalize().map_err(StackError::io("resolve", path))?;
-        let fresh = fs::read_dir(&root)
+        let exclusive = fs::read_dir(&root)
             .map_err(StackError::io("read", &root))?
-            .next()
-            .is_none();
+            .all(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_ours)));
         let lock = lock(&root)?;
         for name in DIRS {
             files::make_private_dir(&root.join(name))?;
