@@ -1,10 +1,17 @@
-//! counterfoil
+//! Counterfoil: an event-sourced control and evidence platform for organisations that run AI agents under supervision.
+//!
+//! This package is the edge: what faces people and programs (`cli`, `http`, `gateway`), what decides and fetches
+//! (`policy`, `kri`), and what sets a process up (`config`, `init`, `stack`). The log itself is
+//! `counterfoil-events`; `docs/architecture.md` walks one command through all of it.
 
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod gateway;
 pub mod http;
+pub mod init;
 pub mod kri;
 pub mod policy;
+pub mod signing;
 pub mod stack;
 pub mod telemetry;

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod api;
 pub mod auth;
 pub mod body;
+pub mod command;
 mod connection;
 pub mod context;
 pub mod dispatch;

@@ -8,7 +8,7 @@ use counterfoil_events::command::{
     CommandContext, CommandError, CommandHandler, Extras, LoadError, Target, decode_stored,
 };
 use counterfoil_events::ids::{Fingerprint, KeyId, Sequence, TenantId};
-use counterfoil_events::keyring::{KEYRING_ID, KeyringCommand, KeyringError, KeyringEvent, SigningKeys};
+use counterfoil_events::keyring::{AGGREGATE_ID, KeyringCommand, KeyringError, KeyringEvent, SigningKeys};
 use counterfoil_events::ledger::{AppendError, Sequencer};
 use counterfoil_events::signature::PublicKey;
 use cqrs_es::Aggregate;
@@ -38,7 +38,9 @@ pub enum GenesisError {
 /// # Errors
 /// When the log cannot be written, or was begun with another key.
 pub async fn introduce_first_key(sequencer: &Sequencer) -> Result<Fingerprint, GenesisError> {
-    sqlx::query("SELECT counterfoil.create_platform_head()").execute(sequencer.database().log()).await?;
+    sqlx::query("SELECT counterfoil.create_platform_head()")
+        .execute(sequencer.database().log())
+        .await?;
     let ours = sequencer.signer().public_key();
     let mut keys = introduced(sequencer).await?;
     if keys.is_empty() {
@@ -61,9 +63,12 @@ async fn introduce(sequencer: &Sequencer, public_key: PublicKey) -> Result<(), G
         idempotency: None,
     };
     let command = KeyringCommand::Introduce { public_key };
-    let target = Target::New(KEYRING_ID.to_owned());
+    let target = Target::New(AGGREGATE_ID.to_owned());
     let keyring = CommandHandler::<SigningKeys>::new(sequencer.clone());
-    match keyring.execute(&context, target, command, Extras::default()).await {
+    match keyring
+        .execute(&context, target, command, Extras::default())
+        .await
+    {
         // Another process was quicker; the caller sees whether it had the same key.
         Ok(_) | Err(CommandError::Append(AppendError::Conflict { .. })) => Ok(()),
         Err(error) => Err(error.into()),
@@ -73,9 +78,18 @@ async fn introduce(sequencer: &Sequencer, public_key: PublicKey) -> Result<(), G
 /// Every key that the log introduces, oldest first.
 async fn introduced(sequencer: &Sequencer) -> Result<Vec<(KeyId, Fingerprint)>, GenesisError> {
     let reader = sequencer.reader();
-    let events = reader.aggregate(TenantId::PLATFORM, SigningKeys::TYPE, KEYRING_ID, Sequence::ZERO).await?;
+    let events = reader
+        .aggregate(
+            TenantId::PLATFORM,
+            SigningKeys::TYPE,
+            AGGREGATE_ID,
+            Sequence::ZERO,
+        )
+        .await?;
     let key = |event| {
-        let KeyringEvent::SigningKeyIntroduced { key_id, fingerprint, .. } = decode_stored::<SigningKeys>(event)?;
+        let KeyringEvent::SigningKeyIntroduced {
+            key_id, fingerprint, ..
+        } = decode_stored::<SigningKeys>(event)?;
         Ok((key_id, fingerprint))
     };
     events.iter().map(key).collect()

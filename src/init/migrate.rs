@@ -18,9 +18,12 @@ macro_rules! migration {
 }
 
 /// Version, name, up, down. Never change one that was released: add the next.
-const MIGRATIONS: &[(i64, &str, &str, &str)] =
-    &[migration!(1, "0001_log"), migration!(2, "0002_append"), migration!(3, "0003_cqrs_events"),
-    migration!(4, "0004_projections")];
+const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
+    migration!(1, "0001_log"),
+    migration!(2, "0002_append"),
+    migration!(3, "0003_cqrs_events"),
+    migration!(4, "0004_projections"),
+];
 
 /// The schema could not be changed.
 #[derive(Debug, thiserror::Error)]
@@ -38,14 +41,24 @@ fn migrator() -> Migrator {
         let make = |kind, sql: &'static str| {
             Migration::new(*version, Cow::Borrowed(*name), kind, Cow::Borrowed(sql), false)
         };
-        [make(MigrationType::ReversibleUp, up), make(MigrationType::ReversibleDown, down)]
+        [
+            make(MigrationType::ReversibleUp, up),
+            make(MigrationType::ReversibleDown, down),
+        ]
     });
-    Migrator { migrations: Cow::Owned(migrations.collect()), ..Migrator::DEFAULT }
+    Migrator {
+        migrations: Cow::Owned(migrations.collect()),
+        ..Migrator::DEFAULT
+    }
 }
 
 /// As the owner, with the record of migrations in a schema of its own: nothing of ours stands in `public`.
 async fn connect(owner: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    let mut connection = owner.clone().options([("search_path", "counterfoil_migrations")]).connect().await?;
+    let mut connection = owner
+        .clone()
+        .options([("search_path", "counterfoil_migrations")])
+        .connect()
+        .await?;
     // Under a lock, since `IF NOT EXISTS` alone lets two at once run into each other.
     let mut transaction = connection.begin().await?;
     sqlx::raw_sql("SELECT pg_advisory_xact_lock(hashtext('counterfoil migrate')); CREATE SCHEMA IF NOT EXISTS counterfoil_migrations")
@@ -84,7 +97,12 @@ pub async fn revert(owner: &PgConnectOptions, version: i64) -> Result<(), Migrat
 pub async fn applied_versions(owner: &PgConnectOptions) -> Result<(Vec<i64>, Vec<i64>), MigrateError> {
     let mut connection = connect(owner).await?;
     connection.ensure_migrations_table().await?;
-    let applied = connection.list_applied_migrations().await?.iter().map(|migration| migration.version).collect();
+    let applied = connection
+        .list_applied_migrations()
+        .await?
+        .iter()
+        .map(|migration| migration.version)
+        .collect();
     connection.close().await?;
     Ok((applied, MIGRATIONS.iter().map(|(version, ..)| *version).collect()))
 }

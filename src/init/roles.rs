@@ -37,7 +37,9 @@ impl Logins {
 #[derive(Debug, thiserror::Error)]
 pub enum RolesError {
     /// Postgres refused or did not answer.
-    #[error("preparing the cluster: {0}; the login for `init` needs CREATEDB, CREATEROLE and the right to give BYPASSRLS")]
+    #[error(
+        "preparing the cluster: {0}; the login for `init` needs CREATEDB, CREATEROLE and the right to give BYPASSRLS"
+    )]
     Postgres(#[from] sqlx::Error),
 }
 
@@ -45,19 +47,27 @@ pub enum RolesError {
 ///
 /// # Errors
 /// When the administrator may not, or Postgres does not answer.
-pub async fn prepare_cluster(admin: &PgConnectOptions, database: &str, logins: &Logins) -> Result<(), RolesError> {
+pub async fn prepare_cluster(
+    admin: &PgConnectOptions,
+    database: &str,
+    logins: &Logins,
+) -> Result<(), RolesError> {
     let mut connection = admin.clone().disable_statement_logging().connect().await?;
     make_roles(&mut connection, logins).await?;
     make_database(&mut connection, database).await?;
     connection.close().await?;
 
     let mut connection = admin.clone().database(database).connect().await?;
-    for grant in ["GRANT CREATE, CONNECT ON DATABASE %I TO counterfoil_owner", "GRANT CREATE ON DATABASE %I TO counterfoil_projector"]
-    {
+    for grant in [
+        "GRANT CREATE, CONNECT ON DATABASE %I TO counterfoil_owner",
+        "GRANT CREATE ON DATABASE %I TO counterfoil_projector",
+    ] {
         execute_formatted(&mut connection, grant, &[database]).await?;
     }
     // Nobody makes objects where everybody looks.
-    sqlx::raw_sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC").execute(&mut connection).await?;
+    sqlx::raw_sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        .execute(&mut connection)
+        .await?;
     connection.close().await?;
     Ok(())
 }
@@ -66,7 +76,12 @@ async fn make_roles(connection: &mut PgConnection, logins: &Logins) -> Result<()
     let mut transaction = connection.begin().await?;
     sqlx::raw_sql(ROLES).execute(&mut *transaction).await?;
     for (role, password) in logins.by_role() {
-        execute_formatted(&mut transaction, "ALTER ROLE %I PASSWORD %L", &[role, password.expose_secret()]).await?;
+        execute_formatted(
+            &mut transaction,
+            "ALTER ROLE %I PASSWORD %L",
+            &[role, password.expose_secret()],
+        )
+        .await?;
     }
     transaction.commit().await
 }
@@ -93,12 +108,18 @@ async fn make_database(connection: &mut PgConnection, database: &str) -> Result<
 }
 
 fn is_duplicate(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     matches!(code.as_deref(), Some("42P04" | "23505"))
 }
 
 /// Statements that take no parameters: the server quotes the names and literals itself, then runs the result.
-async fn execute_formatted(connection: &mut PgConnection, template: &str, names: &[&str]) -> Result<(), sqlx::Error> {
+async fn execute_formatted(
+    connection: &mut PgConnection,
+    template: &str,
+    names: &[&str],
+) -> Result<(), sqlx::Error> {
     let statement: String = sqlx::query_scalar("SELECT format($1, VARIADIC $2)")
         .bind(template)
         .bind(names)

@@ -20,7 +20,9 @@ pub enum KeyFileError {
         source: std::io::Error,
     },
     /// Others may read it.
-    #[error("signing key {path} has mode {mode:04o}: others could read it. Run `chmod 600` on it, and rotate the key if they may have")]
+    #[error(
+        "signing key {path} has mode {mode:04o}: others could read it. Run `chmod 600` on it, and rotate the key if they may have"
+    )]
     TooOpen {
         /// Which file.
         path: PathBuf,
@@ -48,30 +50,47 @@ pub fn load_or_create(path: &Path) -> Result<KeyPair, KeyFileError> {
 /// # Errors
 /// When it is not there, readable by others, or no key.
 pub fn load(path: &Path) -> Result<KeyPair, KeyFileError> {
-    let io = |source| KeyFileError::Io { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(io)?;
+    let io = |source| KeyFileError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(io)?;
     let mode = file.metadata().map_err(io)?.mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(KeyFileError::TooOpen { path: path.to_owned(), mode });
+        return Err(KeyFileError::TooOpen {
+            path: path.to_owned(),
+            mode,
+        });
     }
     let mut text = Zeroizing::new(String::with_capacity(80));
-    file.by_ref().take(80).read_to_string(&mut text).map_err(io)?;
+    file.take(80).read_to_string(&mut text).map_err(io)?;
     let mut seed = Zeroizing::new([0u8; 32]);
-    hex::decode_to_slice(text.trim_end(), seed.as_mut()).map_err(|_| KeyFileError::Malformed(path.to_owned()))?;
+    hex::decode_to_slice(text.trim_end(), seed.as_mut())
+        .map_err(|_| KeyFileError::Malformed(path.to_owned()))?;
     Ok(KeyPair::from_seed(&seed))
 }
 
 /// Writes a fresh seed beside the path and links it there: whole or not at all, and never over another's.
 fn create(path: &Path) -> Result<(), KeyFileError> {
-    let io = |source| KeyFileError::Io { path: path.to_owned(), source };
+    let io = |source| KeyFileError::Io {
+        path: path.to_owned(),
+        source,
+    };
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(io)?;
     }
     let draft = path.with_extension(format!("new-{}", std::process::id()));
     let mut seed = Zeroizing::new([0u8; 32]);
-    File::open("/dev/urandom").and_then(|mut random| random.read_exact(seed.as_mut())).map_err(io)?;
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(seed.as_mut()))
+        .map_err(io)?;
     let text = Zeroizing::new(hex::encode(seed.as_ref()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(io)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)
+        .map_err(io)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
     let linked = written.and_then(|()| match std::fs::hard_link(&draft, path) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
@@ -108,7 +127,10 @@ mod tests {
         let path = folder("open").join("signing.key");
         load_or_create(&path).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(load(&path), Err(KeyFileError::TooOpen { mode: 0o644, .. })));
+        assert!(matches!(
+            load(&path),
+            Err(KeyFileError::TooOpen { mode: 0o644, .. })
+        ));
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

@@ -1,5 +1,6 @@
 //! Black-box tests against the real servers and the real binary, in one test binary: it links once, and all tests share
 //! one stack of servers (`support/stack.rs`), each with a database and a stream prefix of its own.
 
+mod ledger;
 mod stack;
 mod support;

@@ -93,7 +93,8 @@ impl StreamScan {
             return Ok(Vec::new());
         };
         let page = tokio::time::timeout(PAGE_TIMEOUT, self.read_page(consumer)).await;
-        let mut page = page.map_err(|_| BackboneError::nats("a page of the stream was not answered in time"))??;
+        let mut page =
+            page.map_err(|_| BackboneError::nats("a page of the stream was not answered in time"))??;
         let read = page.len();
         page.retain(|message| message.sequence <= self.until);
         if page.len() < read || read == 0 {
@@ -110,7 +111,12 @@ impl StreamScan {
             let message = message.map_err(BackboneError::nats)?;
             let sequence = message.info().map_err(BackboneError::nats)?.stream_sequence;
             let prefix = self.backbone.prefix();
-            let event = decode(prefix, &message.subject, message.headers.as_ref(), &message.payload);
+            let event = decode(
+                prefix,
+                &message.subject,
+                message.headers.as_ref(),
+                &message.payload,
+            );
             page.push(ScannedMessage { sequence, event });
         }
         Ok(page)

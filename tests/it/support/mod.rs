@@ -1,5 +1,8 @@
 //! What the tests share.
 
 pub mod binary;
+pub mod invariants;
+pub mod ledger;
+pub mod proxy;
 pub mod servers;
 pub mod stack;

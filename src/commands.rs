@@ -1,0 +1,56 @@
+//! The commands of every context, over one sequencer: what all faces (HTTP, gateway, runners, demo) go through.
+
+use counterfoil_events::agent::Agent;
+use counterfoil_events::command::CommandHandler;
+use counterfoil_events::completion::Completion;
+use counterfoil_events::keyring::SigningKeys;
+use counterfoil_events::kri::aggregates::indicator::Kri;
+use counterfoil_events::kri::aggregates::run::KriRun;
+use counterfoil_events::kri::aggregates::source::KriSource;
+use counterfoil_events::ledger::Sequencer;
+use counterfoil_events::organisation::Organisation;
+use counterfoil_events::policy::Policy;
+use counterfoil_events::tenant::Tenant;
+
+/// A command handler per kind of aggregate.
+pub struct Commands {
+    /// What they append through.
+    pub sequencer: Sequencer,
+    /// In the platform's log.
+    pub organisations: CommandHandler<Organisation>,
+    /// In the platform's log.
+    pub tenants: CommandHandler<Tenant>,
+    /// In the platform's log.
+    pub keyring: CommandHandler<SigningKeys>,
+    /// In a tenant's log.
+    pub agents: CommandHandler<Agent>,
+    /// In a tenant's log.
+    pub policies: CommandHandler<Policy>,
+    /// In a tenant's log.
+    pub completions: CommandHandler<Completion>,
+    /// In a tenant's log.
+    pub kris: CommandHandler<Kri>,
+    /// In a tenant's log.
+    pub kri_sources: CommandHandler<KriSource>,
+    /// In a tenant's log.
+    pub kri_runs: CommandHandler<KriRun>,
+}
+
+impl Commands {
+    /// All on `sequencer`.
+    #[must_use]
+    pub fn new(sequencer: Sequencer) -> Self {
+        Self {
+            organisations: CommandHandler::new(sequencer.clone()),
+            tenants: CommandHandler::new(sequencer.clone()),
+            keyring: CommandHandler::new(sequencer.clone()),
+            agents: CommandHandler::new(sequencer.clone()),
+            policies: CommandHandler::new(sequencer.clone()),
+            completions: CommandHandler::new(sequencer.clone()),
+            kris: CommandHandler::new(sequencer.clone()),
+            kri_sources: CommandHandler::new(sequencer.clone()),
+            kri_runs: CommandHandler::new(sequencer.clone()),
+            sequencer,
+        }
+    }
+}
