@@ -6,14 +6,16 @@
 //! cost loses any of it. A model without a price at the day of the call is not called: see
 //! `pipeline/steps/budget_spend_reserve.rs`.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::NaiveDate;
+use counterfoil_events::completion::PriceRef;
+use counterfoil_events::money::{Currency, Micros, Money};
+use counterfoil_events::text::{Code, ModelName};
 use figment::Figment;
 use figment::providers::{Format as _, Toml};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::wire::response::Usage;
 
@@ -32,14 +34,6 @@ pub enum PriceError {
     /// Unreadable, unknown keys, wrong types.
     #[error("the price table cannot be read: {0}")]
     Unreadable(Box<figment::Error>),
-    /// A currency that is no ISO 4217 code.
-    #[error("price of {model}: currency {currency:?} is not an ISO 4217 code of three capital letters")]
-    Currency {
-        /// Whose price.
-        model: String,
-        /// What was given.
-        currency: String,
-    },
     /// A rate beyond [`MAX_RATE`].
     #[error(
         "price of {model}: {rate} is above the highest rate of {MAX_RATE} micro-units per million tokens"
@@ -49,6 +43,12 @@ pub enum PriceError {
         model: String,
         /// What was given.
         rate: u64,
+    },
+    /// Two prices under one id: events name prices by it.
+    #[error("two prices have the id {id}; give each its own")]
+    SameId {
+        /// The id.
+        id: Code,
     },
     /// Two prices for the same model from the same day.
     #[error("price of {model}: two entries are effective from {date}; remove one")]
@@ -60,34 +60,20 @@ pub enum PriceError {
     },
 }
 
-/// Millionths of a currency's unit. Serialised as a string: amounts are never floats, nor cut at 2^53.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Micros(pub u64);
-
-impl fmt::Display for Micros {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Serialize for Micros {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
 /// One line of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
+    /// How events name it.
+    pub id: Code,
     /// Name of the provider as configured.
-    pub provider: String,
+    pub provider: Code,
     /// The provider's name of the model.
-    pub model: String,
+    pub model: ModelName,
     /// First day (UTC) on which it holds.
     pub effective_from: NaiveDate,
     /// ISO 4217.
-    pub currency: String,
+    pub currency: Currency,
     /// Tokens in.
     pub input_micros_per_million: u64,
     /// Tokens in that the provider had cached; without it they cost like others.
@@ -100,7 +86,7 @@ pub struct Price {
 impl Price {
     /// The exact cost of a call, rounded up to a whole micro-unit.
     #[must_use]
-    pub fn cost(&self, usage: &Usage) -> Micros {
+    pub fn cost(&self, usage: &Usage) -> Money {
         let cached = usage.cached_tokens.min(usage.prompt_tokens);
         let fresh = usage.prompt_tokens - cached;
         let cached_rate = self
@@ -111,12 +97,16 @@ impl Price {
             + product(cached, cached_rate)
             + product(usage.completion_tokens, self.output_micros_per_million);
         // Counts and rates are bounded, so this fits; saturating is the safe side of a broken bound.
-        Micros(u64::try_from(sum.div_ceil(TOKENS_PER_RATE)).unwrap_or(u64::MAX))
+        let micros = i64::try_from(sum.div_ceil(TOKENS_PER_RATE)).unwrap_or(i64::MAX);
+        Money {
+            micros: Micros(micros),
+            currency: self.currency,
+        }
     }
 
     /// The most that a call can cost: every token at the dearest rate that may apply to it.
     #[must_use]
-    pub fn worst_case(&self, prompt_tokens: u64, completion_tokens: u64) -> Micros {
+    pub fn worst_case(&self, prompt_tokens: u64, completion_tokens: u64) -> Money {
         let cached_rate = self.cached_input_micros_per_million.unwrap_or(0);
         let cached_tokens = if cached_rate > self.input_micros_per_million {
             prompt_tokens
@@ -131,10 +121,13 @@ impl Price {
         })
     }
 
-    /// Names the line in events: `provider/model@date`.
+    /// How events refer to it.
     #[must_use]
-    pub fn reference(&self) -> String {
-        format!("{}/{}@{}", self.provider, self.model, self.effective_from)
+    pub fn reference(&self) -> PriceRef {
+        PriceRef {
+            id: self.id.clone(),
+            date: self.effective_from,
+        }
     }
 }
 
@@ -148,7 +141,8 @@ struct File {
 /// All prices, by provider and model, then by date.
 #[derive(Debug, Clone, Default)]
 pub struct PriceTable {
-    prices: BTreeMap<(String, String), BTreeMap<NaiveDate, Price>>,
+    prices: BTreeMap<(Code, ModelName), BTreeMap<NaiveDate, Price>>,
+    ids: BTreeSet<Code>,
 }
 
 impl PriceTable {
@@ -181,12 +175,6 @@ impl PriceTable {
 
     fn insert(&mut self, price: Price) -> Result<(), PriceError> {
         let model = format!("{}/{}", price.provider, price.model);
-        if price.currency.len() != 3 || !price.currency.bytes().all(|b| b.is_ascii_uppercase()) {
-            return Err(PriceError::Currency {
-                model,
-                currency: price.currency,
-            });
-        }
         let cached = price.cached_input_micros_per_million.unwrap_or(0);
         let rate = price
             .input_micros_per_million
@@ -194,6 +182,9 @@ impl PriceTable {
             .max(cached);
         if rate > MAX_RATE {
             return Err(PriceError::Rate { model, rate });
+        }
+        if !self.ids.insert(price.id.clone()) {
+            return Err(PriceError::SameId { id: price.id });
         }
         let date = price.effective_from;
         let dates = self
@@ -208,8 +199,8 @@ impl PriceTable {
 
     /// The price that holds on a day (UTC), if there is one.
     #[must_use]
-    pub fn find(&self, provider: &str, model: &str, on: NaiveDate) -> Option<&Price> {
-        let dates = self.prices.get(&(provider.to_owned(), model.to_owned()))?;
+    pub fn find(&self, provider: &Code, model: &ModelName, on: NaiveDate) -> Option<&Price> {
+        let dates = self.prices.get(&(provider.clone(), model.clone()))?;
         dates.range(..=on).next_back().map(|(_, price)| price)
     }
 }
@@ -222,6 +213,7 @@ mod tests {
 
     const TABLE: &str = r#"
         [[price]]
+        id = "p-m-2"
         provider = "p"
         model = "m"
         effective_from = "2026-03-01"
@@ -230,6 +222,7 @@ mod tests {
         output_micros_per_million = 600000
 
         [[price]]
+        id = "p-m-1"
         provider = "p"
         model = "m"
         effective_from = "2026-01-01"
@@ -241,6 +234,23 @@ mod tests {
 
     fn day(text: &str) -> NaiveDate {
         text.parse().unwrap()
+    }
+
+    fn find<'t>(table: &'t PriceTable, model: &str, on: &str) -> Option<&'t Price> {
+        table.find(&Code::literal("p"), &model.parse().unwrap(), day(on))
+    }
+
+    fn price(input: u64, cached: Option<u64>, output: u64) -> Price {
+        Price {
+            id: Code::literal("p-m"),
+            provider: Code::literal("p"),
+            model: "m".parse().unwrap(),
+            effective_from: day("2026-01-01"),
+            currency: Currency::USD,
+            input_micros_per_million: input,
+            cached_input_micros_per_million: cached,
+            output_micros_per_million: output,
+        }
     }
 
     fn usage(prompt_tokens: u64, cached_tokens: u64, completion_tokens: u64) -> Usage {
@@ -255,27 +265,29 @@ mod tests {
     #[test]
     fn the_price_of_the_day_holds_and_before_the_first_there_is_none() {
         let table = PriceTable::parse(TABLE).unwrap();
-        let from = |on: &str| table.find("p", "m", day(on)).map(|price| price.reference());
+        let from = |on: &str| find(&table, "m", on).map(|price| price.id.as_str());
         assert_eq!(from("2025-12-31"), None);
-        assert_eq!(from("2026-01-01").unwrap(), "p/m@2026-01-01");
-        assert_eq!(from("2026-02-28").unwrap(), "p/m@2026-01-01");
-        assert_eq!(from("2026-03-01").unwrap(), "p/m@2026-03-01");
-        assert_eq!(table.find("p", "other", day("2026-03-01")), None);
+        assert_eq!(from("2026-01-01"), Some("p-m-1"));
+        assert_eq!(from("2026-02-28"), Some("p-m-1"));
+        assert_eq!(from("2026-03-01"), Some("p-m-2"));
+        assert_eq!(find(&table, "other", "2026-03-01"), None);
     }
 
     #[test]
     fn costs_are_exact_and_rounded_up_once() {
         let table = PriceTable::parse(TABLE).unwrap();
-        let price = table.find("p", "m", day("2026-02-01")).unwrap();
-        assert_eq!(price.cost(&usage(0, 0, 0)), Micros(0));
+        let price = find(&table, "m", "2026-02-01").unwrap();
+        let micros = |money: Money| money.micros.0;
+        assert_eq!(price.cost(&usage(0, 0, 0)).currency, Currency::EUR);
+        assert_eq!(micros(price.cost(&usage(0, 0, 0))), 0);
         // 1 × 0.3 + 1 × 0.9 = 1.2 micro-units: 2, and not 1 + 1 of parts rounded each for itself.
-        assert_eq!(price.cost(&usage(1, 0, 1)), Micros(2));
-        assert_eq!(price.cost(&usage(10, 0, 10)), Micros(12));
+        assert_eq!(micros(price.cost(&usage(1, 0, 1))), 2);
+        assert_eq!(micros(price.cost(&usage(10, 0, 10))), 12);
         assert_eq!(
-            price.cost(&usage(1_000_000, 400_000, 0)),
-            Micros(180_000 + 40_000)
+            micros(price.cost(&usage(1_000_000, 400_000, 0))),
+            180_000 + 40_000
         );
-        assert_eq!(price.worst_case(1_000_000, 1_000_000), Micros(1_200_000));
+        assert_eq!(micros(price.worst_case(1_000_000, 1_000_000)), 1_200_000);
     }
 
     #[test]
@@ -286,6 +298,7 @@ mod tests {
                 .to_string()
         };
         assert!(refused("EUR", "eur").contains("ISO 4217"));
+        assert!(refused("p-m-2", "p-m-1").contains("the id p-m-1"));
         assert!(refused("150000", "1000000000001").contains("highest rate"));
         assert!(refused("2026-03-01", "2026-01-01").contains("two entries"));
         assert!(refused("150000", "0.15").contains("cannot be read"));
@@ -297,7 +310,8 @@ mod tests {
     fn the_built_in_table_prices_the_demo_models() {
         let table = PriceTable::parse(DEFAULT_TABLE).unwrap();
         for model in ["demo-small", "demo-large"] {
-            assert!(table.find("demo", model, day("2026-11-20")).is_some(), "{model}");
+            let found = table.find(&Code::literal("demo"), &model.parse().unwrap(), day("2026-11-20"));
+            assert!(found.is_some(), "{model}");
         }
     }
 
@@ -307,23 +321,17 @@ mod tests {
             input in 0..=MAX_RATE, cached in proptest::option::of(0..=MAX_RATE), output in 0..=MAX_RATE,
             bounds in (0u64..1 << 40, 0u64..1 << 40), parts in (0u64..=100, 0u64..=100, 0u64..=100),
         ) {
-            let price = Price {
-                provider: "p".into(), model: "m".into(), effective_from: day("2026-01-01"), currency: "USD".into(),
-                input_micros_per_million: input, cached_input_micros_per_million: cached, output_micros_per_million: output,
-            };
+            let price = price(input, cached, output);
             let prompt = bounds.0 / 100 * parts.0;
             let used = usage(prompt, prompt / 100 * parts.1, bounds.1 / 100 * parts.2);
-            prop_assert!(price.cost(&used) <= price.worst_case(bounds.0, bounds.1));
+            prop_assert!(price.cost(&used).micros <= price.worst_case(bounds.0, bounds.1).micros);
         }
 
         #[test]
         fn rounding_up_never_loses_and_never_adds_a_whole_unit(tokens in 0u64..1 << 40, rate in 0..=MAX_RATE) {
-            let price = Price {
-                provider: "p".into(), model: "m".into(), effective_from: day("2026-01-01"), currency: "USD".into(),
-                input_micros_per_million: rate, cached_input_micros_per_million: None, output_micros_per_million: 0,
-            };
+            let price = price(rate, None, 0);
             let exact = u128::from(tokens) * u128::from(rate);
-            let cost = u128::from(price.cost(&usage(tokens, 0, 0)).0) * 1_000_000;
+            let cost = price.cost(&usage(tokens, 0, 0)).micros.0.unsigned_abs() as u128 * 1_000_000;
             prop_assert!(cost >= exact && cost < exact + 1_000_000);
         }
     }

@@ -5,7 +5,10 @@
 //! conversation ends with a tool's result), and counts its "tokens" exactly, so that demonstrations,
 //! tests and benchmarks see every part of the wire with figures that can be checked by hand.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use counterfoil_events::text::Code;
 use futures::future::{self, BoxFuture, FutureExt as _};
 use futures::stream::{self, StreamExt as _};
 use serde_json::Value;
@@ -13,15 +16,14 @@ use serde_json::Value;
 use super::demo_text::{answer, from_schema};
 use super::{Answer, Answered, Provider, ProviderCall, UpstreamError};
 use crate::gateway::wire::chunk::{Chunk, ChunkChoice, Delta, FunctionDelta, ToolCallDelta};
-use crate::gateway::wire::request::{ChatRequest, ResponseFormat};
+use crate::gateway::wire::request::{ChatRequest, MaxTokensField, ResponseFormat};
 use crate::gateway::wire::response::{
     AssistantMessage, ChatCompletion, Choice, FunctionCall, ToolCallOut, Usage,
 };
-use crate::gateway::wire::sse::DONE;
 use crate::gateway::wire::tools::ToolChoice;
 
 /// The provider's name.
-pub const NAME: &str = "demo";
+pub const NAME: Code = Code::literal("demo");
 /// Longest piece of text that counts as one token.
 const TOKEN_CHARS: usize = 6;
 /// Tokens in one streamed chunk.
@@ -33,8 +35,17 @@ const FINGERPRINT: &str = "fp_counterfoil_demo";
 pub struct DemoProvider;
 
 impl Provider for DemoProvider {
-    fn name(&self) -> &str {
-        NAME
+    fn name(&self) -> &Code {
+        const { &NAME }
+    }
+
+    fn max_tokens_field(&self) -> MaxTokensField {
+        MaxTokensField::MaxCompletionTokens
+    }
+
+    fn total_timeout(&self) -> Duration {
+        // It answers at once; the time is for callers who read its stream slowly.
+        Duration::from_secs(60)
     }
 
     fn call(&self, call: ProviderCall) -> BoxFuture<'_, Result<Answered, UpstreamError>> {
@@ -76,10 +87,7 @@ impl Composed {
     fn new(call: &ProviderCall) -> Self {
         let digest = conversation_digest(call);
         let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
-        let limit = call
-            .request
-            .max_tokens
-            .map(|(_, limit)| usize::try_from(limit).unwrap_or(usize::MAX));
+        let limit = usize::try_from(call.max_tokens).unwrap_or(usize::MAX);
         let mut usage = Usage {
             prompt_tokens: prompt_tokens(&call.request),
             ..Usage::default()
@@ -95,7 +103,7 @@ impl Composed {
         Self {
             id,
             created: call.created,
-            model: call.upstream_model.clone(),
+            model: call.upstream_model.to_string(),
             choices,
             usage,
         }
@@ -136,7 +144,6 @@ impl Composed {
             ));
         }
         events.push(self.event(Vec::new(), Some(Some(self.usage))));
-        events.push(DONE.to_owned());
         events
     }
 
@@ -230,7 +237,7 @@ impl Said {
 /// The same for the same conversation, whether it is streamed or not.
 fn conversation_digest(call: &ProviderCall) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new_derive_key("counterfoil 2026 demo answer v1");
-    hasher.update(call.upstream_model.as_bytes());
+    hasher.update(call.upstream_model.as_str().as_bytes());
     for part in &call.request.prompt.texts {
         hasher.update(&[0, part.role as u8]).update(part.text.as_bytes());
     }
@@ -262,10 +269,12 @@ fn compose(call: &ProviderCall, body: &Value, seed: u64) -> Said {
         };
     }
     let asked = request.prompt.last_user_text().unwrap_or_default();
-    let text = answer(seed, asked, call.upstream_model.contains("large"));
+    let text = answer(seed, asked, call.upstream_model.as_str().contains("large"));
     Said::Text(match request.response_format {
         ResponseFormat::Text => text,
-        ResponseFormat::JsonObject => serde_json::json!({"provider": NAME, "answer": text}).to_string(),
+        ResponseFormat::JsonObject => {
+            serde_json::json!({"provider": NAME.as_str(), "answer": text}).to_string()
+        }
         ResponseFormat::JsonSchema => {
             let schema = body
                 .pointer("/response_format/json_schema/schema")
@@ -291,7 +300,7 @@ fn tool_to_call(request: &ChatRequest) -> Option<&str> {
 }
 
 /// Applies stop sequences and the limit; gives the choice and its number of tokens.
-fn limited(said: Said, stop: &[String], limit: Option<usize>) -> (ComposedChoice, usize) {
+fn limited(said: Said, stop: &[String], limit: usize) -> (ComposedChoice, usize) {
     match said {
         Said::Text(mut text) => {
             let stops = stop.iter().filter(|sequence| !sequence.is_empty());
@@ -326,9 +335,8 @@ fn limited(said: Said, stop: &[String], limit: Option<usize>) -> (ComposedChoice
     }
 }
 
-fn cut(text: &mut String, limit: Option<usize>) -> (bool, usize) {
+fn cut(text: &mut String, limit: usize) -> (bool, usize) {
     let tokens = tokens(text);
-    let limit = limit.unwrap_or(usize::MAX);
     if tokens.len() <= limit {
         return (false, tokens.len());
     }

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use counterfoil_events::completion::FailureCode;
 use hyper::StatusCode;
 
 use crate::gateway::wire::{ApiError, Retry};
@@ -16,7 +17,7 @@ pub struct UpstreamError {
     /// What went wrong in the last attempt.
     pub fault: UpstreamFault,
     /// How many requests were sent.
-    pub attempts: u32,
+    pub attempts: u16,
 }
 
 /// What went wrong.
@@ -124,7 +125,7 @@ impl UpstreamFault {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Connect | Self::RateLimited { .. } | Self::Failed { .. }
+            Self::Connect | Self::RateLimited { .. } | Self::Failed { .. } | Self::InBand
         )
     }
 
@@ -148,6 +149,34 @@ impl UpstreamFault {
         match self {
             Self::RateLimited { retry_after } | Self::Failed { retry_after, .. } => *retry_after,
             _ => None,
+        }
+    }
+
+    /// The provider's HTTP status, where there was one that is no success.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Redirect { status }
+            | Self::Refused { status, .. }
+            | Self::Misconfigured { status }
+            | Self::Failed { status, .. } => Some(*status),
+            Self::RateLimited { .. } => Some(429),
+            _ => None,
+        }
+    }
+
+    /// As the log names it.
+    #[must_use]
+    pub fn failure_code(&self) -> FailureCode {
+        match self {
+            Self::Connect => FailureCode::ProviderUnreachable,
+            Self::FirstToken { .. } | Self::Idle { .. } | Self::Total { .. } => FailureCode::ProviderTimeout,
+            Self::Refused { .. } | Self::Misconfigured { .. } => FailureCode::ProviderRejected,
+            Self::RateLimited { .. } => FailureCode::ProviderRateLimited,
+            Self::Redirect { .. } | Self::Failed { .. } | Self::InBand => FailureCode::ProviderFailed,
+            Self::Cut => FailureCode::ProviderBrokeOff,
+            Self::Malformed => FailureCode::ProviderAnswerMalformed,
+            Self::TooLarge { .. } => FailureCode::ProviderAnswerTooLarge,
         }
     }
 

@@ -9,16 +9,22 @@
 pub mod demo;
 mod demo_text;
 mod error;
+pub mod openai;
+mod retry;
+mod stream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use counterfoil_events::text::{Code, ModelName};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 pub use error::{UpstreamError, UpstreamFault};
 
 use super::wire::ChatRequest;
+use super::wire::request::MaxTokensField;
 
 /// One call, as a provider gets it.
 #[derive(Debug, Clone)]
@@ -28,9 +34,13 @@ pub struct ProviderCall {
     /// The same request, read.
     pub request: Arc<ChatRequest>,
     /// The provider's name of the model.
-    pub upstream_model: String,
+    pub upstream_model: ModelName,
+    /// The limit on each answer's tokens that the forwarded body asks for.
+    pub max_tokens: u64,
     /// Our id for the call, sent along for support questions.
     pub request_id: String,
+    /// W3C trace context, passed on.
+    pub traceparent: Option<String>,
     /// Seconds since 1970, for providers that stamp answers themselves.
     pub created: i64,
 }
@@ -39,8 +49,8 @@ pub struct ProviderCall {
 pub enum Answer {
     /// A whole answer: the JSON text of a `chat.completion`.
     Whole(Bytes),
-    /// The data of each event, up to and without `[DONE]`. The stream ends after `[DONE]`, or with an error.
-    Stream(BoxStream<'static, Result<String, UpstreamError>>),
+    /// The data of each event, without `[DONE]`. It ends after `[DONE]`, or with an error, and is fused.
+    Stream(BoxStream<'static, Result<String, UpstreamFault>>),
 }
 
 /// An answer and what it took to get it.
@@ -48,13 +58,19 @@ pub struct Answered {
     /// The answer.
     pub answer: Answer,
     /// How many requests were sent for it, from 1.
-    pub attempts: u32,
+    pub attempts: u16,
 }
 
 /// Someone who answers calls. See the module's contract.
 pub trait Provider: Send + Sync {
     /// The name in configuration, prices and events.
-    fn name(&self) -> &str;
+    fn name(&self) -> &Code;
+
+    /// The field by which it is told the limit of an answer when the caller named none.
+    fn max_tokens_field(&self) -> MaxTokensField;
+
+    /// Longest that a call may take, retries and stream included.
+    fn total_timeout(&self) -> Duration;
 
     /// Sends one call.
     fn call(&self, call: ProviderCall) -> BoxFuture<'_, Result<Answered, UpstreamError>>;

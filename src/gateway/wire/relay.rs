@@ -64,6 +64,16 @@ struct ChunkView<'a> {
     usage: Option<Usage>,
 }
 
+impl<'a> ChunkView<'a> {
+    fn read(data: &'a str) -> Result<Self, RelayError> {
+        let chunk: Self = serde_json::from_str(data).map_err(|_| RelayError::Malformed)?;
+        if chunk.error.is_some_and(|error| error.get() != "null") {
+            return Err(RelayError::InBand);
+        }
+        Ok(chunk)
+    }
+}
+
 #[derive(Deserialize)]
 struct ChoiceView<'a> {
     #[serde(default)]
@@ -112,6 +122,22 @@ struct ChoiceState {
     calls: Vec<String>,
 }
 
+/// Whether an event brings something of an answer: text, a refusal, a tool call, or an end.
+///
+/// # Errors
+/// See [`RelayError`].
+pub fn has_content(data: &str) -> Result<bool, RelayError> {
+    let chunk = ChunkView::read(data)?;
+    let some = |text: &Option<Cow<'_, str>>| text.as_ref().is_some_and(|text| !text.is_empty());
+    Ok(chunk.choices.iter().any(|choice| {
+        let delta = &choice.delta;
+        some(&delta.content)
+            || some(&delta.refusal)
+            || !delta.tool_calls.is_empty()
+            || choice.finish_reason.is_some()
+    }))
+}
+
 /// The fold over one stream.
 #[derive(Debug, Default)]
 pub struct StreamRelay {
@@ -142,10 +168,7 @@ impl StreamRelay {
     /// # Errors
     /// See [`RelayError`]; the stream is over then.
     pub fn take<'d>(&mut self, data: &'d str) -> Result<Option<Cow<'d, str>>, RelayError> {
-        let chunk: ChunkView<'_> = serde_json::from_str(data).map_err(|_| RelayError::Malformed)?;
-        if chunk.error.is_some_and(|error| error.get() != "null") {
-            return Err(RelayError::InBand);
-        }
+        let chunk = ChunkView::read(data)?;
         let mut edited = Cow::Borrowed(data);
         if let Some(usage) = chunk.usage {
             self.summary.usage = Some(usage);

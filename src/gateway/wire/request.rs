@@ -4,6 +4,8 @@
 //! otherwise). The result holds what steps and settling need, not the document: what goes upstream are the
 //! caller's own bytes.
 
+use counterfoil_events::text::ModelName;
+
 use super::check::{Object, Path};
 use super::error::ApiError;
 use super::messages::{self, Prompt};
@@ -12,8 +14,6 @@ use super::tools::{self, ToolChoice, ToolDeclaration};
 
 /// Most choices that one call may ask for.
 pub const MAX_CHOICES: i128 = 128;
-/// Longest name of a model. Names are `[A-Za-z0-9._:/@-]`: they stand in events, headers and metrics.
-pub const MAX_MODEL_CHARS: usize = 128;
 /// Beyond any model's window; keeps later products of counts and prices inside 64 bits.
 pub const MAX_TOKENS: i128 = 16_777_216;
 
@@ -41,7 +41,7 @@ impl MaxTokensField {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatRequest {
     /// The model as the caller named it.
-    pub model: String,
+    pub model: ModelName,
     /// The conversation.
     pub prompt: Prompt,
     /// Whether the answer is to be streamed.
@@ -139,14 +139,17 @@ fn not_an_object() -> ApiError {
     refusal
 }
 
-fn model(object: Object<'_, '_>) -> Result<String, ApiError> {
-    let name = object.required_text("model", MAX_MODEL_CHARS)?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '/' | '@' | '-');
-    if !name.chars().all(plain) {
+/// Model names stand in events, headers and metrics, so their alphabet is the log's.
+fn model(object: Object<'_, '_>) -> Result<ModelName, ApiError> {
+    let name = object.required_text("model", usize::MAX)?;
+    let refuse = |_| {
         let path = Path::Key(object.path, "model");
-        return Err(path.refuse("invalid_value", "letters, digits and . _ : / @ - are allowed."));
-    }
-    Ok(name.to_owned())
+        path.refuse(
+            "invalid_value",
+            "a model's name has at most 128 letters, digits and . _ : / @ + -",
+        )
+    };
+    name.parse().map_err(refuse)
 }
 
 fn include_usage(object: Object<'_, '_>, stream: bool) -> Result<bool, ApiError> {
