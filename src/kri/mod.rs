@@ -125,4 +125,6 @@ pub fn check(config: &FetchConfig, source: &SourceConfig) -> Result<(), Connecto
 }
 
 #[cfg(test)]
+mod fixture_tests;
+#[cfg(test)]
 mod tests;
