@@ -37,6 +37,8 @@ pub mod organisation;
 #[cfg(feature = "log")]
 pub mod policy;
 #[cfg(feature = "log")]
+pub mod registry;
+#[cfg(feature = "log")]
 pub mod rejection;
 #[cfg(feature = "log")]
 pub mod schema;

@@ -40,7 +40,7 @@ impl RiskTier {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum AgentEvent {
-    /// It exists.
+    /// The agent exists.
     AgentRegistered {
         /// What people call it.
         name: Name,
@@ -53,7 +53,7 @@ pub enum AgentEvent {
         /// How much harm it could do.
         risk_tier: RiskTier,
     },
-    /// It has another spec card.
+    /// The agent has another spec card.
     AgentChanged {
         /// What people call it.
         name: Name,
@@ -66,14 +66,14 @@ pub enum AgentEvent {
         /// How much harm it could do.
         risk_tier: RiskTier,
     },
-    /// It is denied everything.
+    /// The agent is suspended: it is denied everything.
     AgentSuspended {
         /// Why, as a stable code.
         reason: Code,
     },
-    /// It goes on.
+    /// The agent is resumed.
     AgentResumed {},
-    /// It has another API key.
+    /// The agent has another API key.
     AgentKeyIssued {
         /// The key's name.
         key_id: ApiKeyId,
@@ -82,7 +82,7 @@ pub enum AgentEvent {
         /// When it stops working; never, if not given.
         expires_at: Option<Timestamp>,
     },
-    /// One of its API keys does not work any more.
+    /// One of the agent's API keys does not work any more.
     AgentKeyRevoked {
         /// Which key.
         key_id: ApiKeyId,

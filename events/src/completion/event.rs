@@ -15,7 +15,7 @@ use crate::text::{Code, ModelName};
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum CompletionEvent {
-    /// Everything allowed it; the provider may be called now, and not before this is durable.
+    /// Everything allowed the call; the provider may be called now, and not before this is durable.
     CompletionAuthorized {
         /// Who asked.
         agent: AgentId,
@@ -48,7 +48,7 @@ pub enum CompletionEvent {
         /// How long the whole call may take; a minute after that it counts as lost.
         timeout_ms: u32,
     },
-    /// It was denied; the provider was not called. The first and only event of its aggregate.
+    /// The call was denied; the provider was not called. The first and only event of its aggregate.
     CompletionDenied {
         /// Who asked.
         agent: AgentId,
@@ -115,7 +115,7 @@ pub enum CompletionEvent {
         /// What the steps after the provider said.
         verdicts: Verdicts,
     },
-    /// Nobody said how it ended in time; it is booked at its upper bound.
+    /// Nobody said in time how the call ended; it is booked at its upper bound.
     CompletionLost {
         /// The upper bound of what was used.
         usage: Usage,

@@ -11,7 +11,7 @@ use crate::signature::PublicKey;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum KeyringEvent {
-    /// From the next event on, this key signs.
+    /// From the next event on, this key signs the logs.
     SigningKeyIntroduced {
         /// Its short name: the first eight bytes of the fingerprint.
         key_id: KeyId,

@@ -11,7 +11,7 @@ use crate::text::{Code, Name};
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum OrganisationEvent {
-    /// It exists.
+    /// The organisation exists.
     OrganisationCreated {
         /// What kind it is.
         kind: OrganisationKind,
@@ -20,16 +20,16 @@ pub enum OrganisationEvent {
         /// The tenant in which its own people work.
         home_tenant: TenantId,
     },
-    /// It is called something else.
+    /// The organisation is called something else.
     OrganisationRenamed {
         /// Its new name.
         name: Name,
     },
-    /// Everything in its tenants stops.
+    /// The organisation is suspended: everything in its tenants stops.
     OrganisationSuspended {
         /// Why, as a stable code.
         reason: Code,
     },
-    /// It goes on.
+    /// The organisation is resumed: its tenants go on.
     OrganisationResumed {},
 }

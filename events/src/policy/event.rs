@@ -9,7 +9,7 @@ use crate::document::DocumentRef;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum PolicyEvent {
-    /// There is another version; it decides nothing yet.
+    /// There is another version of the policy; it decides nothing yet.
     PolicyPublished {
         /// Its number: 1, 2, 3 …
         version: u32,
@@ -18,12 +18,12 @@ pub enum PolicyEvent {
         /// How many tests of its own it passed.
         tests: u32,
     },
-    /// This version decides from here on.
+    /// This version of the policy decides from here on.
     PolicyActivated {
         /// Which.
         version: u32,
     },
-    /// A version that decided before decides again from here on.
+    /// A version of the policy that decided before decides again from here on.
     PolicyRolledBack {
         /// The version that decided until here.
         from: u32,

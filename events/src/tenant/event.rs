@@ -12,7 +12,7 @@ use crate::text::{Code, Name};
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum TenantEvent {
-    /// It exists, and has an empty log.
+    /// The tenant exists, and has an empty log.
     TenantCreated {
         /// Whose it is.
         organisation: OrganisationId,
@@ -21,31 +21,31 @@ pub enum TenantEvent {
         /// Whether it is its organisation's home tenant.
         home: bool,
     },
-    /// It is called something else.
+    /// The tenant is called something else.
     TenantRenamed {
         /// Its new name.
         name: Name,
     },
-    /// Everything in it stops.
+    /// The tenant is suspended: everything in it stops.
     TenantSuspended {
         /// Why, as a stable code.
         reason: Code,
     },
-    /// It goes on.
+    /// The tenant is resumed.
     TenantResumed {},
-    /// From here on, this carrier carries this share of its risk, in place of any share it carried before.
+    /// From here on, this carrier carries this share of the tenant's risk, in place of any share that it carried before.
     TenantCarried {
         /// Which organisation.
         carrier: OrganisationId,
         /// How much of the risk: a decimal above 0 and at most 1.
         share: Share,
     },
-    /// This carrier carries nothing of it any more.
+    /// This carrier carries nothing of the tenant's risk any more.
     TenantReleased {
         /// Which organisation.
         carrier: OrganisationId,
     },
-    /// This much is at risk in it.
+    /// This much is at risk in the tenant.
     ExposureSet {
         /// How much; not negative.
         amount: Money,

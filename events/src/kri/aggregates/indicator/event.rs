@@ -12,7 +12,7 @@ use crate::text::{Code, Name};
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum KriEvent {
-    /// It exists.
+    /// The KRI exists.
     KriDefined {
         /// What people call it.
         name: Name,
@@ -23,7 +23,7 @@ pub enum KriEvent {
         /// How often it is measured, and how much later at most.
         schedule: Schedule,
     },
-    /// From here on, it is this.
+    /// From here on, the KRI is this.
     KriChanged {
         /// What people call it.
         name: Name,
@@ -34,7 +34,7 @@ pub enum KriEvent {
         /// How often it is measured, and how much later at most.
         schedule: Schedule,
     },
-    /// It is measured no more, for good.
+    /// The KRI is measured no more, for good.
     KriRetired {
         /// Why, as a stable code.
         reason: Code,

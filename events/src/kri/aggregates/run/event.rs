@@ -17,7 +17,7 @@ use crate::timestamp::Timestamp;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum KriRunEvent {
-    /// Somebody wants it measured.
+    /// Somebody wants a KRI measured.
     KriRunRequested {
         /// The KRI to measure.
         kri: KriId,
@@ -26,7 +26,7 @@ pub enum KriRunEvent {
         /// As of when, to load history; the source or the run says so, if not given.
         measured_at: Option<Timestamp>,
     },
-    /// A runner holds it.
+    /// A runner holds the run, and measures.
     KriRunStarted {
         /// Which.
         runner: Code,
@@ -35,7 +35,7 @@ pub enum KriRunEvent {
         /// Until when nobody else may start it.
         lease_until: Timestamp,
     },
-    /// There is a value.
+    /// The KRI has a value.
     KriRunCompleted {
         /// The KRI that was measured.
         kri: KriId,
@@ -60,7 +60,7 @@ pub enum KriRunEvent {
         /// How far which logs were read, if it measures the platform itself.
         positions: Option<PositionVector>,
     },
-    /// There is no value.
+    /// The run has no value.
     KriRunFailed {
         /// The KRI that was to be measured.
         kri: KriId,

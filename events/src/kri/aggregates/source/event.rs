@@ -3,31 +3,31 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::StoredConfig;
 use crate::kri::aggregates::KriId;
-use crate::kri::source::SourceConfig;
 use crate::text::Code;
 
 /// An event of a source, in its tenant's log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub enum KriSourceEvent {
-    /// It exists.
+    /// The source exists.
     KriSourceConfigured {
         /// The KRI that it measures.
         kri: KriId,
-        /// How. A CSV text stands in a document, never here.
-        config: SourceConfig,
+        /// How; a CSV text is a document.
+        config: StoredConfig,
     },
-    /// From here on, it measures like this.
+    /// From here on, the source measures like this.
     KriSourceChanged {
-        /// How. A CSV text stands in a document, never here.
-        config: SourceConfig,
+        /// How; a CSV text is a document.
+        config: StoredConfig,
     },
-    /// It may not be run.
+    /// The source may not be run.
     KriSourceDisabled {
         /// Why, as a stable code.
         reason: Code,
     },
-    /// It may be run again.
+    /// The source may be run again.
     KriSourceEnabled {},
 }

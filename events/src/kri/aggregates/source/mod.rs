@@ -7,6 +7,7 @@
 mod command;
 mod error;
 mod event;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -16,10 +17,10 @@ use serde::{Deserialize, Serialize};
 pub use command::KriSourceCommand;
 pub use error::KriSourceError;
 pub use event::KriSourceEvent;
+pub use stored::StoredConfig;
 
 use super::KriId;
 use crate::aggregate::event_sourced;
-use crate::kri::source::{CsvOrigin, CsvSource, SourceConfig};
 
 /// A source's state; none before it is configured.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -36,7 +37,7 @@ pub struct KriSourceDetails {
     /// The KRI that it measures.
     pub kri: KriId,
     /// How.
-    pub config: SourceConfig,
+    pub config: StoredConfig,
     /// Whether it may not be run.
     pub disabled: bool,
 }
@@ -59,14 +60,16 @@ impl KriSource {
         use {KriSourceCommand as C, KriSourceError as Refused, KriSourceEvent as E};
 
         match (&self.details, command) {
-            (_, C::Configure { config, .. } | C::Change { config }) if holds_text(&config) => {
-                Err(Refused::TextNotAttached)
-            }
-            (None, C::Configure { kri, config }) => Ok(E::KriSourceConfigured { kri, config }),
+            (None, C::Configure { kri, config }) => Ok(E::KriSourceConfigured {
+                kri,
+                config: config.try_into()?,
+            }),
             (None, _) => Err(Refused::NotFound),
             (Some(_), C::Configure { .. }) => Err(Refused::AlreadyExists),
-            (Some(now), C::Change { config }) if now.config == config => Err(Refused::Unchanged),
-            (Some(_), C::Change { config }) => Ok(E::KriSourceChanged { config }),
+            (Some(now), C::Change { config }) if *now.config.config() == config => Err(Refused::Unchanged),
+            (Some(_), C::Change { config }) => Ok(E::KriSourceChanged {
+                config: config.try_into()?,
+            }),
             (Some(now), C::Disable { .. }) if now.disabled => Err(Refused::AlreadyDisabled),
             (Some(_), C::Disable { reason }) => Ok(E::KriSourceDisabled { reason }),
             (Some(now), C::Enable) if !now.disabled => Err(Refused::NotDisabled),
@@ -92,15 +95,4 @@ impl KriSource {
             (E::KriSourceEnabled {}, Some(details)) => details.disabled = false,
         }
     }
-}
-
-/// Content stands in a document, never in an envelope ([`CsvSource::attach`] moves it there).
-fn holds_text(config: &SourceConfig) -> bool {
-    matches!(
-        config,
-        SourceConfig::Csv(CsvSource {
-            origin: CsvOrigin::Text(_),
-            ..
-        })
-    )
 }

@@ -5,6 +5,7 @@ use cqrs_es::test::TestFramework;
 use serde_json::json;
 
 use super::*;
+use crate::kri::source::{CsvSource, SourceConfig};
 use crate::text::Code;
 
 fn source() -> TestFramework<KriSource> {
@@ -29,7 +30,10 @@ fn csv() -> CsvSource {
 }
 
 fn configured(config: SourceConfig) -> KriSourceEvent {
-    KriSourceEvent::KriSourceConfigured { kri: kri(), config }
+    KriSourceEvent::KriSourceConfigured {
+        kri: kri(),
+        config: config.try_into().unwrap(),
+    }
 }
 
 fn configure(config: SourceConfig) -> KriSourceCommand {
@@ -67,7 +71,9 @@ fn a_csv_text_never_stands_in_an_event() {
     source()
         .given(vec![configured(endpoint("/ratio"))])
         .when(change(attached.clone()))
-        .then_expect_events(vec![KriSourceEvent::KriSourceChanged { config: attached }]);
+        .then_expect_events(vec![KriSourceEvent::KriSourceChanged {
+            config: attached.try_into().unwrap(),
+        }]);
 }
 
 #[test]
@@ -116,4 +122,12 @@ fn what_was_never_configured_takes_no_command() {
             .when(command)
             .then_expect_error(KriSourceError::NotFound);
     }
+}
+
+#[test]
+fn an_event_that_somebody_made_with_a_text_in_it_is_not_read() {
+    let config = serde_json::to_value(SourceConfig::Csv(csv())).unwrap();
+    let event = json!({ "KriSourceChanged": { "config": config } });
+    let error = serde_json::from_value::<KriSourceEvent>(event).unwrap_err();
+    assert!(error.to_string().contains("attached as a document"), "{error}");
 }

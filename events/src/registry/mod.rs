@@ -1,0 +1,105 @@
+//! All events of the platform in one catalogue: what may stand in a log, and the JSON Schema of each payload.
+//!
+//! Readers that know only the envelope (replay, subscriptions, the published schemas) come here; whoever folds one
+//! kind of aggregate goes by its [`EventSourced::EVENTS`]. `docs/events.md` describes the events for people, and
+//! `docs/schemas/events/` holds the generated schemas.
+
+mod schemas;
+#[cfg(test)]
+mod tests;
+
+use serde_json::value::RawValue;
+
+pub use schemas::{PayloadSchema, event_schemas};
+
+use crate::agent::Agent;
+use crate::completion::Completion;
+use crate::keyring::SigningKeys;
+use crate::kri::aggregates::indicator::Kri;
+use crate::kri::aggregates::run::KriRun;
+use crate::kri::aggregates::source::KriSource;
+use crate::organisation::Organisation;
+use crate::policy::Policy;
+use crate::schema::{self, DecodeError, EventSchema, EventSourced};
+use crate::tenant::Tenant;
+
+/// One kind of aggregate.
+#[derive(Clone, Copy)]
+pub struct CatalogueEntry {
+    /// As in the envelope, such as `agent`.
+    pub aggregate: &'static str,
+    /// Every event type that it has ever written.
+    pub events: &'static [EventSchema],
+    current: fn(&str, &str, &RawValue) -> Result<Box<RawValue>, DecodeError>,
+    payloads: fn() -> serde_json::Value,
+}
+
+/// Every kind of aggregate, in the order of the documentation.
+pub const CATALOGUE: &[CatalogueEntry] = &[
+    entry::<Organisation>(),
+    entry::<Tenant>(),
+    entry::<SigningKeys>(),
+    entry::<Agent>(),
+    entry::<Policy>(),
+    entry::<Completion>(),
+    entry::<Kri>(),
+    entry::<KriSource>(),
+    entry::<KriRun>(),
+];
+
+const fn entry<A: EventSourced>() -> CatalogueEntry {
+    CatalogueEntry {
+        aggregate: A::TYPE,
+        events: A::EVENTS,
+        current: current::<A>,
+        payloads: schemas::payloads_of::<A>,
+    }
+}
+
+/// The kind of aggregate with this name.
+#[must_use]
+pub fn find(aggregate: &str) -> Option<&'static CatalogueEntry> {
+    CATALOGUE.iter().find(|entry| entry.aggregate == aggregate)
+}
+
+/// A payload in the current version of its schema, for readers that do not fold it.
+#[derive(Debug)]
+pub struct CurrentPayload {
+    /// The current version.
+    pub version: &'static str,
+    /// The payload in it.
+    pub payload: Box<RawValue>,
+}
+
+/// Reads a payload of any event, and lifts it to the current version if it is of an older one.
+///
+/// # Errors
+/// When aggregate, type or version are unknown, or the payload is not of its shape.
+pub fn upcast(
+    aggregate: &str,
+    event_type: &str,
+    version: &str,
+    payload: &RawValue,
+) -> Result<CurrentPayload, DecodeError> {
+    // An unknown kind of aggregate has no events: the same error as an unknown type of a known one.
+    let events = find(aggregate).map_or(&[][..], |entry| entry.events);
+    let known = schema::lookup(aggregate, events, event_type, version)?;
+    let current = find(aggregate).map(|entry| (entry.current)(event_type, version, payload));
+    Ok(CurrentPayload {
+        version: known.version,
+        payload: current.unwrap_or_else(|| Ok(payload.to_owned()))?,
+    })
+}
+
+fn current<A: EventSourced>(
+    event_type: &str,
+    version: &str,
+    payload: &RawValue,
+) -> Result<Box<RawValue>, DecodeError> {
+    let event = schema::decode::<A>(event_type, version, payload)?;
+    schema::encode(&event).map_err(|error| DecodeError::Malformed {
+        event_type: event_type.to_owned(),
+        version: version.to_owned(),
+        source: serde::ser::Error::custom(error),
+    })
+}
