@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod http;
 pub mod init;
 pub mod kri;
+pub mod limits;
 pub mod policy;
 pub mod signing;
 pub mod stack;

@@ -1,5 +1,6 @@
 //! `[redis]`: request counters and kept answers. Without it both live in this process's memory.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -13,6 +14,8 @@ use super::check::Checks;
 pub struct RedisConfig {
     /// `redis://:password@host:port/` or `rediss://…`; none means memory alone, and `/ready` says so.
     pub url: Option<SecretString>,
+    /// Certificates that a `rediss://` server's is checked against; the system's if absent.
+    pub tls_ca_file: Option<PathBuf>,
     /// Begins every key, so that several installations can share a server.
     pub prefix: String,
     /// Longest that a request waits for Redis before memory answers instead.
@@ -24,6 +27,7 @@ impl Default for RedisConfig {
         // A round trip on a local network takes well under 1 ms; 20 ms is a server in trouble.
         Self {
             url: None,
+            tls_ca_file: None,
             prefix: "counterfoil".to_owned(),
             timeout_ms: 20,
         }

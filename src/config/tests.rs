@@ -161,6 +161,22 @@ fn the_example_file_says_the_defaults() {
         format!("{:?}", example.roles),
         format!("{:?}", Config::default().roles)
     );
+    assert_eq!(
+        format!("{:?}", example.kri),
+        format!("{:?}", Config::default().kri)
+    );
+    assert_eq!(
+        format!("{:?}", example.nats),
+        format!("{:?}", Config::default().nats)
+    );
+    assert_eq!(
+        format!("{:?}", example.redis),
+        format!("{:?}", Config::default().redis)
+    );
+    assert_eq!(
+        format!("{:?}", example.postgres),
+        format!("{:?}", Config::default().postgres)
+    );
     assert_eq!(example.telemetry.log_format, LogFormat::Auto);
     assert!(example.gateway.upstreams.len() == 1 && example.gateway.models.len() == 2);
 }

@@ -2,5 +2,6 @@
 //! one stack of servers (`support/stack.rs`), each with a database and a stream prefix of its own.
 
 mod ledger;
+mod limits;
 mod stack;
 mod support;

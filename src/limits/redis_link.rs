@@ -1,0 +1,226 @@
+//! The connection to Redis: used when it answers in time, left alone when it does not.
+//!
+//! A request asks once, within a few milliseconds. Whatever goes wrong, the connection counts as lost: further
+//! requests use memory at once instead of each waiting in turn. A keeper, a task of the lifecycle, opens a new
+//! one and tries it with a real write before anyone uses it; while all is well it tries again now and then, so
+//! that an idle process knows the truth.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, TlsCertificates};
+use secrecy::ExposeSecret;
+use tokio::sync::Notify;
+
+use crate::config::RedisConfig;
+use crate::http::{Component, Lifecycle};
+
+/// How long opening a connection may take. Nobody waits for it but the keeper.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause between two attempts: soon enough to be back at once, rare enough to cost nothing.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How often a connection that works is tried.
+const PROBE_PAUSE: Duration = Duration::from_secs(5);
+
+/// A shared connection to Redis, or the knowledge that there is none. Cheap to clone.
+#[derive(Clone)]
+pub struct RedisLink(Arc<Inner>);
+
+struct Inner {
+    prefix: String,
+    timeout: Duration,
+    current: RwLock<Current>,
+    lost: Notify,
+}
+
+/// Each connection has a number, so that a late failure of an old one does not take the new one away.
+#[derive(Default)]
+struct Current {
+    number: u64,
+    connection: Option<MultiplexedConnection>,
+}
+
+/// Redis is not usable as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisLinkError {
+    /// The address cannot be read.
+    #[error("redis.url cannot be read: {0}")]
+    Url(RedisError),
+    /// The certificate file cannot be read.
+    #[error("redis.tls_ca_file cannot be read: {0}")]
+    Certificate(std::io::Error),
+}
+
+impl RedisLink {
+    /// A link that is kept by a task of the lifecycle; it returns at once. `component` says how it is.
+    ///
+    /// # Errors
+    /// An address or certificate that cannot be read. A server that does not answer is no error.
+    pub fn keep(
+        config: &RedisConfig,
+        lifecycle: &Lifecycle,
+        component: Component,
+    ) -> Result<Self, RedisLinkError> {
+        let link = Self(Arc::new(Inner {
+            prefix: config.prefix.clone(),
+            timeout: config.timeout(),
+            current: RwLock::default(),
+            lost: Notify::new(),
+        }));
+        let Some(client) = client(config)? else {
+            component.degraded("redis.url is not configured: limits and kept answers are this process's own");
+            return Ok(link);
+        };
+        let keeper = Keeper {
+            client,
+            link: link.clone(),
+            component,
+        };
+        let draining = lifecycle.draining().clone();
+        lifecycle.spawn("redis keeper", async move {
+            draining.run_until_cancelled(keeper.run()).await;
+        });
+        Ok(link)
+    }
+
+    /// Asks Redis once. `None`: it has not answered in time, or not at all; memory has to do.
+    pub(super) async fn ask<T>(
+        &self,
+        what: &'static str,
+        ask: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> Option<T> {
+        if let Some((number, mut connection)) = self.connection() {
+            let outcome = tokio::time::timeout(self.0.timeout, ask(&mut connection)).await;
+            match outcome {
+                Ok(Ok(answer)) => return Some(answer),
+                Ok(Err(error)) => self.lose(number, &error),
+                Err(_) => self.lose(number, &"no answer in time"),
+            }
+        }
+        metrics::counter!("counterfoil_limits_fallback_total", "what" => what).increment(1);
+        None
+    }
+
+    /// A key of ours.
+    pub(super) fn key(&self, kind: &str, name: &str) -> String {
+        format!("{}:{kind}:{name}", self.0.prefix)
+    }
+
+    fn connection(&self) -> Option<(u64, MultiplexedConnection)> {
+        let current = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
+        Some((current.number, current.connection.clone()?))
+    }
+
+    fn lose(&self, number: u64, why: &dyn std::fmt::Display) {
+        let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.number == number && current.connection.take().is_some() {
+            tracing::warn!(%why, "Redis is lost; limits and kept answers are this process's own until it is back");
+            self.0.lost.notify_one();
+        }
+    }
+
+    fn gain(&self, connection: MultiplexedConnection) -> u64 {
+        let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
+        current.number += 1;
+        current.connection = Some(connection);
+        current.number
+    }
+}
+
+fn client(config: &RedisConfig) -> Result<Option<Client>, RedisLinkError> {
+    let Some(url) = &config.url else { return Ok(None) };
+    let Some(path) = &config.tls_ca_file else {
+        return Client::open(url.expose_secret())
+            .map(Some)
+            .map_err(RedisLinkError::Url);
+    };
+    let root_cert = Some(std::fs::read(path).map_err(RedisLinkError::Certificate)?);
+    let certificates = TlsCertificates {
+        client_tls: None,
+        root_cert,
+    };
+    Client::build_with_tls(url.expose_secret(), certificates)
+        .map(Some)
+        .map_err(RedisLinkError::Url)
+}
+
+struct Keeper {
+    client: Client,
+    link: RedisLink,
+    component: Component,
+}
+
+impl Keeper {
+    async fn run(self) {
+        loop {
+            match self.open().await {
+                Ok(connection) => self.watch(connection).await,
+                Err(error) => tracing::debug!(%error, "Redis does not answer"),
+            }
+            self.component
+                .degraded("Redis does not answer: limits and kept answers are this process's own");
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    async fn open(&self) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(OPEN_TIMEOUT))
+            .set_response_timeout(Some(OPEN_TIMEOUT));
+        let mut connection = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        self.probe(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Lets the connection be used until it fails, for a request or here.
+    async fn watch(&self, mut connection: MultiplexedConnection) {
+        let number = self.link.gain(connection.clone());
+        loop {
+            match eviction(&mut connection).await {
+                Ok(None) => self.component.ok(),
+                Ok(Some(policy)) => self.component.degraded(format!(
+                    "Redis evicts keys (maxmemory-policy {policy}): counters may be forgotten; set noeviction"
+                )),
+                Err(error) => return self.link.lose(number, &error),
+            }
+            tokio::select! {
+                () = self.link.0.lost.notified() => return,
+                () = tokio::time::sleep(PROBE_PAUSE) => {}
+            }
+            if let Err(error) = self.probe(&mut connection).await {
+                return self.link.lose(number, &error);
+            }
+        }
+    }
+
+    /// A write: a full or read-only server answers PING, and would fail every request.
+    async fn probe(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let key = self.link.key("probe", "write");
+        redis::cmd("SET")
+            .arg(key)
+            .arg(1)
+            .arg("PX")
+            .arg(1000)
+            .exec_async(connection)
+            .await
+    }
+}
+
+/// The policy by which the server may forget keys of ours, if it may. Asked by INFO: managed servers often
+/// refuse CONFIG.
+async fn eviction(connection: &mut MultiplexedConnection) -> RedisResult<Option<String>> {
+    let info: String = redis::cmd("INFO").arg("memory").query_async(connection).await?;
+    let field = |name: &str| {
+        info.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+    };
+    let limited = field("maxmemory").is_some_and(|bytes| bytes.trim() != "0");
+    let policy = field("maxmemory_policy")
+        .map(str::trim)
+        .filter(|policy| *policy != "noeviction");
+    Ok(policy.filter(|_| limited).map(str::to_owned))
+}
