@@ -48,7 +48,7 @@ pub(super) struct Keeper {
 }
 
 enum Phase {
-    Up(Running),
+    Up(Box<Running>),
     Down { reason: String },
     Halted,
     Gone,
@@ -81,10 +81,10 @@ impl Keeper {
     /// Keeps the server, which is running, until the stack ends.
     pub async fn keep(mut self, running: Running) {
         self.state.send_replace(ServerState::Running { pid: running.pid });
-        let mut phase = Phase::Up(running);
+        let mut phase = Phase::Up(Box::new(running));
         while !matches!(phase, Phase::Gone) {
             phase = match phase {
-                Phase::Up(running) => self.up(running).await,
+                Phase::Up(running) => self.up(*running).await,
                 Phase::Down { reason } => self.down(reason).await,
                 Phase::Halted => self.halted().await,
                 Phase::Gone => Phase::Gone,
@@ -169,7 +169,7 @@ impl Keeper {
                 match self.try_start().await {
                     Ok(running) => {
                         answer(reply, Ok(()));
-                        Phase::Up(running)
+                        Phase::Up(Box::new(running))
                     }
                     Err(e) => {
                         let reason = e.to_string();
@@ -208,7 +208,7 @@ impl Keeper {
         match self.try_start().await {
             Ok(running) => {
                 tracing::info!(server = %self.spec.kind, pid = running.pid, attempt = self.attempt, "runs again");
-                Phase::Up(running)
+                Phase::Up(Box::new(running))
             }
             Err(StackError::Stopped) => Phase::Gone,
             Err(e) => {
