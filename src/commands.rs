@@ -3,6 +3,7 @@
 use counterfoil_events::agent::Agent;
 use counterfoil_events::command::CommandHandler;
 use counterfoil_events::completion::Completion;
+use counterfoil_events::ids::TenantId;
 use counterfoil_events::keyring::SigningKeys;
 use counterfoil_events::kri::aggregates::indicator::Kri;
 use counterfoil_events::kri::aggregates::run::KriRun;
@@ -16,6 +17,8 @@ use counterfoil_events::tenant::Tenant;
 pub struct Commands {
     /// What they append through.
     pub sequencer: Sequencer,
+    /// How many backbone partitions new tenants are spread over.
+    partitions: u32,
     /// In the platform's log.
     pub organisations: CommandHandler<Organisation>,
     /// In the platform's log.
@@ -37,10 +40,11 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// All on `sequencer`.
+    /// All on `sequencer`; new tenants are spread over `partitions`.
     #[must_use]
-    pub fn new(sequencer: Sequencer) -> Self {
+    pub fn new(sequencer: Sequencer, partitions: u32) -> Self {
         Self {
+            partitions: partitions.max(1),
             organisations: CommandHandler::new(sequencer.clone()),
             tenants: CommandHandler::new(sequencer.clone()),
             keyring: CommandHandler::new(sequencer.clone()),
@@ -52,5 +56,12 @@ impl Commands {
             kri_runs: CommandHandler::new(sequencer.clone()),
             sequencer,
         }
+    }
+
+    /// The backbone partition of a new tenant, for good: another count later is for later tenants only.
+    #[must_use]
+    pub fn partition_of(&self, tenant: TenantId) -> u32 {
+        let [a, b, c, d, ..] = *blake3::hash(tenant.0.as_bytes()).as_bytes();
+        u32::from_le_bytes([a, b, c, d]) % self.partitions
     }
 }

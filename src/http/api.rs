@@ -1,14 +1,27 @@
 //! The whole API: every endpoint group and what it stands on. A new group is a field and a line here.
 
+use std::sync::Arc;
+
+use super::agent::{self, Agents};
 use super::health::{self, Readiness};
+use super::organisation;
+use super::policy::{self, Policies};
 use super::route::State;
 use super::table::{Group, RouteTable, TableError};
+use super::tenant;
+use crate::commands::Commands;
 
 /// What the endpoint groups stand on. `Api::default()` has nothing: enough to describe the API.
 #[derive(Clone, Default)]
 pub struct Api {
     /// Health of the process's parts.
     pub readiness: State<Readiness>,
+    /// The commands of all contexts.
+    pub commands: State<Arc<Commands>>,
+    /// What agents' routes stand on.
+    pub agents: State<Agents>,
+    /// What policies' routes stand on.
+    pub policies: State<Policies>,
 }
 
 /// The route table of the API.
@@ -16,7 +29,13 @@ pub struct Api {
 /// # Errors
 /// A mistake in the routes; a test makes sure that there is none.
 pub fn table(api: &Api) -> Result<RouteTable, TableError> {
-    RouteTable::build(vec![Group::new(health::routes(&api.readiness))])
+    RouteTable::build(vec![
+        Group::new(health::routes(&api.readiness)),
+        Group::new(organisation::routes(&api.commands)),
+        Group::new(tenant::routes(&api.commands)),
+        Group::new(agent::routes(&api.agents)),
+        Group::new(policy::routes(&api.policies)),
+    ])
 }
 
 #[cfg(test)]

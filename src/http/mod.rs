@@ -3,6 +3,7 @@
 //! Read `route.rs` and `api.rs` to add an endpoint group, `dispatch.rs` for what happens to every request, `server.rs` for
 //! connections and draining. One file per endpoint group stands beside them.
 
+pub mod agent;
 pub mod answer;
 pub mod api;
 pub mod auth;
@@ -16,6 +17,8 @@ pub mod json_check;
 pub mod lifecycle;
 pub mod metrics;
 pub mod openapi;
+pub mod organisation;
+pub mod policy;
 pub mod problem;
 pub mod query;
 pub mod request;
@@ -24,6 +27,7 @@ pub mod schema;
 pub mod server;
 pub mod stream;
 pub mod table;
+pub mod tenant;
 
 pub use answer::{Answer, Listing, Response};
 pub use auth::{AgentPrincipal, Authenticate, Authenticators, BootstrapToken, Permission, Principal};

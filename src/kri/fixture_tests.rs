@@ -67,9 +67,18 @@ fn at_the_end_of_the_history_the_statuses_are_those_of_the_readme() {
     let table: Vec<Vec<KriStatus>> = fixture
         .kris
         .iter()
-        .map(|kri| fixture.tenants.iter().map(|tenant| status(kri, tenant, at)).collect())
+        .map(|kri| {
+            fixture
+                .tenants
+                .iter()
+                .map(|tenant| status(kri, tenant, at))
+                .collect()
+        })
         .collect();
-    assert_eq!(table, [[Green, Red, Amber], [Green, Amber, Green], [Green, Stale, Amber]]);
+    assert_eq!(
+        table,
+        [[Green, Red, Amber], [Green, Amber, Green], [Green, Stale, Amber]]
+    );
 }
 
 #[test]

@@ -1,0 +1,212 @@
+//! Agents of a tenant, and their API keys.
+
+use std::sync::Arc;
+
+use counterfoil_events::agent::key::{IssuedKey, KeyPepper};
+use counterfoil_events::agent::{AgentCommand, SpecCard};
+use counterfoil_events::command::{Extras, Target};
+use counterfoil_events::ids::{AgentId, ApiKeyId};
+use counterfoil_events::timestamp::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use warp::http::StatusCode;
+
+use super::answer::{self, Answer};
+use super::body::Json;
+use super::command::{self, CommandAnswer};
+use super::organisation::Reason;
+use super::problem;
+use super::request::Request;
+use super::route::{Route, State};
+use crate::commands::Commands;
+
+/// What the group stands on.
+#[derive(Clone)]
+pub struct Agents {
+    /// The commands of all contexts.
+    pub commands: Arc<Commands>,
+    /// Under which keys are hashed.
+    pub pepper: Arc<KeyPepper>,
+}
+
+/// An agent's spec card, whole.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object, example = json!({
+    "name": "claims-assistant", "owner": "Claims team", "purpose": "Drafts replies to claims",
+    "models": ["demo-small"], "tool_scopes": ["claims.read"], "risk_tier": "limited"
+}))]
+pub struct SpecCardBody(SpecCard);
+
+/// A new API key.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IssueKey {
+    /// When it stops working; never, if not given.
+    #[schema(value_type = Option<String>, example = "2027-01-01T00:00:00.000000Z")]
+    expires_at: Option<Timestamp>,
+}
+
+/// A new API key, shown this once.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeyIssued {
+    /// Its name, for revoking it.
+    key_id: String,
+    /// The key itself. Keep it now: only its hash is kept here. Absent when this answers a repeated request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<String>,
+    #[serde(flatten)]
+    issued: CommandAnswer,
+}
+
+/// The group's routes.
+pub fn routes(agents: &State<Agents>) -> Vec<Route> {
+    let (all, one, tag) = (
+        "/v1/tenants/{tenant}/agents",
+        "/v1/tenants/{tenant}/agents/{agent}",
+        "agents",
+    );
+    vec![
+        Route::post(all, "Register an agent")
+            .tag(tag)
+            .answers::<CommandAnswer>(201, "Registered")
+            .handle(agents, register),
+        Route::put(one, "Give it another spec card")
+            .tag(tag)
+            .answers::<CommandAnswer>(200, "Changed")
+            .handle(agents, change_card),
+        Route::post(
+            "/v1/tenants/{tenant}/agents/{agent}/suspend",
+            "Deny everything it asks for",
+        )
+        .tag(tag)
+        .answers::<CommandAnswer>(200, "Suspended")
+        .handle(agents, suspend),
+        Route::post("/v1/tenants/{tenant}/agents/{agent}/resume", "Let it go on")
+            .tag(tag)
+            .answers::<CommandAnswer>(200, "Resumed")
+            .handle(agents, resume),
+        Route::post(
+            "/v1/tenants/{tenant}/agents/{agent}/keys",
+            "Issue an API key; it is shown once",
+        )
+        .tag(tag)
+        .answers::<KeyIssued>(201, "Issued")
+        .handle(agents, issue_key),
+        Route::post(
+            "/v1/tenants/{tenant}/agents/{agent}/keys/{key}/revoke",
+            "Let an API key stop working at once",
+        )
+        .tag(tag)
+        .answers::<CommandAnswer>(200, "Revoked")
+        .handle(agents, revoke_key),
+    ]
+}
+
+async fn register(agents: Agents, request: Request<Json<SpecCardBody>>) -> Answer {
+    let tenant = request.tenant()?;
+    let Json(SpecCardBody(card)) = &request.body;
+    let extras = with_card(card)?;
+    let target = Target::New(AgentId::generate().to_string());
+    let command = AgentCommand::Register { card: card.clone() };
+    let executed = agents
+        .commands
+        .agents
+        .execute(&request.context.command(tenant), target, command, extras)
+        .await?;
+    command::made(
+        &executed,
+        &format!("/v1/tenants/{tenant}/agents/{}", executed.aggregate_id),
+    )
+}
+
+async fn change_card(agents: Agents, request: Request<Json<SpecCardBody>>) -> Answer {
+    let Json(SpecCardBody(card)) = &request.body;
+    let extras = with_card(card)?;
+    change(
+        &agents,
+        &request,
+        AgentCommand::Change { card: card.clone() },
+        extras,
+    )
+    .await
+}
+
+fn with_card(card: &SpecCard) -> Result<Extras, super::problem::ApiError> {
+    let document = card.document().map_err(|error| command::rejected(&error))?;
+    Ok(Extras {
+        documents: vec![document],
+        ..Extras::default()
+    })
+}
+
+async fn suspend(agents: Agents, request: Request<Json<Reason>>) -> Answer {
+    let reason = request.body.0.reason.clone();
+    change(
+        &agents,
+        &request,
+        AgentCommand::Suspend { reason },
+        Extras::default(),
+    )
+    .await
+}
+
+async fn resume(agents: Agents, request: Request) -> Answer {
+    change(&agents, &request, AgentCommand::Resume, Extras::default()).await
+}
+
+async fn issue_key(agents: Agents, request: Request<Json<IssueKey>>) -> Answer {
+    let tenant = request.tenant()?;
+    let agent: AgentId = request.param("agent")?;
+    let key = IssuedKey::generate(&agents.pepper);
+    let command = AgentCommand::IssueKey {
+        key_id: key.id,
+        hash: key.hash,
+        expires_at: request.body.0.expires_at,
+        now: Timestamp::now(),
+    };
+    let target = Target::Existing(agent.to_string());
+    let context = request.context.command(tenant);
+    let executed = agents
+        .commands
+        .agents
+        .execute(&context, target, command, Extras::default())
+        .await?;
+    if executed.replayed {
+        return Err(problem::CONFLICT
+            .detail("this Idempotency-Key issued a key before; a key is shown once only: revoke that one and issue another"));
+    }
+    let body = KeyIssued {
+        key_id: key.id.to_string(),
+        api_key: Some(key.expose_text().to_owned()),
+        issued: command::command_answer(&executed),
+    };
+    let mut response = answer::json(StatusCode::CREATED, &body)?;
+    command::put_positions(&mut response, &executed);
+    Ok(response)
+}
+
+async fn revoke_key(agents: Agents, request: Request<Json<Reason>>) -> Answer {
+    let key_id: ApiKeyId = request.param("key")?;
+    let reason = request.body.0.reason.clone();
+    change(
+        &agents,
+        &request,
+        AgentCommand::RevokeKey { key_id, reason },
+        Extras::default(),
+    )
+    .await
+}
+
+async fn change<B>(agents: &Agents, request: &Request<B>, command: AgentCommand, extras: Extras) -> Answer {
+    let agent: AgentId = request.param("agent")?;
+    let context = request.context.command(request.tenant()?);
+    let target = Target::Existing(agent.to_string());
+    command::changed(
+        &agents
+            .commands
+            .agents
+            .execute(&context, target, command, extras)
+            .await?,
+    )
+}

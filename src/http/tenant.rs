@@ -1,0 +1,188 @@
+//! Tenants: made for an organisation, carried by carriers. Their commands stand in the platform's log.
+
+use std::sync::Arc;
+
+use counterfoil_events::command::{Extras, Target};
+use counterfoil_events::ids::{OrganisationId, TenantId};
+use counterfoil_events::ledger::NewHead;
+use counterfoil_events::money::Money;
+use counterfoil_events::tenant::{Share, TenantCommand};
+use counterfoil_events::text::Name;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::answer::Answer;
+use super::body::Json;
+use super::command::{self, CommandAnswer};
+use super::organisation::{Reason, Rename};
+use super::problem;
+use super::request::Request;
+use super::route::{Route, State};
+use crate::commands::Commands;
+
+/// A new tenant.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateTenant {
+    /// Whose it is.
+    #[schema(value_type = String)]
+    organisation: OrganisationId,
+    /// What people call it, 1 to 120 characters.
+    #[schema(value_type = String, example = "Harbour Logistics")]
+    name: Name,
+}
+
+/// What a carrier carries.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Carry {
+    /// Share of the risk, a decimal above 0 and up to 1; all shares of a tenant together make 1 at the most.
+    #[schema(value_type = String, example = "0.6")]
+    share: Share,
+}
+
+/// How much is at risk.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetExposure {
+    /// In micro-units with an ISO 4217 code.
+    #[schema(value_type = Object, example = json!({"micros": "2500000000000", "currency": "EUR"}))]
+    amount: Money,
+}
+
+/// The group's routes.
+pub fn routes(commands: &State<Arc<Commands>>) -> Vec<Route> {
+    let carrier = "/v1/tenants/{tenant}/carriers/{carrier}";
+    let tag = "tenants";
+    vec![
+        Route::post("/v1/tenants", "Create a tenant of an organisation")
+            .tag(tag)
+            .answers::<CommandAnswer>(201, "Created")
+            .handle(commands, create),
+        Route::patch("/v1/tenants/{tenant}", "Rename a tenant")
+            .tag(tag)
+            .answers::<CommandAnswer>(200, "Renamed")
+            .handle(commands, rename),
+        Route::post("/v1/tenants/{tenant}/suspend", "Stop everything in it")
+            .tag(tag)
+            .answers::<CommandAnswer>(200, "Suspended")
+            .handle(commands, suspend),
+        Route::post("/v1/tenants/{tenant}/resume", "Let it go on")
+            .tag(tag)
+            .answers::<CommandAnswer>(200, "Resumed")
+            .handle(commands, resume),
+        Route::put(carrier, "Let a carrier carry a share of its risk")
+            .tag(tag)
+            .answers::<CommandAnswer>(200, "Carried")
+            .handle(commands, carry),
+        Route::delete(carrier, "End what a carrier carries")
+            .tag(tag)
+            .answers::<CommandAnswer>(200, "Released")
+            .handle(commands, release),
+        Route::put("/v1/tenants/{tenant}/exposure", "Say how much is at risk")
+            .tag(tag)
+            .answers::<CommandAnswer>(200, "Set")
+            .handle(commands, set_exposure),
+    ]
+}
+
+async fn create(commands: Arc<Commands>, request: Request<Json<CreateTenant>>) -> Answer {
+    let Json(CreateTenant { organisation, name }) = &request.body;
+    let owner = commands
+        .organisations
+        .load(TenantId::PLATFORM, &organisation.to_string())
+        .await;
+    let owner = owner.map_err(|error| {
+        problem::UNAVAILABLE
+            .detail("the organisation could not be read")
+            .because(error)
+    })?;
+    if owner.state.details.is_none() {
+        return Err(problem::REFUSED
+            .detail(format!(
+                "there is no organisation {organisation}: create it first"
+            ))
+            .field("organisation", "does not exist"));
+    }
+    let tenant = TenantId::generate();
+    let extras = Extras {
+        new_heads: vec![NewHead {
+            tenant,
+            partition: commands.partition_of(tenant),
+        }],
+        ..Extras::default()
+    };
+    let create = TenantCommand::Create {
+        organisation: *organisation,
+        name: name.clone(),
+        home: false,
+    };
+    let context = request.context.command(TenantId::PLATFORM);
+    let executed = commands
+        .tenants
+        .execute(&context, Target::New(tenant.to_string()), create, extras)
+        .await?;
+    command::made(&executed, &format!("/v1/tenants/{}", executed.aggregate_id))
+}
+
+async fn rename(commands: Arc<Commands>, request: Request<Json<Rename>>) -> Answer {
+    let name = request.body.0.name.clone();
+    change(&commands, &request, TenantCommand::Rename { name }).await
+}
+
+async fn suspend(commands: Arc<Commands>, request: Request<Json<Reason>>) -> Answer {
+    let reason = request.body.0.reason.clone();
+    change(&commands, &request, TenantCommand::Suspend { reason }).await
+}
+
+async fn resume(commands: Arc<Commands>, request: Request) -> Answer {
+    change(&commands, &request, TenantCommand::Resume).await
+}
+
+async fn carry(commands: Arc<Commands>, request: Request<Json<Carry>>) -> Answer {
+    let carrier: OrganisationId = request.param("carrier")?;
+    let organisation = commands
+        .organisations
+        .load(TenantId::PLATFORM, &carrier.to_string())
+        .await;
+    let organisation = organisation.map_err(|error| {
+        problem::UNAVAILABLE
+            .detail("the carrier could not be read")
+            .because(error)
+    })?;
+    if !organisation
+        .state
+        .details
+        .as_ref()
+        .is_some_and(|details| details.kind.may_carry())
+    {
+        return Err(problem::REFUSED
+            .detail(format!(
+                "organisation {carrier} is no carrier or group: only these carry risk"
+            ))
+            .field("carrier", "is no carrier or group"));
+    }
+    let share = request.body.0.share;
+    change(&commands, &request, TenantCommand::Carry { carrier, share }).await
+}
+
+async fn release(commands: Arc<Commands>, request: Request) -> Answer {
+    let carrier: OrganisationId = request.param("carrier")?;
+    change(&commands, &request, TenantCommand::Release { carrier }).await
+}
+
+async fn set_exposure(commands: Arc<Commands>, request: Request<Json<SetExposure>>) -> Answer {
+    let amount = request.body.0.amount;
+    change(&commands, &request, TenantCommand::SetExposure { amount }).await
+}
+
+async fn change<B>(commands: &Commands, request: &Request<B>, command: TenantCommand) -> Answer {
+    let target = Target::Existing(request.tenant()?.to_string());
+    let context = request.context.command(TenantId::PLATFORM);
+    command::changed(
+        &commands
+            .tenants
+            .execute(&context, target, command, Extras::default())
+            .await?,
+    )
+}
