@@ -26,3 +26,7 @@ pub trait Rejection: std::error::Error + Send + Sync + 'static {
     /// What the caller can do about it.
     fn kind(&self) -> RejectionKind;
 }
+
+#[cfg(test)]
+#[path = "rejection_tests.rs"]
+mod tests;

@@ -268,3 +268,16 @@ fn the_published_schemas_are_current() {
         }
     }
 }
+
+#[test]
+fn the_documentation_names_every_event() {
+    let text = std::fs::read_to_string(repository("docs/events.md")).unwrap();
+    for schema in event_schemas() {
+        let row = format!("| `{}` |", schema.event_type);
+        assert!(
+            text.contains(&row),
+            "docs/events.md does not describe {}",
+            schema.event_type
+        );
+    }
+}
