@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::check::Checks;
-use crate::http::ServerLimits;
+use crate::http::{IntakeLimits, ServerLimits};
 
 /// The HTTP server.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,6 +20,8 @@ pub struct HttpConfig {
     pub head_timeout_ms: u64,
     /// For the whole body of a request.
     pub body_timeout_ms: u64,
+    /// For all bodies together that are being read or worked on.
+    pub body_memory_bytes_max: usize,
     /// Between requests of one connection.
     pub idle_timeout_ms: u64,
     /// For a client that does not read its answer.
@@ -35,6 +37,7 @@ impl Default for HttpConfig {
             max_connections: 4096,
             head_timeout_ms: 10_000,
             body_timeout_ms: 30_000,
+            body_memory_bytes_max: 128 << 20,
             // Above the 60 s of common load balancers, so that they close first and no request meets a close.
             idle_timeout_ms: 75_000,
             stalled_timeout_ms: 30_000,
@@ -49,6 +52,11 @@ impl HttpConfig {
         checks.within("http.max_connections", self.max_connections, 1..=100_000);
         checks.within("http.head_timeout_ms", self.head_timeout_ms, 10..=120_000);
         checks.within("http.body_timeout_ms", self.body_timeout_ms, 10..=600_000);
+        checks.within(
+            "http.body_memory_bytes_max",
+            self.body_memory_bytes_max,
+            1 << 20..=1 << 36,
+        );
         checks.within("http.idle_timeout_ms", self.idle_timeout_ms, 10..=3_600_000);
         checks.within("http.stalled_timeout_ms", self.stalled_timeout_ms, 10..=600_000);
         checks.within("http.drain_deadline_ms", self.drain_deadline_ms, 10..=600_000);
@@ -66,9 +74,12 @@ impl HttpConfig {
         }
     }
 
-    /// For the whole body of a request.
+    /// The limits of bodies.
     #[must_use]
-    pub fn body_timeout(&self) -> Duration {
-        Duration::from_millis(self.body_timeout_ms)
+    pub fn intake_limits(&self) -> IntakeLimits {
+        IntakeLimits {
+            body_timeout: Duration::from_millis(self.body_timeout_ms),
+            body_memory_bytes: self.body_memory_bytes_max,
+        }
     }
 }

@@ -1,18 +1,14 @@
-//! One connection: hyper's HTTP/1 over a socket that is watched.
+//! One connection: hyper's HTTP/1 over a socket that is watched, in one task.
 //!
-//! hyper knows one timeout, for reading a head, and counts waiting for the next request into it. Here the
-//! three ways of holding a connection for nothing have a limit each: *idle* between requests, *head*
-//! (slow loris: a request that is begun and not finished), *stalled* (an answer that the client does not
-//! read). The watch is a small state machine that sees every read and write; it runs in the connection's
-//! own task.
+//! The watch sees every read, write and request (`patience`), and ends a connection that is held for nothing.
+//! Draining lets the request in flight finish, and closes.
 
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
@@ -21,22 +17,19 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Response;
 use super::dispatch::Peer;
-use super::metrics::ConnectionGauge;
+use super::metrics::{ConnectionGauge, count_lost_connection};
+use super::patience::{Activity, Busy, Loss, Patience, Watch};
 
 /// Largest request head (request line and headers); a larger one is a 431.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 
-/// For how long a connection may be held for nothing.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    pub idle: Duration,
-    pub head: Duration,
-    pub stalled: Duration,
+enum End {
+    Closed(hyper::Result<()>),
+    Lost(Loss),
 }
 
 /// Serves one connection until it closes, is upgraded, loses patience, or is idle while draining.
@@ -48,7 +41,7 @@ pub(super) async fn serve<S>(
     draining: CancellationToken,
     service: S,
 ) where
-    S: Service<hyper::Request<Incoming>, Response = Response, Error = std::convert::Infallible>,
+    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible>,
 {
     let activity = Activity::new(patience);
     let watched = Watched {
@@ -84,134 +77,17 @@ pub(super) async fn serve<S>(
             told = true;
             connection.as_mut().graceful_shutdown();
         }
-        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-            return Poll::Ready(result.map_err(|error| error.to_string()));
+        match connection.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(End::Closed(result)),
+            Poll::Pending => watch.poll_lost(cx).map(End::Lost),
         }
-        watch.poll_lost(cx).map(|reason| Err(reason.to_owned()))
     });
-    if let Err(reason) = end.await {
-        tracing::debug!(%peer, reason, "connection closed");
-    }
-}
-
-/// What a connection is doing, as seen from its reads, writes and requests.
-#[derive(Clone)]
-struct Activity(Arc<Mutex<State>>);
-
-struct State {
-    patience: Patience,
-    phase: Phase,
-    stalled_since: Option<Instant>,
-}
-
-#[derive(Clone, Copy)]
-enum Phase {
-    /// Between requests.
-    Idle { since: Instant },
-    /// A head is on its way.
-    Head { since: Instant },
-    /// A request is being answered.
-    Busy,
-}
-
-impl Activity {
-    fn new(patience: Patience) -> Self {
-        // A fresh connection is expected to begin at once.
-        let phase = Phase::Head {
-            since: Instant::now(),
-        };
-        Self(Arc::new(Mutex::new(State {
-            patience,
-            phase,
-            stalled_since: None,
-        })))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while holding it, and the state is plain values.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn has_read(&self) {
-        let mut state = self.state();
-        if matches!(state.phase, Phase::Idle { .. }) {
-            state.phase = Phase::Head {
-                since: Instant::now(),
-            };
-        }
-    }
-
-    fn has_written(&self, progress: bool) {
-        let mut state = self.state();
-        if progress {
-            state.stalled_since = None;
-        } else if state.stalled_since.is_none() {
-            state.stalled_since = Some(Instant::now());
-        }
-    }
-
-    fn begin_request(&self) -> Busy {
-        self.state().phase = Phase::Busy;
-        Busy(self.clone())
-    }
-
-    fn deadline(&self) -> Option<(Instant, &'static str)> {
-        let state = self.state();
-        if let Some(since) = state.stalled_since {
-            return Some((
-                since + state.patience.stalled,
-                "the client does not read its answer",
-            ));
-        }
-        match state.phase {
-            Phase::Idle { since } => Some((since + state.patience.idle, "idle")),
-            Phase::Head { since } => Some((since + state.patience.head, "the request's head is too slow")),
-            Phase::Busy => None,
-        }
-    }
-}
-
-/// A request in flight, until its answer's body is written or dropped.
-struct Busy(Activity);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.state().phase = Phase::Idle {
-            since: Instant::now(),
-        };
-    }
-}
-
-/// Says when patience is lost. Its timer is only moved when it must fire earlier, or has fired too early.
-struct Watch {
-    activity: Activity,
-    timer: Pin<Box<Sleep>>,
-}
-
-impl Watch {
-    fn new(activity: Activity) -> Self {
-        let first = activity
-            .deadline()
-            .map_or_else(Instant::now, |(deadline, _)| deadline);
-        Self {
-            activity,
-            timer: Box::pin(tokio::time::sleep_until(first)),
-        }
-    }
-
-    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<&'static str> {
-        loop {
-            let Some((deadline, reason)) = self.activity.deadline() else {
-                return Poll::Pending;
-            };
-            if deadline < self.timer.deadline() {
-                self.timer.as_mut().reset(deadline);
-            }
-            ready!(self.timer.as_mut().poll(cx));
-            if Instant::now() >= deadline {
-                return Poll::Ready(reason);
-            }
-            self.timer.as_mut().reset(deadline);
+    match end.await {
+        End::Closed(Ok(())) => {}
+        End::Closed(Err(error)) => tracing::debug!(%peer, %error, "connection broken"),
+        End::Lost(loss) => {
+            count_lost_connection(loss.as_str());
+            tracing::debug!(%peer, reason = loss.as_str(), "connection given up");
         }
     }
 }

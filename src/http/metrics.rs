@@ -13,6 +13,7 @@ const REQUESTS: &str = "counterfoil_http_requests_total";
 const DURATION: &str = "counterfoil_http_request_duration_seconds";
 const IN_FLIGHT: &str = "counterfoil_http_requests_in_flight";
 const CONNECTIONS: &str = "counterfoil_http_connections";
+const LOST: &str = "counterfoil_http_connections_lost_total";
 
 /// From 0.25 ms (a read from memory) to 60 s (a model that thinks), about three a decade.
 const DURATION_BUCKETS: [f64; 16] = [
@@ -44,6 +45,7 @@ fn describe() {
     );
     describe_gauge!(IN_FLIGHT, "Requests whose answer has not begun");
     describe_gauge!(CONNECTIONS, "Open connections, WebSockets included");
+    describe_counter!(LOST, "Connections given up: idle, slow_head, stalled");
 }
 
 /// The present figures in Prometheus's text format.
@@ -110,4 +112,9 @@ impl Drop for ConnectionGauge {
     fn drop(&mut self) {
         gauge!(CONNECTIONS).decrement(1.0);
     }
+}
+
+/// A connection that was given up.
+pub(super) fn count_lost_connection(reason: &'static str) {
+    counter!(LOST, "reason" => reason).increment(1);
 }

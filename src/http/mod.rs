@@ -3,16 +3,20 @@
 //! Read `route.rs` and `api.rs` to add an endpoint group, `dispatch.rs` for what happens to every request, `server.rs` for
 //! connections and draining. One file per endpoint group stands beside them.
 
+mod connection;
+mod patience;
+mod trail;
+
 pub mod agent;
 pub mod answer;
 pub mod api;
 pub mod auth;
 pub mod body;
 pub mod command;
-mod connection;
 pub mod context;
 pub mod dispatch;
 pub mod health;
+pub mod intake;
 pub mod json_check;
 pub mod lifecycle;
 pub mod metrics;
@@ -35,12 +39,13 @@ pub use body::{Json, NoBody};
 pub use context::{RequestContext, RequestId, WaitFor};
 pub use dispatch::Dispatcher;
 pub use health::{Component, Readiness};
+pub use intake::IntakeLimits;
 pub use lifecycle::Lifecycle;
 pub use problem::{ApiError, ErrorShape, ProblemType};
 pub use query::{Cursor, Limit, NoQuery, Query};
 pub use request::Request;
 pub use route::{Route, State};
-pub use server::{Server, ServerLimits};
+pub use server::{BindError, Server, ServerLimits};
 pub use table::{Group, RouteTable};
 
 #[cfg(test)]

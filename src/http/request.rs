@@ -13,6 +13,7 @@ use warp::http::HeaderMap;
 
 use super::body::{NoBody, RequestBody};
 use super::context::{RequestContext, WaitFor};
+use super::intake::HeldMemory;
 use super::lifecycle::Lifecycle;
 use super::problem::{self, ApiError};
 use super::query::{NoQuery, RequestQuery};
@@ -38,6 +39,7 @@ pub struct Request<B = NoBody, Q = NoQuery> {
     /// The body's bytes as they came.
     pub raw_body: Bytes,
     params: PathParams,
+    _held_memory: HeldMemory,
 }
 
 impl<B, Q> Request<B, Q> {
@@ -100,6 +102,7 @@ pub struct RawRequest {
     pub(super) params: PathParams,
     pub(super) query: String,
     pub(super) body: Bytes,
+    pub(super) held_memory: HeldMemory,
 }
 
 impl RawRequest {
@@ -116,6 +119,7 @@ impl RawRequest {
             lifecycle: self.lifecycle,
             raw_body: self.body,
             params: self.params,
+            _held_memory: self.held_memory,
         })
     }
 }

@@ -11,18 +11,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::service::TowerToHyperService;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::connection::{self, Patience};
+use super::connection;
 use super::dispatch::{self, Dispatcher};
 use super::lifecycle::Lifecycle;
 use super::metrics;
+use super::patience::Patience;
 
 /// How long to wait when no descriptor is left for an accept; connections that end will free some.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// How long a connection is quiet before its peer is probed, and how often then.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often histograms are folded, so that they do not grow when nobody scrapes.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -41,6 +46,14 @@ pub struct ServerLimits {
     pub drain_deadline: Duration,
 }
 
+/// The address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}; choose another with http.address")]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
 /// A server that is bound and does not accept yet.
 pub struct Server {
     listener: TcpListener,
@@ -54,15 +67,16 @@ impl Server {
     /// Binds the address; port 0 picks one.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// An address that is taken or not of this machine.
     pub async fn bind(
         address: SocketAddr,
         limits: ServerLimits,
         dispatcher: Dispatcher,
         lifecycle: Lifecycle,
-    ) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
+    ) -> Result<Self, BindError> {
+        let refused = |source| BindError { address, source };
+        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
         Ok(Self {
             listener,
             address,
@@ -115,8 +129,7 @@ impl Server {
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
     ) {
-        // Answers are small and written whole; waiting for more to send only adds latency.
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Err(error) = tune(&stream, self.limits.stalled_timeout) {
             tracing::debug!(%peer, %error, "connection closed before it was served");
             return;
         }
@@ -131,6 +144,24 @@ impl Server {
             stream, peer, permit, patience, draining, service,
         ));
     }
+}
+
+/// What a socket needs that the system does not do by itself.
+fn tune(stream: &TcpStream, stalled_timeout: Duration) -> io::Result<()> {
+    // Answers are small and written whole; waiting for more to send only adds latency.
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    // A peer that vanished without a word: found out by probes when we are quiet, by the unread data when we are not.
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE_INTERVAL),
+    )?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(stalled_timeout))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = stalled_timeout;
+    Ok(())
 }
 
 /// The next connection, once there is room for it.

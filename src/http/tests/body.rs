@@ -117,7 +117,7 @@ async fn a_body_over_the_limit_is_a_413_announced_or_not() {
         body.len()
     );
     let mut client = server.connect().await;
-    client.send(&chunked).await;
+    client.send(chunked).await;
     assert_eq!(client.reply().await.problem(), "body-too-large");
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 
-use super::support::{TestServer, patient};
-use crate::http::ServerLimits;
+use super::support::{TestServer, patient, roomy};
+use crate::http::{IntakeLimits, ServerLimits};
 
 const SOON: Duration = Duration::from_millis(60);
 
@@ -55,12 +55,43 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
 
 #[tokio::test]
 async fn a_body_that_never_ends_is_a_408() {
-    let server = TestServer::with_body_timeout(patient(), SOON).await;
+    let intake = IntakeLimits {
+        body_timeout: SOON,
+        ..roomy()
+    };
+    let server = TestServer::with_intake(patient(), intake).await;
     let mut client = server.connect().await;
     client.send("POST /v1/small HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n{").await;
     let reply = client.reply().await;
     assert_eq!(reply.problem(), "request-timeout");
     assert_eq!(reply.header("connection"), Some("close"));
+}
+
+#[tokio::test]
+async fn bodies_that_would_fill_the_memory_are_told_to_come_back() {
+    let intake = IntakeLimits {
+        body_memory_bytes: 2048,
+        ..roomy()
+    };
+    let server = TestServer::with_intake(patient(), intake).await;
+    let mut greedy = server.connect().await;
+    greedy.send("POST /v1/room HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: 2000\r\n\r\n{").await;
+    // The greedy body holds its memory once a request, sent later, has been answered.
+    assert_eq!(server.get("/live").await.status, 200);
+    let refused = server
+        .post("/v1/room", &format!(r#"{{"name":"{}"}}"#, "n".repeat(1500)))
+        .await;
+    assert_eq!((refused.status, refused.problem().as_str()), (503, "unavailable"));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    drop(greedy);
+    let body = format!(r#"{{"name":"{}"}}"#, "n".repeat(1500));
+    // Given back when the server has seen that the client is gone.
+    for _ in 0..600 {
+        if server.post("/v1/room", &body).await.status == 201 {
+            return;
+        }
+    }
+    panic!("the memory was not given back");
 }
 
 #[tokio::test]
@@ -82,10 +113,7 @@ async fn a_head_beyond_32_kib_is_a_431() {
     let server = TestServer::start().await;
     let mut client = server.connect().await;
     client
-        .send(&format!(
-            "GET /live HTTP/1.1\r\nx: {}\r\n\r\n",
-            "a".repeat(40_000)
-        ))
+        .send(format!("GET /live HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(40_000)))
         .await;
     assert!(client.rest().await.starts_with(b"HTTP/1.1 431"));
 }

@@ -4,6 +4,7 @@
 
 mod body;
 mod connections;
+mod logs;
 mod requests;
 mod routes;
 mod streams;

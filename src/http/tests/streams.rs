@@ -1,5 +1,7 @@
 //! Streams over real sockets: SSE and WebSocket, and what draining does to them.
 
+use tokio::io::AsyncReadExt;
+
 use super::support::TestServer;
 use crate::http::stream::SseEvent;
 
@@ -35,10 +37,14 @@ async fn a_websocket_echoes_and_is_closed_by_draining() {
         head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
         "the key of RFC 6455 §1.3"
     );
-    // A masked text frame (mask 0) of "hi"; the answer comes unmasked.
-    client.send("\u{1}").await;
-    drop(client);
-    assert!(server.drained().await);
+    // A text frame of "hi", masked with zeros as a client may; it comes back unmasked (RFC 6455 §5.2).
+    client.send(b"\x81\x82\0\0\0\0hi").await;
+    let mut echo = [0; 4];
+    client.socket.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"\x81\x02hi");
+    let (drained, rest) = tokio::join!(server.drained(), client.rest());
+    assert!(drained, "an open WebSocket does not hold the drain");
+    assert_eq!(rest, b"\x88\x0a\x03\xe9draining", "closed with 1001 and a reason");
 }
 
 #[tokio::test]

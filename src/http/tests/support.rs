@@ -130,6 +130,9 @@ pub fn routes() -> Vec<Route> {
             .permission(public)
             .body_limit_bytes(64)
             .handle(&State::new(()), put_thing),
+        Route::post("/v1/room", "A body of some size")
+            .permission(public)
+            .handle(&State::new(()), put_thing),
         Route::get("/v1/tenants/{tenant}/context", "The context").handle(&State::new(()), echo_context),
         Route::get("/v1/panics", "Panics")
             .permission(public)
@@ -185,6 +188,13 @@ pub fn patient() -> ServerLimits {
     }
 }
 
+pub fn roomy() -> IntakeLimits {
+    IntakeLimits {
+        body_timeout: Duration::from_secs(60),
+        body_memory_bytes: 16 << 20,
+    }
+}
+
 pub struct TestServer {
     pub address: SocketAddr,
     pub lifecycle: Lifecycle,
@@ -197,18 +207,14 @@ impl TestServer {
     }
 
     pub async fn with(limits: ServerLimits) -> Self {
-        Self::with_body_timeout(limits, Duration::from_secs(60)).await
+        Self::with_intake(limits, roomy()).await
     }
 
-    pub async fn with_body_timeout(limits: ServerLimits, body: Duration) -> Self {
+    pub async fn with_intake(limits: ServerLimits, intake: IntakeLimits) -> Self {
         let lifecycle = Lifecycle::new();
         let token = BootstrapToken::new(&SecretString::from(TOKEN));
-        let dispatcher = Dispatcher::new(
-            table(),
-            Authenticators::new().with(token),
-            lifecycle.clone(),
-            body,
-        );
+        let authenticators = Authenticators::new().with(token);
+        let dispatcher = Dispatcher::new(table(), authenticators, lifecycle.clone(), intake);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::bind(any, limits, dispatcher, lifecycle.clone())
             .await
@@ -266,8 +272,8 @@ pub struct Client {
 }
 
 impl Client {
-    pub async fn send(&mut self, text: &str) {
-        self.socket.write_all(text.as_bytes()).await.unwrap();
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.socket.write_all(bytes.as_ref()).await.unwrap();
     }
 
     /// Everything until the server closes.
