@@ -216,11 +216,15 @@ fn within(what: &'static str, text: &str, limit: usize) -> Result<(), TextError>
     }
 }
 
-/// Control characters (U+0000 among them), line separators, and the marks that turn the reading direction: these
-/// make a text look like another one on an auditor's screen.
+/// Control characters (U+0000 among them), line separators, and what is not seen or turns the reading direction
+/// (UAX 9): these make a text look like another one on an auditor's screen. Joiners stay, since scripts need them.
 fn is_unfit(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(
+            c,
+            '\u{2028}' | '\u{2029}' | '\u{200b}' | '\u{2060}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+        )
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn looks_like_email(word: &str) -> bool {
@@ -258,7 +262,16 @@ mod tests {
 
     #[test]
     fn a_name_has_no_character_that_hides_or_breaks() {
-        for bad in ["a\0b", "a\nb", "a\u{7f}b", "a\u{202e}b", "a\u{2028}b", "a\u{85}b"] {
+        for bad in [
+            "a\0b",
+            "a\nb",
+            "a\u{7f}b",
+            "a\u{202e}b",
+            "a\u{2028}b",
+            "a\u{85}b",
+            "a\u{200b}b",
+            "a\u{e0041}b",
+        ] {
             let error = bad.parse::<Name>().unwrap_err();
             assert!(
                 matches!(error, TextError::Character { place: 2, .. }),
@@ -305,5 +318,19 @@ mod tests {
             assert_eq!(good.parse::<ModelName>().unwrap().as_str(), good);
         }
         assert!("gpt 4".parse::<ModelName>().is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_taken_is_within_its_limit_and_reads_back(text in "\\PC{0,130}|[ -~]{0,130}") {
+            if let Ok(name) = text.parse::<Name>() {
+                proptest::prop_assert!((1..=120).contains(&name.as_str().chars().count()));
+                let wire = serde_json::to_string(&name).unwrap();
+                proptest::prop_assert_eq!(serde_json::from_str::<Name>(&wire).unwrap(), name);
+            }
+            if let Ok(code) = text.parse::<Code>() {
+                proptest::prop_assert_eq!(code.as_str(), text.as_str());
+            }
+        }
     }
 }

@@ -81,13 +81,15 @@ pub fn upcast(
     version: &str,
     payload: &RawValue,
 ) -> Result<CurrentPayload, DecodeError> {
-    // An unknown kind of aggregate has no events: the same error as an unknown type of a known one.
-    let events = find(aggregate).map_or(&[][..], |entry| entry.events);
-    let known = schema::lookup(aggregate, events, event_type, version)?;
-    let current = find(aggregate).map(|entry| (entry.current)(event_type, version, payload));
+    let entry = find(aggregate).ok_or_else(|| DecodeError::Unknown {
+        aggregate: aggregate.to_owned(),
+        event_type: event_type.to_owned(),
+        version: version.to_owned(),
+    })?;
+    let known = schema::lookup(aggregate, entry.events, event_type, version)?;
     Ok(CurrentPayload {
         version: known.version,
-        payload: current.unwrap_or_else(|| Ok(payload.to_owned()))?,
+        payload: (entry.current)(event_type, version, payload)?,
     })
 }
 
