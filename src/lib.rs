@@ -13,6 +13,8 @@ pub mod init;
 pub mod kri;
 pub mod limits;
 pub mod policy;
+pub mod serve;
 pub mod signing;
 pub mod stack;
 pub mod telemetry;
+pub mod up;

@@ -7,6 +7,7 @@ pub mod client;
 pub mod exit;
 mod openapi;
 pub mod output;
+mod serve;
 mod stack;
 mod status;
 pub mod table;
@@ -51,6 +52,14 @@ pub struct GlobalArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run everything on this machine: private Postgres, NATS and Redis, init, and serve
+    Up(serve::UpArgs),
+    /// Make what must exist before serving: roles, schema, first key, streams; safe to repeat
+    Init,
+    /// Bring the schema to this build's version
+    Migrate,
+    /// Serve, on servers that are there
+    Serve(serve::ServeArgs),
     /// Show how a running process is, part by part
     Status(status::StatusArgs),
     /// Print the API description (OpenAPI 3.1)
@@ -103,6 +112,10 @@ pub fn main() -> Exit {
 fn run(cli: Cli) -> Outcome {
     let output = Output::new(cli.global.json);
     match cli.command {
+        Command::Up(args) => block_on(serve::up(&cli.global, args, output)),
+        Command::Init => block_on(serve::init(cli.global.begin()?)),
+        Command::Migrate => block_on(serve::migrate(cli.global.begin()?)),
+        Command::Serve(args) => block_on(serve::serve(cli.global.begin()?, args)),
         Command::Status(args) => block_on(status::run(args, output)),
         Command::Openapi => openapi::run(),
         Command::Stack(command) => {

@@ -1,5 +1,7 @@
 //! `[auth]`: the bootstrap token, by which everything is administered until there are users.
 
+use std::path::PathBuf;
+
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -9,11 +11,22 @@ use super::check::Checks;
 const MIN_TOKEN_BYTES: usize = 32;
 
 /// Who administers.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthConfig {
     /// `serve` requires it; `up` makes and prints one.
     pub bootstrap_token: Option<SecretString>,
+    /// The file of the pepper under which API keys are hashed (mode 0600). Without it no key works.
+    pub key_pepper_file: PathBuf,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            bootstrap_token: None,
+            key_pepper_file: PathBuf::from(".counterfoil/key.pepper"),
+        }
+    }
 }
 
 impl AuthConfig {

@@ -2,7 +2,9 @@
 //!
 //! 1. the database and the cluster's roles, as an administrator (`deploy/sql/roles.sql`),
 //! 2. the schema, as `counterfoil_owner` (`migrations/`),
-//! 3. the platform's head and its first signing key (the log's first event, signed by the key that it introduces).
+//! 3. the signing key and the pepper of API keys, where there are none,
+//! 4. the platform's head and its first signing key (the log's first event, signed by the key that it introduces),
+//! 5. the backbone's streams.
 //!
 //! Each step is safe to repeat and to run from two processes at once: one of each thing is made.
 
@@ -10,6 +12,116 @@ mod genesis;
 mod migrate;
 mod roles;
 
+use std::sync::Arc;
+
+use counterfoil_events::backbone::{Backbone, BackboneError};
+use counterfoil_events::ids::Fingerprint;
+use counterfoil_events::ledger::{Database, DatabaseError, Sequencer, SequencerOptions};
+use counterfoil_events::timestamp::SystemClock;
+use secrecy::SecretString;
+
+use crate::config::{Config, PostgresRole};
+use crate::serve::{ServeError, backbone_options};
+use crate::signing::{self, KeyFileError};
+
 pub use genesis::{GenesisError, introduce_first_key};
 pub use migrate::{MigrateError, applied_versions, migrate, revert};
 pub use roles::{Logins, RolesError, prepare_cluster};
+
+/// The installation could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// A setting that only `init` needs is not there.
+    #[error("{0} is not set: `init` needs it")]
+    NotSet(&'static str),
+    /// Step 1.
+    #[error(transparent)]
+    Roles(#[from] RolesError),
+    /// Step 2.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// Step 3.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// Step 4.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+    /// A server whose commits are not durable.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Step 5.
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    /// A configuration that cannot be used.
+    #[error(transparent)]
+    Config(#[from] ServeError),
+}
+
+/// Makes an installation, or finds it made; answers the first signing key's fingerprint.
+///
+/// # Errors
+/// See [`InitError`]; what was made stays, and the next call goes on.
+pub async fn initialise(config: &Config) -> Result<Fingerprint, InitError> {
+    let admin = config
+        .postgres
+        .connect_as_admin()
+        .ok_or(InitError::NotSet("postgres.admin_user"))?;
+    prepare_cluster(
+        &admin.database("postgres"),
+        &config.postgres.database,
+        &logins(config)?,
+    )
+    .await?;
+    migrate(&config.postgres.connect_as(PostgresRole::Owner)).await?;
+    signing::ensure(&config.auth.key_pepper_file)?;
+    let signer = Arc::new(signing::load_or_create(&config.signing.key_file)?);
+    let database = Database::new(&config.postgres.database_options());
+    database.check_durability().await?;
+    let sequencer = Sequencer::new(
+        database.clone(),
+        signer,
+        Arc::new(SystemClock),
+        SequencerOptions::default(),
+    );
+    let fingerprint = introduce_first_key(&sequencer).await?;
+    sequencer.stop().await;
+    database.close().await;
+    ensure_streams(config).await?;
+    Ok(fingerprint)
+}
+
+async fn ensure_streams(config: &Config) -> Result<(), InitError> {
+    let backbone = Backbone::connect(backbone_options(&config.nats)?).await?;
+    for partition in 0..config.nats.partitions {
+        match backbone.ensure_stream(partition).await {
+            Ok(_) => {}
+            // A start without NATS works; the relay makes the stream when it comes.
+            Err(BackboneError::Nats(reason)) => {
+                tracing::warn!(
+                    partition,
+                    reason,
+                    "NATS does not answer: the stream is made when it does"
+                );
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn logins(config: &Config) -> Result<Logins, InitError> {
+    let password = |role: PostgresRole, key: &'static str| -> Result<SecretString, InitError> {
+        config
+            .postgres
+            .password(role)
+            .cloned()
+            .ok_or(InitError::NotSet(key))
+    };
+    Ok(Logins {
+        owner: password(PostgresRole::Owner, "postgres.owner_password")?,
+        app: password(PostgresRole::App, "postgres.app_password")?,
+        reader: password(PostgresRole::Reader, "postgres.reader_password")?,
+        log: password(PostgresRole::Log, "postgres.log_password")?,
+        projector: password(PostgresRole::Projector, "postgres.projector_password")?,
+    })
+}

@@ -1,4 +1,5 @@
-//! The signing key in a file: 64 hexadecimal digits (the 32-byte seed of RFC 8032), readable by its owner only.
+//! Secrets of 32 bytes in files of 64 hexadecimal digits, readable by their owner only: the signing key (the seed of
+//! RFC 8032), and the pepper under which API keys are hashed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -12,7 +13,7 @@ use zeroize::Zeroizing;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// The file cannot be read or written.
-    #[error("signing key {path}: {source}")]
+    #[error("secret file {path}: {source}")]
     Io {
         /// Which file.
         path: PathBuf,
@@ -21,7 +22,7 @@ pub enum KeyFileError {
     },
     /// Others may read it.
     #[error(
-        "signing key {path} has mode {mode:04o}: others could read it. Run `chmod 600` on it, and rotate the key if they may have"
+        "secret file {path} has mode {mode:04o}: others could read it. Run `chmod 600` on it, and replace the secret if they may have"
     )]
     TooOpen {
         /// Which file.
@@ -30,26 +31,41 @@ pub enum KeyFileError {
         mode: u32,
     },
     /// It does not hold a key.
-    #[error("signing key {0}: expected 64 hexadecimal digits")]
+    #[error("secret file {0}: expected 64 hexadecimal digits")]
     Malformed(PathBuf),
 }
 
-/// Loads the key, making one first where there is none. Of two processes that start fresh one makes it, both use it.
+/// Loads the signing key, making one first where there is none. Of two processes that start fresh one makes it, both
+/// use it.
 ///
 /// # Errors
 /// See [`KeyFileError`].
 pub fn load_or_create(path: &Path) -> Result<KeyPair, KeyFileError> {
-    if !path.exists() {
-        create(path)?;
-    }
+    ensure(path)?;
     load(path)
 }
 
-/// Loads the key.
+/// Loads the signing key.
 ///
 /// # Errors
 /// When it is not there, readable by others, or no key.
 pub fn load(path: &Path) -> Result<KeyPair, KeyFileError> {
+    Ok(KeyPair::from_seed(&*load_secret(path)?))
+}
+
+/// Makes a secret where there is none.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn ensure(path: &Path) -> Result<(), KeyFileError> {
+    if path.exists() { Ok(()) } else { create(path) }
+}
+
+/// Loads 32 secret bytes.
+///
+/// # Errors
+/// When they are not there, or readable by others.
+pub fn load_secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     let io = |source| KeyFileError::Io {
         path: path.to_owned(),
         source,
@@ -67,7 +83,7 @@ pub fn load(path: &Path) -> Result<KeyPair, KeyFileError> {
     let mut seed = Zeroizing::new([0u8; 32]);
     hex::decode_to_slice(text.trim_end(), seed.as_mut())
         .map_err(|_| KeyFileError::Malformed(path.to_owned()))?;
-    Ok(KeyPair::from_seed(&seed))
+    Ok(seed)
 }
 
 /// Writes a fresh seed beside the path and links it there: whole or not at all, and never over another's.

@@ -1,0 +1,140 @@
+//! `counterfoil init`, `migrate`, `serve` and `up`: the commands that run the platform itself.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use secrecy::ExposeSecret;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::GlobalArgs;
+use super::exit::{CliError, Exit, Outcome};
+use super::output::Output;
+use crate::config::{Config, PostgresRole, Role};
+use crate::init::{self, initialise};
+use crate::serve::{Process, ServeError};
+use crate::up::{Up, UpError};
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// What this process does; all of it, if not given
+    #[arg(long = "role", value_enum, value_delimiter = ',')]
+    roles: Vec<Role>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpArgs {
+    /// Where everything lies; made if absent
+    #[arg(
+        long,
+        default_value = ".counterfoil/data",
+        env = "COUNTERFOIL_DATA",
+        value_name = "DIR"
+    )]
+    pub(super) data: PathBuf,
+    /// The port to listen on, on loopback; 0 for any that is free
+    #[arg(long, value_name = "N")]
+    pub(super) port: Option<u16>,
+}
+
+/// Makes roles, schema, first key and streams.
+pub(super) async fn init(config: Config) -> Outcome {
+    let fingerprint = initialise(&config).await.map_err(CliError::unavailable)?;
+    println!("ready; fingerprint of the first signing key: {fingerprint}");
+    Ok(Exit::Good)
+}
+
+/// Brings the schema to this build's version, and nothing else.
+pub(super) async fn migrate(config: Config) -> Outcome {
+    let owner = config.postgres.connect_as(PostgresRole::Owner);
+    init::migrate(&owner).await.map_err(CliError::unavailable)?;
+    let (applied, _) = init::applied_versions(&owner)
+        .await
+        .map_err(CliError::unavailable)?;
+    println!("schema at version {}", applied.last().copied().unwrap_or(0));
+    Ok(Exit::Good)
+}
+
+/// Serves until asked to stop.
+pub(super) async fn serve(mut config: Config, args: ServeArgs) -> Outcome {
+    if !args.roles.is_empty() {
+        config.roles.active = args.roles;
+    }
+    let process = Process::start(&config).await.map_err(serve_error)?;
+    if let Some(address) = process.address() {
+        println!("listening on http://{address}");
+    }
+    asked_to_stop().await?;
+    finish(process.stop()).await
+}
+
+/// Runs everything until asked to stop.
+pub(super) async fn up(global: &GlobalArgs, args: UpArgs, output: Output) -> Outcome {
+    let mut config = global.begin()?;
+    if let Some(port) = args.port {
+        config.http.address = SocketAddr::from(([127, 0, 0, 1], port));
+    }
+    // A start that is given up ends what it has started: the servers die with their owner.
+    let up = tokio::select! {
+        up = Up::start(args.data, config) => up.map_err(up_error)?,
+        stopped = asked_to_stop() => return stopped.map(|()| Exit::Good),
+    };
+    greet(&up, output)?;
+    asked_to_stop().await?;
+    finish(up.stop()).await
+}
+
+fn greet(up: &Up, output: Output) -> Result<(), CliError> {
+    let address = up
+        .process
+        .address()
+        .map(|address| format!("http://{address}"))
+        .unwrap_or_default();
+    let token = up.token.expose_secret();
+    if output.is_json() {
+        let line = serde_json::json!({
+            "url": address, "bootstrap_token": token, "fingerprint": up.fingerprint, "data": up.stack.data_dir(),
+        });
+        return Output::write(&format!("{line}\n"));
+    }
+    Output::write(&format!(
+        "Counterfoil is up at {address}\n\
+         \n  bootstrap token   {token}\n  first signing key {}\n  data              {}\n\
+         \nTry:\n  curl -s {address}/ready\n  curl -s -X POST {address}/v1/organisations -H 'Authorization: Bearer {token}' \\\n\
+         \x20      -H 'Content-Type: application/json' -d '{{\"kind\":\"company\",\"name\":\"Example\"}}'\n\
+         \nCtrl-C ends it and everything that it started.\n",
+        up.fingerprint,
+        up.stack.data_dir().display(),
+    ))
+}
+
+/// Ends in order; asked once more, at once.
+async fn finish(stopping: impl Future<Output = ()>) -> Outcome {
+    tokio::select! {
+        () = stopping => Ok(Exit::Good),
+        stopped = asked_to_stop() => stopped.map(|()| Exit::Good),
+    }
+}
+
+pub(super) async fn asked_to_stop() -> Result<(), CliError> {
+    let listen = |kind| signal(kind).map_err(CliError::unavailable);
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    Ok(())
+}
+
+fn serve_error(error: ServeError) -> CliError {
+    match error {
+        ServeError::NoBootstrapToken | ServeError::Key(_) | ServeError::Routes(_) | ServeError::Prefix(_) => {
+            CliError::usage(error)
+        }
+        other => CliError::unavailable(other),
+    }
+}
+
+fn up_error(error: UpError) -> CliError {
+    match error {
+        UpError::Serve(error) => serve_error(error),
+        other => CliError::unavailable(other),
+    }
+}

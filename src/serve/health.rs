@@ -1,0 +1,92 @@
+//! Looks at what the process stands on, once a second, and writes it into `/ready`.
+
+use std::time::Duration;
+
+use counterfoil_events::backbone::{Backbone, BackboneStatus};
+use counterfoil_events::ledger::Database;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::{Component, Readiness};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// A server that takes longer to say yes is as good as away.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The task that looks.
+pub(super) struct Health {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+struct Looker {
+    postgres: Component,
+    nats: Component,
+    relay: Option<Component>,
+    database: Database,
+    backbone: Backbone,
+    status: BackboneStatus,
+}
+
+impl Health {
+    pub(super) fn start(
+        readiness: &Readiness,
+        database: Database,
+        backbone: Backbone,
+        status: BackboneStatus,
+        relays: bool,
+    ) -> Self {
+        let looker = Looker {
+            postgres: readiness.required("postgres"),
+            // Commands go on without it: only read models and subscribers lag.
+            nats: readiness.optional("nats"),
+            relay: relays.then(|| readiness.optional("relay")),
+            database,
+            backbone,
+            status,
+        };
+        let stop = CancellationToken::new();
+        let until = stop.clone();
+        let task = tokio::spawn(async move {
+            until.run_until_cancelled(looker.run()).await;
+        });
+        Self { stop, task }
+    }
+
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        // A panic in it is in the log already; nothing depends on it.
+        let _ = self.task.await;
+    }
+}
+
+impl Looker {
+    async fn run(self) {
+        loop {
+            self.look().await;
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    async fn look(&self) {
+        match tokio::time::timeout(PATIENCE, self.database.ping()).await {
+            Ok(Ok(())) => self.postgres.ok(),
+            Ok(Err(error)) => self.postgres.down(format!("does not answer: {error}")),
+            Err(_) => self
+                .postgres
+                .down(format!("no answer within {} s", PATIENCE.as_secs())),
+        }
+        match self.backbone.link().borrow().up {
+            true => self.nats.ok(),
+            false => self
+                .nats
+                .degraded("not connected: read models and subscribers lag"),
+        }
+        if let Some(relay) = &self.relay {
+            match self.status.is_verified() {
+                true => relay.ok(),
+                false => relay.degraded("head: unverified; the stream has not been compared with the ledger since the last connection"),
+            }
+        }
+    }
+}

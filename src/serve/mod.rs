@@ -1,0 +1,117 @@
+//! One process of the platform: the roles it has, composed and owned.
+//!
+//! Start: connections → checks that commits are durable → signing key → log → followers → HTTP. Nothing is migrated
+//! (`counterfoil init` does). Stop, in reverse: HTTP drains, followers end, the log finishes what waits, connections
+//! close. Every task is held here and awaited.
+
+mod health;
+mod parts;
+
+use std::net::SocketAddr;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::http::table::TableError;
+use crate::http::{Lifecycle, Server};
+use crate::signing::KeyFileError;
+pub use parts::{Parts, backbone_options};
+
+/// The process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Nobody could administer it.
+    #[error("auth.bootstrap_token is not set: `serve` needs it (32 to 1024 visible characters)")]
+    NoBootstrapToken,
+    /// Its keys cannot be loaded.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// Postgres is away, or its commits are not durable.
+    #[error(transparent)]
+    Database(#[from] counterfoil_events::ledger::DatabaseError),
+    /// NATS cannot be used as configured.
+    #[error(transparent)]
+    Backbone(#[from] counterfoil_events::backbone::BackboneError),
+    /// A stream prefix that cannot be one.
+    #[error(transparent)]
+    Prefix(#[from] counterfoil_events::backbone::InvalidPrefix),
+    /// A mistake in the route table.
+    #[error(transparent)]
+    Routes(#[from] TableError),
+    /// The address is taken, or threads cannot be started.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Something else it stands on is not as it must be.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// A running process.
+pub struct Process {
+    parts: Parts,
+    lifecycle: Lifecycle,
+    address: Option<SocketAddr>,
+    server: Option<tokio::task::JoinHandle<bool>>,
+}
+
+impl Process {
+    /// Starts everything that the configuration asks for.
+    ///
+    /// # Errors
+    /// See [`ServeError`]; what was started is ended again.
+    pub async fn start(config: &Config) -> Result<Self, ServeError> {
+        let lifecycle = Lifecycle::new();
+        let parts = Parts::start(config, &lifecycle).await?;
+        let mut process = Self {
+            parts,
+            lifecycle,
+            address: None,
+            server: None,
+        };
+        if let Some(dispatcher) = process.parts.dispatcher(config, &process.lifecycle)? {
+            let limits = config.http.server_limits();
+            let server =
+                Server::bind(config.http.address, limits, dispatcher, process.lifecycle.clone()).await;
+            let server = server.map_err(|source| ServeError::Io {
+                what: format!("listening on {}", config.http.address),
+                source,
+            })?;
+            process.address = Some(server.address());
+            process.server = Some(tokio::spawn(server.run()));
+        }
+        Ok(process)
+    }
+
+    /// Where it listens, if it has the `api` role.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// What it is made of, for those who run in the same process (the demo).
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Runs until `stop`, then ends everything in order.
+    pub async fn run_until(self, stop: CancellationToken) {
+        stop.cancelled().await;
+        self.stop().await;
+    }
+
+    /// Ends everything in order.
+    pub async fn stop(mut self) {
+        self.lifecycle.drain();
+        if let Some(server) = self.server.take() {
+            // A server task that panicked has nothing left to drain.
+            let _ = server.await;
+        }
+        self.parts.stop().await;
+    }
+}

@@ -1,0 +1,193 @@
+//! What a process is made of, by role.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use counterfoil_events::agent::key::KeyPepper;
+use counterfoil_events::backbone::{
+    Backbone, BackboneOptions, BackboneStatus, HeadWatch, Relay, RelayOptions, RelayParts, StreamPrefix,
+    StreamSettings, WakeSender,
+};
+use counterfoil_events::ledger::{Database, LogReader, Sequencer, SequencerOptions};
+use counterfoil_events::timestamp::SystemClock;
+use secrecy::ExposeSecret;
+
+use super::ServeError;
+use super::health::Health;
+use crate::commands::Commands;
+use crate::config::{Config, NatsConfig, Role};
+use crate::http::agent::Agents;
+use crate::http::api::{self, Api};
+use crate::http::policy::Policies;
+use crate::http::route::State;
+use crate::http::{Authenticators, BootstrapToken, Dispatcher, Lifecycle, Readiness};
+use crate::policy::{PolicyEngine, PolicyEngineConfig};
+use crate::signing;
+
+/// How often the heads are looked at, besides the notices of commits.
+const HEAD_POLL: Duration = Duration::from_millis(250);
+
+/// The parts of a running process.
+pub struct Parts {
+    /// All commands.
+    pub commands: Arc<Commands>,
+    /// All connections to Postgres.
+    pub database: Database,
+    /// How the parts are.
+    pub readiness: Readiness,
+    engine: Arc<PolicyEngine>,
+    pepper: Arc<KeyPepper>,
+    heads: HeadWatch,
+    relays: Vec<Relay>,
+    wake: WakeSender,
+    health: Health,
+}
+
+impl Parts {
+    pub(super) async fn start(config: &Config, _lifecycle: &Lifecycle) -> Result<Self, ServeError> {
+        let database = Database::new(&config.postgres.database_options());
+        database.check_durability().await?;
+        let signer = Arc::new(signing::load(&config.signing.key_file)?);
+        let pepper = KeyPepper::new(*signing::load_secret(&config.auth.key_pepper_file)?);
+        let sequencer = Sequencer::new(
+            database.clone(),
+            signer,
+            Arc::new(SystemClock),
+            SequencerOptions::default(),
+        );
+        let commands = Arc::new(Commands::new(sequencer.clone(), config.nats.partitions));
+        let engine =
+            PolicyEngine::start(&PolicyEngineConfig::default()).map_err(|source| ServeError::Io {
+                what: "starting the policy engine".to_owned(),
+                source,
+            })?;
+
+        let backbone = Backbone::connect(backbone_options(&config.nats)?).await?;
+        let heads = HeadWatch::start(LogReader::new(database.log().clone()), HEAD_POLL);
+        let status = BackboneStatus::default();
+        let wake = WakeSender::start(backbone.clone(), sequencer.subscribe(), heads.reader());
+        let relays = match config.roles.has(Role::Relay) {
+            true => start_relays(
+                config.nats.partitions,
+                &backbone,
+                &database,
+                &heads,
+                &sequencer,
+                &status,
+            ),
+            false => Vec::new(),
+        };
+        let readiness = Readiness::new();
+        let health = Health::start(
+            &readiness,
+            database.clone(),
+            backbone,
+            status,
+            config.roles.has(Role::Relay),
+        );
+        Ok(Self {
+            commands,
+            database,
+            readiness,
+            engine: Arc::new(engine),
+            pepper: Arc::new(pepper),
+            heads,
+            relays,
+            wake,
+            health,
+        })
+    }
+
+    /// What answers requests, if this process has the `api` role.
+    pub(super) fn dispatcher(
+        &self,
+        config: &Config,
+        lifecycle: &Lifecycle,
+    ) -> Result<Option<Dispatcher>, ServeError> {
+        if !config.roles.has(Role::Api) {
+            return Ok(None);
+        }
+        let token = config
+            .auth
+            .bootstrap_token
+            .as_ref()
+            .ok_or(ServeError::NoBootstrapToken)?;
+        let authenticators = Authenticators::new().with(BootstrapToken::new(token));
+        let table = api::table(&self.api())?;
+        Ok(Some(Dispatcher::new(
+            table,
+            authenticators,
+            lifecycle.clone(),
+            config.http.body_timeout(),
+        )))
+    }
+
+    fn api(&self) -> Api {
+        let commands = Arc::clone(&self.commands);
+        Api {
+            readiness: State::new(self.readiness.clone()),
+            commands: State::new(Arc::clone(&commands)),
+            agents: State::new(Agents {
+                commands: Arc::clone(&commands),
+                pepper: Arc::clone(&self.pepper),
+            }),
+            policies: State::new(Policies {
+                commands,
+                engine: Arc::clone(&self.engine),
+            }),
+        }
+    }
+
+    pub(super) async fn stop(self) {
+        self.health.stop().await;
+        for relay in self.relays {
+            relay.stop().await;
+        }
+        self.wake.stop().await;
+        self.heads.stop().await;
+        self.commands.sequencer.stop().await;
+        self.database.close().await;
+    }
+}
+
+fn start_relays(
+    partitions: u32,
+    backbone: &Backbone,
+    database: &Database,
+    heads: &HeadWatch,
+    sequencer: &Sequencer,
+    status: &BackboneStatus,
+) -> Vec<Relay> {
+    let parts = || RelayParts {
+        backbone: backbone.clone(),
+        database: database.clone(),
+        heads: heads.reader(),
+        notices: sequencer.subscribe(),
+        status: status.clone(),
+    };
+    (0..partitions)
+        .map(|partition| Relay::start(partition, parts(), RelayOptions::default()))
+        .collect()
+}
+
+/// The backbone's options from the configuration.
+///
+/// # Errors
+/// When the prefix cannot be one.
+pub fn backbone_options(config: &NatsConfig) -> Result<BackboneOptions, ServeError> {
+    Ok(BackboneOptions {
+        url: config.url.clone(),
+        user: config.user.clone(),
+        password: config
+            .password
+            .as_ref()
+            .map(|password| password.expose_secret().to_owned()),
+        prefix: StreamPrefix::new(&config.prefix)?,
+        settings: StreamSettings {
+            max_age: Duration::from_secs(config.stream_max_age_s),
+            max_bytes: config.stream_max_bytes,
+            duplicate_window: Duration::from_secs(config.stream_duplicate_window_s),
+            replicas: config.stream_replicas,
+        },
+    })
+}

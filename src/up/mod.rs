@@ -1,0 +1,114 @@
+//! `counterfoil up`: private servers, `init` and `serve` in one process, for development and first looks.
+//!
+//! 1. the servers (`stack`) under the data directory, 2. a configuration that points at them, with credentials that
+//! are made once and kept (0600), 3. `init`, 4. `serve`. A second `up` finds all of it again. The bootstrap token is
+//! printed, the first signing key's fingerprint too: that is what an auditor is given.
+
+mod access;
+
+use std::path::{Path, PathBuf};
+
+use counterfoil_events::ids::Fingerprint;
+use secrecy::SecretString;
+
+use crate::config::Config;
+use crate::init::{InitError, initialise};
+use crate::serve::{Process, ServeError};
+use crate::stack::{Endpoints, Stack, StackConfig, StackError};
+pub use access::{Access, AccessError};
+
+/// It cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum UpError {
+    /// The private servers.
+    #[error(transparent)]
+    Stack(#[from] StackError),
+    /// The kept credentials.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// Schema, keys, streams.
+    #[error(transparent)]
+    Init(#[from] InitError),
+    /// The process itself.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// A running installation.
+pub struct Up {
+    /// The private servers.
+    pub stack: Stack,
+    /// The platform on them.
+    pub process: Process,
+    /// By which it is administered.
+    pub token: SecretString,
+    /// What an auditor is given.
+    pub fingerprint: Fingerprint,
+    /// The configuration in force.
+    pub config: Config,
+}
+
+impl Up {
+    /// Starts everything under `data`; `config` says the rest (address, upstreams, limits).
+    ///
+    /// # Errors
+    /// See [`UpError`]; what was started is ended again.
+    pub async fn start(data: PathBuf, config: Config) -> Result<Self, UpError> {
+        let stack = Stack::start(StackConfig::new(data)).await?;
+        match start_on(&stack, config).await {
+            Ok((process, access, fingerprint, config)) => Ok(Self {
+                stack,
+                process,
+                token: access.bootstrap_token,
+                fingerprint,
+                config,
+            }),
+            Err(error) => {
+                stack.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends everything in order.
+    pub async fn stop(self) {
+        self.process.stop().await;
+        self.stack.stop().await;
+    }
+}
+
+async fn start_on(stack: &Stack, config: Config) -> Result<(Process, Access, Fingerprint, Config), UpError> {
+    let access = Access::load_or_create(stack.data_dir())?;
+    let config = on_stack(config, stack.data_dir(), stack.endpoints(), &access);
+    let fingerprint = initialise(&config).await?;
+    let process = Process::start(&config).await?;
+    Ok((process, access, fingerprint, config))
+}
+
+/// The configuration with the private servers and the kept credentials in it.
+fn on_stack(mut config: Config, data: &Path, endpoints: &Endpoints, access: &Access) -> Config {
+    let postgres = &mut config.postgres;
+    postgres.host = endpoints.host.to_owned();
+    postgres.port = endpoints.postgres_port;
+    // Loopback, to a server that we started ourselves.
+    postgres.tls = crate::config::TlsMode::Disable;
+    postgres.admin_user = Some(endpoints.postgres_superuser.to_owned());
+    postgres.admin_password = Some(endpoints.postgres_password.clone());
+    let role = |password: &SecretString| Some(password.clone());
+    postgres.owner_password = role(&access.owner_password);
+    postgres.app_password = role(&access.app_password);
+    postgres.reader_password = role(&access.reader_password);
+    postgres.log_password = role(&access.log_password);
+    postgres.projector_password = role(&access.projector_password);
+    config.nats.url = endpoints.nats_url.clone();
+    config.nats.user = Some(endpoints.nats_user.to_owned());
+    config.nats.password = Some(endpoints.nats_password.clone());
+    config.redis.url = Some(endpoints.redis_url.clone());
+    config.signing.key_file = data.join("signing.key");
+    config.auth.key_pepper_file = data.join("key.pepper");
+    config
+        .auth
+        .bootstrap_token
+        .get_or_insert_with(|| access.bootstrap_token.clone());
+    config
+}
