@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use counterfoil_events::actor::Actor;
-use counterfoil_events::ids::TenantId;
+use counterfoil_events::ids::{AgentId, ApiKeyId, TenantId};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 use warp::http::HeaderMap;
@@ -68,9 +68,9 @@ pub struct AgentPrincipal {
     /// Whose agent.
     pub tenant: TenantId,
     /// Which agent.
-    pub agent_id: Uuid,
+    pub agent_id: AgentId,
     /// By which key.
-    pub key_id: Uuid,
+    pub key_id: ApiKeyId,
 }
 
 impl Principal {

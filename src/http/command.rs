@@ -1,7 +1,6 @@
 //! A command over HTTP: who asks becomes the event's actor, what was done becomes a receipt, what was refused a
 //! problem document. Every context's commands pass here, so that one mapping serves them all.
 
-use counterfoil_events::actor::Actor;
 use counterfoil_events::command::{CommandContext, CommandError, Executed};
 use counterfoil_events::envelope::Receipt;
 use counterfoil_events::ids::TenantId;
@@ -12,7 +11,6 @@ use utoipa::ToSchema;
 use warp::http::{HeaderName, HeaderValue, StatusCode};
 
 use super::answer::{self, Answer};
-use super::auth::Principal;
 use super::context::{self, RequestContext};
 use super::problem::{self, ApiError};
 
@@ -61,10 +59,7 @@ impl RequestContext {
     /// The same for the command that this request carries, in `tenant`'s log.
     #[must_use]
     pub fn command(&self, tenant: TenantId) -> CommandContext {
-        let (actor, principal) = match &self.principal {
-            Principal::Agent(agent) => (Actor::agent(agent.agent_id), format!("agent:{}", agent.agent_id)),
-            Principal::Bootstrap | Principal::Anonymous => (Actor::bootstrap(), "bootstrap".to_owned()),
-        };
+        let (actor, principal) = (self.principal.actor(), self.principal.scope());
         let idempotency = self.idempotency_key.as_ref().map(|key| {
             // The request's fingerprint covers method, path and body.
             IdempotencyClaim::new(&principal, self.route, key.as_str(), &self.fingerprint.0)

@@ -112,13 +112,14 @@ fn components(schemas: BTreeMap<String, RefOr<Schema>>) -> Components {
 
 fn operation(route: &Route) -> Operation {
     let spec = &route.spec;
+    let parameters = path_parameters(spec.path)
+        .chain(route.query.iter().cloned())
+        .chain(header_parameters(route));
     let mut operation = OperationBuilder::new()
         .tag(spec.tag)
         .summary(Some(spec.summary))
         .operation_id(Some(operation_id(route)))
-        .parameters(Some(
-            path_parameters(spec.path).chain(route.query.iter().cloned()),
-        ))
+        .parameters(Some(parameters))
         .request_body(route.body.as_ref().map(request_body))
         .extensions(Some(
             ExtensionsBuilder::new()
@@ -169,6 +170,37 @@ fn path_parameters(path: &'static str) -> impl Iterator<Item = Parameter> {
             .schema(Some(Schema::Object(text)))
             .build()
     })
+}
+
+/// Headers that every route of a kind understands.
+fn header_parameters(route: &Route) -> impl Iterator<Item = Parameter> {
+    let spec = &route.spec;
+    let command = spec.method != Method::GET && spec.permission != Permission::Public;
+    let query = spec.method == Method::GET && spec.path.contains("{tenant}");
+    let idempotency_key = command.then(|| {
+        header_parameter(
+            "Idempotency-Key",
+            "Makes the command repeatable for 24 hours: 1 to 255 visible ASCII characters",
+        )
+    });
+    let wait_for = query.then(|| {
+        header_parameter(
+            "Counterfoil-Wait-For",
+            "Answer only once the read model has reached `<tenant>:<position>`; up to 8, separated by commas",
+        )
+    });
+    idempotency_key.into_iter().chain(wait_for)
+}
+
+fn header_parameter(name: &str, description: &str) -> Parameter {
+    let text = ObjectBuilder::new().schema_type(Type::String).build();
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(Schema::Object(text)))
+        .build()
 }
 
 fn request_body(body: &BodyDescription) -> utoipa::openapi::request_body::RequestBody {

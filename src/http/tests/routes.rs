@@ -92,6 +92,13 @@ fn the_description_names_every_route_and_is_the_same_each_time() {
         assert!(operation.is_object(), "{method} {}", route.path());
         assert_eq!(operation["x-permission"], route.permission().as_str());
     }
+    let headers = &json["paths"]["/v1/things"]["post"]["parameters"];
+    assert_eq!(headers[0]["name"], "Idempotency-Key");
+    let query = &json["paths"]["/v1/things"]["get"]["parameters"];
+    assert_eq!(
+        (&query[0]["name"], &query[0]["in"]),
+        (&"limit".into(), &"query".into())
+    );
     let body = &json["paths"]["/v1/things"]["post"]["requestBody"]["content"]["application/json"]["schema"];
     assert_eq!(body["$ref"], "#/components/schemas/Thing");
     assert!(
