@@ -162,7 +162,7 @@ fn all() -> Vec<Box<dyn Rejection>> {
 
 #[test]
 fn refusals_are_these() {
-    let line = |refusal: &Box<dyn Rejection>| {
+    let line = |refusal: Box<dyn Rejection>| {
         let kind = match refusal.kind() {
             RejectionKind::Invalid { field } => format!("invalid {field}"),
             RejectionKind::NotFound => "not found".to_owned(),
@@ -170,7 +170,7 @@ fn refusals_are_these() {
         };
         format!("{} [{kind}] {refusal}", refusal.code())
     };
-    insta::assert_snapshot!(all().iter().map(line).collect::<Vec<_>>().join("\n"));
+    insta::assert_snapshot!(all().into_iter().map(line).collect::<Vec<_>>().join("\n"));
 }
 
 #[test]
