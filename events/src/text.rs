@@ -6,10 +6,6 @@
 //! entropy ([`Code`], [`ModelName`], [`ToolScope`]).
 
 use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
 
 /// Why a text cannot stand in an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -73,9 +69,9 @@ pub(crate) use string_schema;
 macro_rules! text_newtype {
     ($(#[$doc:meta])* $name:ident, $check:expr, $schema:tt) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
         #[serde(transparent)]
-        pub struct $name(Cow<'static, str>);
+        pub struct $name(std::borrow::Cow<'static, str>);
 
         impl $name {
             /// The text.
@@ -85,8 +81,8 @@ macro_rules! text_newtype {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
@@ -97,24 +93,25 @@ macro_rules! text_newtype {
             }
         }
 
-        impl FromStr for $name {
-            type Err = TextError;
+        impl std::str::FromStr for $name {
+            type Err = $crate::text::TextError;
 
-            fn from_str(text: &str) -> Result<Self, TextError> {
-                let check: fn(&str) -> Result<&str, TextError> = $check;
-                check(text).map(|text| Self(Cow::Owned(text.to_owned())))
+            fn from_str(text: &str) -> Result<Self, $crate::text::TextError> {
+                let check: fn(&str) -> Result<&str, $crate::text::TextError> = $check;
+                check(text).map(|text| Self(text.to_owned().into()))
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
+        impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 crate::ids::deserialize_text(deserializer)
             }
         }
 
-        string_schema!($name, $schema);
+        $crate::text::string_schema!($name, $schema);
     };
 }
+pub(crate) use text_newtype;
 
 text_newtype!(
     /// What people call something: 1 to 120 characters.
@@ -177,7 +174,7 @@ const fn is_scope_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'/' | b'*' | b'-')
 }
 
-fn named<'t>(
+pub(crate) fn named<'t>(
     what: &'static str,
     text: &'t str,
     limit: usize,
@@ -195,7 +192,7 @@ fn named<'t>(
     }
 }
 
-fn business<'t>(what: &'static str, text: &'t str, limit: usize) -> Result<&'t str, TextError> {
+pub(crate) fn business<'t>(what: &'static str, text: &'t str, limit: usize) -> Result<&'t str, TextError> {
     let text = text.trim();
     within(what, text, limit)?;
     if let Some(before) = text.chars().position(is_unfit) {

@@ -7,6 +7,7 @@
 use counterfoil_events::kri::ledger::CountError;
 use counterfoil_events::kri::text::ColumnName;
 use counterfoil_events::kri::value::ValueError;
+use counterfoil_events::text::Code;
 
 use super::guard::RefusedAddress;
 use super::ledger::LedgerUnavailable;
@@ -229,24 +230,24 @@ pub enum CsvError {
 impl ConnectorError {
     /// The stable code, as it stands in events and problem documents.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Url(_) => "url_refused",
-            Self::AddressRefused(_) => "address_refused",
-            Self::HostUnresolved { .. } => "host_unresolved",
-            Self::ConnectFailed { .. } => "connect_failed",
-            Self::TimedOut { .. } => "timed_out",
-            Self::Redirected { .. } => "redirect_refused",
-            Self::HttpStatus { .. } => "http_status",
-            Self::PayloadTooLarge { .. } => "payload_too_large",
-            Self::Interrupted { .. } => "answer_interrupted",
-            Self::NotUtf8 { .. } => "payload_not_utf8",
-            Self::DocumentUnavailable => "document_unavailable",
+            Self::Url(_) => const { Code::literal("url_refused") },
+            Self::AddressRefused(_) => const { Code::literal("address_refused") },
+            Self::HostUnresolved { .. } => const { Code::literal("host_unresolved") },
+            Self::ConnectFailed { .. } => const { Code::literal("connect_failed") },
+            Self::TimedOut { .. } => const { Code::literal("timed_out") },
+            Self::Redirected { .. } => const { Code::literal("redirect_refused") },
+            Self::HttpStatus { .. } => const { Code::literal("http_status") },
+            Self::PayloadTooLarge { .. } => const { Code::literal("payload_too_large") },
+            Self::Interrupted { .. } => const { Code::literal("answer_interrupted") },
+            Self::NotUtf8 { .. } => const { Code::literal("payload_not_utf8") },
+            Self::DocumentUnavailable => const { Code::literal("document_unavailable") },
             Self::Json(error) => error.code(),
             Self::Csv(error) => error.code(),
-            Self::Counts(CountError::NoTotal) => "ledger_no_value",
-            Self::Counts(_) => "ledger_counts_invalid",
-            Self::LedgerUnavailable(_) => "ledger_unavailable",
+            Self::Counts(CountError::NoTotal) => const { Code::literal("ledger_no_value") },
+            Self::Counts(_) => const { Code::literal("ledger_counts_invalid") },
+            Self::LedgerUnavailable(_) => const { Code::literal("ledger_unavailable") },
         }
     }
 
@@ -279,31 +280,31 @@ impl ConnectorError {
 }
 
 impl JsonError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
-            Self::NotJson { .. } => "payload_not_json",
-            Self::NotFound { .. } => "pointer_not_found",
-            Self::Ambiguous { .. } => "pointer_ambiguous",
-            Self::NotANumber { .. } => "value_not_a_number",
-            Self::Value { .. } => "value_invalid",
-            Self::Time { .. } => "time_invalid",
+            Self::NotJson { .. } => const { Code::literal("payload_not_json") },
+            Self::NotFound { .. } => const { Code::literal("pointer_not_found") },
+            Self::Ambiguous { .. } => const { Code::literal("pointer_ambiguous") },
+            Self::NotANumber { .. } => const { Code::literal("value_not_a_number") },
+            Self::Value { .. } => const { Code::literal("value_invalid") },
+            Self::Time { .. } => const { Code::literal("time_invalid") },
         }
     }
 }
 
 impl CsvError {
-    fn code(&self) -> &'static str {
+    fn code(&self) -> Code {
         match self {
             Self::Ragged { .. }
             | Self::Malformed { .. }
             | Self::UnclosedQuote
-            | Self::TooManyColumns { .. } => "csv_malformed",
-            Self::ColumnMissing { .. } => "csv_column_missing",
-            Self::ColumnAmbiguous { .. } => "csv_column_ambiguous",
-            Self::NoRows => "csv_no_rows",
-            Self::ValueMissing { .. } => "value_missing",
-            Self::Value { .. } | Self::Sum { .. } => "value_invalid",
-            Self::Time { .. } => "time_invalid",
+            | Self::TooManyColumns { .. } => const { Code::literal("csv_malformed") },
+            Self::ColumnMissing { .. } => const { Code::literal("csv_column_missing") },
+            Self::ColumnAmbiguous { .. } => const { Code::literal("csv_column_ambiguous") },
+            Self::NoRows => const { Code::literal("csv_no_rows") },
+            Self::ValueMissing { .. } => const { Code::literal("value_missing") },
+            Self::Value { .. } | Self::Sum { .. } => const { Code::literal("value_invalid") },
+            Self::Time { .. } => const { Code::literal("time_invalid") },
         }
     }
 }

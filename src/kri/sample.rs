@@ -20,7 +20,7 @@ pub struct Measurement {
     /// BLAKE3 of the bytes that it was read from.
     pub payload_digest: PayloadDigest,
     /// How many bytes those are.
-    pub payload_bytes: u64,
+    pub payload_bytes: u32,
     /// For a measurement of the platform itself: how far it read which logs.
     pub positions: Option<PositionVector>,
 }
@@ -47,7 +47,7 @@ pub struct TestReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Timestamp>,
     /// How many bytes were read.
-    pub payload_bytes: u64,
+    pub payload_bytes: u32,
     /// BLAKE3 of those bytes.
     pub payload_digest: PayloadDigest,
     /// How many rows the value was computed from.
@@ -64,7 +64,8 @@ impl Sample {
                 value,
                 observed_at,
                 payload_digest: PayloadDigest(*blake3::hash(payload.as_bytes()).as_bytes()),
-                payload_bytes: payload.len() as u64,
+                // A payload has at most 64 MiB: `FetchConfig::validate`, and less in a document.
+                payload_bytes: u32::try_from(payload.len()).unwrap_or(u32::MAX),
                 positions: None,
             },
             rows: None,

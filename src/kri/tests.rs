@@ -7,6 +7,7 @@ use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use counterfoil_events::ids::{PayloadDigest, Position};
+use counterfoil_events::kri::aggregates::PositionVector;
 use counterfoil_events::kri::ledger::{CompletionCounts, LedgerReading, LedgerSource};
 
 use super::*;
@@ -21,11 +22,15 @@ impl LedgerMetrics for Counted {
         })?;
         Ok(LedgerReading {
             counts,
-            positions: BTreeMap::from([(context.tenant, Position(77))])
-                .try_into()
-                .unwrap(),
+            positions: positions(context),
         })
     }
+}
+
+fn positions(context: RunContext) -> PositionVector {
+    BTreeMap::from([(context.tenant, Position(77))])
+        .try_into()
+        .unwrap()
 }
 
 fn context() -> RunContext {
@@ -122,14 +127,7 @@ async fn a_measurement_of_the_platform_records_the_positions_it_read() {
     let server = served().await;
     let source = &quarters(&server)[3];
     let run = connectors().run(source, context()).await.unwrap();
-    assert_eq!(
-        run.positions,
-        Some(
-            BTreeMap::from([(context().tenant, Position(77))])
-                .try_into()
-                .unwrap()
-        )
-    );
+    assert_eq!(run.positions, Some(positions(context())));
     assert_eq!(run.observed_at, Some(context().at));
     let test = connectors().test(source, context()).await.unwrap();
     insta::assert_snapshot!(test.preview, @r#"{"counts":{"total":8,"denied":2,"failed":0},"positions":{"01933b5e-0000-7000-8000-000000000001":77}}"#);
@@ -144,7 +142,7 @@ async fn figures_that_cannot_be_read_fail_the_run_and_keep_the_reason_for_the_lo
         .await
         .unwrap_err();
     assert_eq!(
-        (unavailable.code(), unavailable.is_transient()),
+        (unavailable.code().as_str(), unavailable.is_transient()),
         ("ledger_unavailable", true)
     );
     assert!(!unavailable.to_string().contains("postgres"));
@@ -152,7 +150,10 @@ async fn figures_that_cannot_be_read_fail_the_run_and_keep_the_reason_for_the_lo
 
     let idle = Connectors::new(&loopback(), Counted(Some(CompletionCounts::default())));
     let none = idle.run(source, context()).await.unwrap_err();
-    assert_eq!((none.code(), none.is_transient()), ("ledger_no_value", false));
+    assert_eq!(
+        (none.code().as_str(), none.is_transient()),
+        ("ledger_no_value", false)
+    );
 }
 
 #[tokio::test]
@@ -166,7 +167,7 @@ async fn a_document_kept_with_the_log_must_be_handed_to_the_run() {
         .run(&SourceConfig::Csv(kept.clone()), context())
         .await
         .unwrap_err();
-    assert_eq!(missing.code(), "document_unavailable");
+    assert_eq!(missing.code().as_str(), "document_unavailable");
     let given = SourceConfig::Csv(kept.with_text(document.unwrap().body().to_owned()));
     assert_eq!(
         connectors()
@@ -192,7 +193,7 @@ async fn a_preview_shows_the_beginning_and_no_control_characters() {
 #[test]
 fn a_source_is_judged_when_it_is_defined() {
     let judged = |config: &FetchConfig, json: &serde_json::Value| {
-        check(config, &source(json)).map_err(|error| (error.code(), error.to_string()))
+        check(config, &source(json)).map_err(|error| (error.code().to_string(), error.to_string()))
     };
     let http = |url: &str| serde_json::json!({"kind": "http_json", "url": url, "pointer": "/rate"});
     let csv =

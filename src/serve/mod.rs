@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::http::table::TableError;
-use crate::http::{Lifecycle, Server};
+use crate::http::{BindError, Lifecycle, Server};
 use crate::signing::KeyFileError;
 pub use parts::{Parts, backbone_options};
 
@@ -38,7 +38,10 @@ pub enum ServeError {
     /// A mistake in the route table.
     #[error(transparent)]
     Routes(#[from] TableError),
-    /// The address is taken, or threads cannot be started.
+    /// The address is taken.
+    #[error(transparent)]
+    Address(#[from] BindError),
+    /// Threads cannot be started.
     #[error("{what}: {source}")]
     Io {
         /// What was tried.
@@ -76,11 +79,7 @@ impl Process {
         if let Some(dispatcher) = process.parts.dispatcher(config, &process.lifecycle)? {
             let limits = config.http.server_limits();
             let server =
-                Server::bind(config.http.address, limits, dispatcher, process.lifecycle.clone()).await;
-            let server = server.map_err(|source| ServeError::Io {
-                what: format!("listening on {}", config.http.address),
-                source,
-            })?;
+                Server::bind(config.http.address, limits, dispatcher, process.lifecycle.clone()).await?;
             process.address = Some(server.address());
             process.server = Some(tokio::spawn(server.run()));
         }

@@ -118,7 +118,7 @@ impl Parts {
             table,
             authenticators,
             lifecycle.clone(),
-            config.http.body_timeout(),
+            config.http.intake_limits(),
         )))
     }
 

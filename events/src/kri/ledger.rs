@@ -3,15 +3,13 @@
 //! The reading of the counts is someone else's work; this module fixes what is asked for and what follows from
 //! the answer. A share of nothing is not zero: a window without completions yields no value.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::aggregates::PositionVector;
 use super::exact::Exact;
 use super::value::{KriValue, ValueError};
-use crate::ids::{Position, TenantId};
 
 /// Longest window: a year of hours and a day for the leap year.
 pub const MAX_WINDOW_S: u32 = 366 * 24 * 60 * 60;
@@ -109,8 +107,7 @@ pub struct LedgerReading {
     /// What was counted.
     pub counts: CompletionCounts,
     /// The position vector: the last position read of each log.
-    #[schemars(with = "BTreeMap<Uuid, u64>")]
-    pub positions: BTreeMap<TenantId, Position>,
+    pub positions: PositionVector,
 }
 
 /// Counts that do not make a value.

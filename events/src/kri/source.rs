@@ -183,7 +183,6 @@ struct RawCsvSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<DocumentRefSchema>")]
     document: Option<DocumentRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     url: Option<SourceUrl>,
@@ -193,17 +192,6 @@ struct RawCsvSource {
     filter: Option<RowFilter>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     time_column: Option<ColumnName>,
-}
-
-/// What an event holds of a document: its address, and its length in bytes.
-#[derive(JsonSchema)]
-#[schemars(rename = "DocumentRef", deny_unknown_fields)]
-#[expect(dead_code, reason = "only its schema is used")]
-struct DocumentRefSchema {
-    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
-    digest: String,
-    #[schemars(range(max = MAX_DOCUMENT_BYTES))]
-    bytes: u32,
 }
 
 impl TryFrom<RawCsvSource> for CsvSource {
@@ -297,7 +285,7 @@ mod tests {
             ),
             (
                 r#"{"kind":"csv","text":"a","column":"","aggregate":"sum"}"#,
-                "the column name is empty",
+                "a column name is empty",
             ),
             (
                 r#"{"kind":"csv","text":"a","column":"c","aggregate":"median"}"#,
