@@ -47,6 +47,26 @@ pub struct UpstreamConfig {
     /// How often a call is tried while nothing has been answered yet.
     #[serde(default = "attempts_max")]
     pub attempts_max: u32,
+    /// Longest time for failed tries and the pauses between them.
+    #[serde(default = "retry_budget_ms")]
+    pub retry_budget_ms: u64,
+    /// Largest answer that is taken.
+    #[serde(default = "answer_bytes_max")]
+    pub answer_bytes_max: usize,
+    /// The field by which it is told the limit of an answer that a policy set and the caller did not.
+    #[serde(default)]
+    pub max_tokens_field: MaxTokensField,
+}
+
+/// The two names of the limit of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxTokensField {
+    /// Known to most compatible servers.
+    #[default]
+    MaxTokens,
+    /// What OpenAI's newer models insist on.
+    MaxCompletionTokens,
 }
 
 /// A name that callers use for a model.
@@ -59,6 +79,12 @@ pub struct ModelConfig {
     pub upstream: String,
     /// The provider's own name for it; the same if absent.
     pub upstream_model: Option<String>,
+    /// Most tokens that its prompt and answer have together: bounds what a call may cost.
+    #[serde(default = "context_window_tokens")]
+    pub context_window_tokens: u64,
+    /// Most tokens that one of its answers has: bounds what a call may cost.
+    #[serde(default = "max_output_tokens")]
+    pub max_output_tokens: u64,
 }
 
 fn connect_timeout_ms() -> u64 {
@@ -80,6 +106,24 @@ fn total_timeout_ms() -> u64 {
 
 fn attempts_max() -> u32 {
     3
+}
+
+/// A caller who waits ten seconds for a provider that is away wants to hear of it.
+fn retry_budget_ms() -> u64 {
+    10_000
+}
+
+fn answer_bytes_max() -> usize {
+    16 << 20
+}
+
+/// As common as any; a model with a larger window is configured with it.
+fn context_window_tokens() -> u64 {
+    131_072
+}
+
+fn max_output_tokens() -> u64 {
+    16_384
 }
 
 impl GatewayConfig {
@@ -106,6 +150,16 @@ impl GatewayConfig {
                 &format!("{key}.name"),
                 named,
                 "must be 1 to 128 characters, and only once",
+            );
+            checks.within(
+                &format!("{key}.context_window_tokens"),
+                model.context_window_tokens,
+                1..=100_000_000,
+            );
+            checks.within(
+                &format!("{key}.max_output_tokens"),
+                model.max_output_tokens,
+                1..=model.context_window_tokens,
             );
             let served = upstreams.contains(model.upstream.as_str());
             checks.require(&format!("{key}.upstream"), served, "names no configured upstream");
@@ -142,5 +196,15 @@ impl UpstreamConfig {
             1..=3_600_000,
         );
         checks.within(&format!("{key}.attempts_max"), self.attempts_max, 1..=10);
+        checks.within(
+            &format!("{key}.retry_budget_ms"),
+            self.retry_budget_ms,
+            0..=3_600_000,
+        );
+        checks.within(
+            &format!("{key}.answer_bytes_max"),
+            self.answer_bytes_max,
+            1024..=1 << 30,
+        );
     }
 }

@@ -31,7 +31,7 @@ pub use auth::AuthConfig;
 use check::Checks;
 pub use check::Violation;
 use environment::Environment;
-pub use gateway::{GatewayConfig, ModelConfig, UpstreamConfig};
+pub use gateway::{GatewayConfig, MaxTokensField, ModelConfig, UpstreamConfig};
 pub use http::HttpConfig;
 pub use kri::KriConfig;
 pub use limits::LimitsConfig;

@@ -10,6 +10,7 @@ use super::route::State;
 use super::table::{Group, RouteTable, TableError};
 use super::tenant;
 use crate::commands::Commands;
+use crate::gateway::Gateway;
 
 /// What the endpoint groups stand on. `Api::default()` has nothing: enough to describe the API.
 #[derive(Clone, Default)]
@@ -22,6 +23,8 @@ pub struct Api {
     pub agents: State<Agents>,
     /// What policies' routes stand on.
     pub policies: State<Policies>,
+    /// What completions stand on.
+    pub gateway: State<Gateway>,
 }
 
 /// The route table of the API.
@@ -35,6 +38,7 @@ pub fn table(api: &Api) -> Result<RouteTable, TableError> {
         Group::new(tenant::routes(&api.commands)),
         Group::new(agent::routes(&api.agents)),
         Group::new(policy::routes(&api.policies)),
+        crate::gateway::handler::group(&api.gateway),
     ])
 }
 

@@ -134,7 +134,11 @@ fn json_pointer(path: &serde_path_to_error::Path) -> String {
     pointer
 }
 
-fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
+/// Makes sure that a body is announced as JSON.
+///
+/// # Errors
+/// 415 when it is announced as anything else.
+pub fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
     let value = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())

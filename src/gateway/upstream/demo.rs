@@ -53,7 +53,7 @@ impl Provider for DemoProvider {
         let answer = if call.request.stream {
             Answer::Stream(stream::iter(composed.events(&call.request)).map(Ok).boxed())
         } else {
-            Answer::Whole(composed.whole())
+            composed.whole()
         };
         future::ready(Ok(Answered { answer, attempts: 1 })).boxed()
     }
@@ -109,7 +109,7 @@ impl Composed {
         }
     }
 
-    fn whole(&self) -> Bytes {
+    fn whole(&self) -> Answer {
         let choice = |(index, choice): (usize, &ComposedChoice)| Choice {
             index: u32::try_from(index).unwrap_or(u32::MAX),
             message: choice.said.message(),
@@ -126,7 +126,8 @@ impl Composed {
             system_fingerprint: Some(FINGERPRINT.to_owned()),
         };
         // Strings and integers only: serialising them into memory cannot fail.
-        Bytes::from(serde_json::to_vec(&completion).unwrap_or_default())
+        let body = Bytes::from(serde_json::to_vec(&completion).unwrap_or_default());
+        Answer::Whole { body, completion }
     }
 
     fn events(&self, request: &ChatRequest) -> Vec<String> {
@@ -294,7 +295,7 @@ fn tool_to_call(request: &ChatRequest) -> Option<&str> {
         ToolChoice::None => None,
         ToolChoice::Named(name) => Some(name),
         ToolChoice::Required => first,
-        ToolChoice::Auto if request.prompt.ends_with_tool_result => None,
+        ToolChoice::Auto if request.prompt.ends_with_tool_result() => None,
         ToolChoice::Auto => first,
     }
 }
@@ -352,7 +353,7 @@ fn prompt_tokens(request: &ChatRequest) -> u64 {
         .iter()
         .map(|part| tokens(&part.text).len() as u64)
         .sum::<u64>();
-    texts + 4 * request.prompt.messages as u64 + 3
+    texts + 4 * request.prompt.roles.len() as u64 + 3
 }
 
 /// The demo provider's own tokens: words with the blank after them, in pieces of [`TOKEN_CHARS`] characters.

@@ -26,10 +26,14 @@ fn call(body: &Value) -> ProviderCall {
 
 fn whole(body: &Value) -> ChatCompletion {
     let answered = DemoProvider.call(call(body)).now_or_never().unwrap().unwrap();
-    let Answer::Whole(bytes) = answered.answer else {
+    let Answer::Whole { body, completion } = answered.answer else {
         panic!("a stream")
     };
-    serde_json::from_slice(&bytes).unwrap()
+    assert_eq!(
+        serde_json::from_slice::<ChatCompletion>(&body).unwrap(),
+        completion
+    );
+    completion
 }
 
 fn events(body: &Value) -> Vec<String> {

@@ -10,11 +10,11 @@ pub mod demo;
 mod demo_text;
 mod error;
 pub mod openai;
-mod retry;
-mod stream;
+pub mod retry;
+pub mod stream;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use counterfoil_events::text::{Code, ModelName};
@@ -25,6 +25,7 @@ pub use error::{UpstreamError, UpstreamFault};
 
 use super::wire::ChatRequest;
 use super::wire::request::MaxTokensField;
+use super::wire::response::ChatCompletion;
 
 /// One call, as a provider gets it.
 #[derive(Debug, Clone)]
@@ -47,8 +48,13 @@ pub struct ProviderCall {
 
 /// What a provider committed to.
 pub enum Answer {
-    /// A whole answer: the JSON text of a `chat.completion`.
-    Whole(Bytes),
+    /// A whole answer.
+    Whole {
+        /// Its JSON text, as it came.
+        body: Bytes,
+        /// The same, read.
+        completion: ChatCompletion,
+    },
     /// The data of each event, without `[DONE]`. It ends after `[DONE]`, or with an error, and is fused.
     Stream(BoxStream<'static, Result<String, UpstreamFault>>),
 }
@@ -74,4 +80,10 @@ pub trait Provider: Send + Sync {
 
     /// Sends one call.
     fn call(&self, call: ProviderCall) -> BoxFuture<'_, Result<Answered, UpstreamError>>;
+}
+
+/// Milliseconds since a provider was called, as events hold them.
+#[must_use]
+pub fn elapsed_ms(called: Instant) -> u32 {
+    u32::try_from(called.elapsed().as_millis()).unwrap_or(u32::MAX)
 }

@@ -25,7 +25,6 @@ use super::stream::{AnswerLimits, EventSource, millis, within};
 use super::{Answer, Answered, Provider, ProviderCall};
 use crate::gateway::wire::relay;
 use crate::gateway::wire::request::MaxTokensField;
-use crate::gateway::wire::response::ChatCompletion;
 
 /// How much of an error's body is read.
 const ERROR_BODY_BYTES: usize = 64 * 1024;
@@ -243,8 +242,8 @@ impl OpenAiProvider {
                 limit_bytes: limits.bytes,
             });
         }
-        serde_json::from_slice::<ChatCompletion>(&body).map_err(|_| UpstreamFault::Malformed)?;
-        Ok(Answer::Whole(body))
+        let completion = serde_json::from_slice(&body).map_err(|_| UpstreamFault::Malformed)?;
+        Ok(Answer::Whole { body, completion })
     }
 
     async fn refused(&self, response: reqwest::Response, deadline: Instant) -> UpstreamFault {

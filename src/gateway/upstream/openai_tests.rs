@@ -58,7 +58,7 @@ async fn send(settings: OpenAiSettings, body: &'static str) -> Result<Answered, 
 
 async fn whole(server: &MockServer) -> Result<(Bytes, u16), UpstreamError> {
     let answered = send(settings(&server.uri()), BODY).await?;
-    let Answer::Whole(body) = answered.answer else {
+    let Answer::Whole { body, .. } = answered.answer else {
         panic!("a stream")
     };
     Ok((body, answered.attempts))

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use counterfoil_events::text::Code;
 use hyper::StatusCode;
 use serde::Serialize;
 
@@ -87,6 +88,22 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "invalid_request_error", message)
             .with_param("model")
             .with_code("model_not_found")
+    }
+
+    /// 403 for what policy denies; the code is the id of the step that said so.
+    #[must_use]
+    pub fn policy_violation(step: &Code, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "policy_violation", message)
+            .with_code(step.to_string())
+            .with_retry(Retry::Never)
+    }
+
+    /// 500: a fault of ours, whose cause is in the log under the request id.
+    #[must_use]
+    pub fn internal() -> Self {
+        let message =
+            "An internal error. Its cause is in the gateway's log under this request's x-request-id.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message).with_code("internal_error")
     }
 
     /// 503 with `retry-after`: something that the gateway stands on is away, and nothing was done.

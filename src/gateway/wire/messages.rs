@@ -34,6 +34,32 @@ pub enum Role {
     Function,
 }
 
+impl Role {
+    /// As on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Developer => "developer",
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+            Self::Function => "function",
+        }
+    }
+}
+
+/// What a text of a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextKind {
+    /// What is said.
+    Content,
+    /// Why the model would not answer.
+    Refusal,
+    /// The arguments of a tool call.
+    Arguments,
+}
+
 /// One text that a model will read, with its place in the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptText {
@@ -41,6 +67,8 @@ pub struct PromptText {
     pub message: usize,
     /// Who speaks.
     pub role: Role,
+    /// What it is.
+    pub kind: TextKind,
     /// The text.
     pub text: String,
 }
@@ -48,17 +76,31 @@ pub struct PromptText {
 /// The conversation as steps see it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Prompt {
-    /// Number of messages.
-    pub messages: usize,
+    /// Who speaks, message by message.
+    pub roles: Vec<Role>,
     /// Texts in order.
     pub texts: Vec<PromptText>,
     /// Content parts whose cost in tokens does not follow from their bytes here (images, audio, files).
     pub opaque_parts: usize,
-    /// Whether the last message is a tool's result.
-    pub ends_with_tool_result: bool,
 }
 
 impl Prompt {
+    /// Whether the last message is a tool's result.
+    #[must_use]
+    pub fn ends_with_tool_result(&self) -> bool {
+        matches!(self.roles.last(), Some(Role::Tool | Role::Function))
+    }
+
+    /// What each message says: its content parts, joined by line feeds.
+    #[must_use]
+    pub fn contents(&self) -> Vec<String> {
+        let mut contents: Vec<Vec<&str>> = vec![Vec::new(); self.roles.len()];
+        for part in self.texts.iter().filter(|part| part.kind == TextKind::Content) {
+            contents[part.message].push(&part.text);
+        }
+        contents.iter().map(|parts| parts.join("\n")).collect()
+    }
+
     /// The last text of a user.
     #[must_use]
     pub fn last_user_text(&self) -> Option<&str> {
@@ -85,7 +127,6 @@ pub fn read(request: Object<'_, '_>) -> Result<Prompt, ApiError> {
         reader.message(Object::of(item, &path)?, index)?;
     }
     reader.check_all_answered()?;
-    reader.prompt.messages = items.len();
     Ok(reader.prompt)
 }
 
@@ -104,7 +145,7 @@ impl Reader {
     fn message(&mut self, message: Object<'_, '_>, index: usize) -> Result<(), ApiError> {
         let role = role(message)?;
         message.text("name", 64)?;
-        self.prompt.ends_with_tool_result = matches!(role, Role::Tool | Role::Function);
+        self.prompt.roles.push(role);
         if role == Role::Tool {
             self.result(message)?;
         } else {
@@ -131,7 +172,7 @@ impl Reader {
                 return Err(path.refuse("invalid_value", "two tool calls have the same 'id'."));
             }
             self.open_calls.push(id.clone());
-            self.push_text(index, Role::Assistant, arguments);
+            self.push_text(index, Role::Assistant, TextKind::Arguments, arguments);
         }
         self.caller = index;
         self.in_results = !calls.is_empty();
@@ -175,7 +216,7 @@ impl Reader {
             None if optional => Ok(()),
             None => Err(path.missing()),
             Some(Node::Text(text)) => {
-                self.push_text(index, role, text);
+                self.push_text(index, role, TextKind::Content, text);
                 Ok(())
             }
             Some(Node::List(_)) => {
@@ -194,8 +235,10 @@ impl Reader {
         let allowed = part_types(role);
         match part.one_of("type", allowed)? {
             None => return Err(Path::Key(part.path, "type").missing()),
-            Some("text") => self.push_text(index, role, required_string(part, "text")?),
-            Some("refusal") => self.push_text(index, role, required_string(part, "refusal")?),
+            Some("text") => self.push_text(index, role, TextKind::Content, required_string(part, "text")?),
+            Some("refusal") => {
+                self.push_text(index, role, TextKind::Refusal, required_string(part, "refusal")?)
+            }
             Some("image_url") => {
                 let path = Path::Key(part.path, "image_url");
                 let image = Object::of(part.require("image_url")?, &path)?;
@@ -212,11 +255,13 @@ impl Reader {
         Ok(())
     }
 
-    fn push_text(&mut self, message: usize, role: Role, text: &str) {
+    fn push_text(&mut self, message: usize, role: Role, kind: TextKind, text: &str) {
+        let text = text.to_owned();
         self.prompt.texts.push(PromptText {
             message,
             role,
-            text: text.to_owned(),
+            kind,
+            text,
         });
     }
 }

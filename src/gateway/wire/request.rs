@@ -5,6 +5,7 @@
 //! caller's own bytes.
 
 use counterfoil_events::text::ModelName;
+use utoipa::ToSchema;
 
 use super::check::{Object, Path};
 use super::error::ApiError;
@@ -74,6 +75,26 @@ pub enum ResponseFormat {
     JsonObject,
     /// JSON of the schema declared in the request.
     JsonSchema,
+}
+
+/// A request, for the API description: the fields that are looked at. Others pass through.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct ChatCompletionRequest {
+    /// One of `GET /v1/models`.
+    model: String,
+    /// The conversation, as OpenAI describes it.
+    #[schema(value_type = Vec<Object>)]
+    messages: Vec<()>,
+    /// Whether the answer is to be streamed.
+    stream: Option<bool>,
+    /// How many answers, 1 to 128.
+    n: Option<u32>,
+    /// The limit of each answer in tokens; `max_tokens` is its older name.
+    max_completion_tokens: Option<u64>,
+    /// Tools on offer.
+    #[schema(value_type = Option<Vec<Object>>)]
+    tools: Option<Vec<()>>,
 }
 
 impl ChatRequest {

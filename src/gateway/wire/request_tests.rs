@@ -52,8 +52,8 @@ fn a_full_request_is_read() {
         (2, Some((MaxTokensField::MaxTokens, 100)))
     );
     assert_eq!(request.tool_choice, ToolChoice::Named("read_ledger".into()));
-    assert_eq!((request.prompt.messages, request.prompt.opaque_parts), (4, 1));
-    assert!(request.prompt.ends_with_tool_result);
+    assert_eq!((request.prompt.roles.len(), request.prompt.opaque_parts), (4, 1));
+    assert!(request.prompt.ends_with_tool_result());
     assert_eq!(request.prompt.last_user_text(), Some("What is open?"));
     let roles: Vec<Role> = request.prompt.texts.iter().map(|part| part.role).collect();
     assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::Tool]);

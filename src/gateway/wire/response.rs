@@ -4,13 +4,15 @@
 //! token count that is no whole number, or beyond [`MAX_COUNT`], is no usage at all.
 
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 /// Largest count of tokens believed; far beyond any window, small enough for exact arithmetic.
 pub const MAX_COUNT: u64 = 1 << 40;
 
 /// Tokens of one call, as the provider counted them. Cached ones are part of the prompt's, reasoning ones
 /// part of the completion's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ToSchema)]
+#[schema(as = CompletionUsage)]
 pub struct Usage {
     /// Tokens in.
     pub prompt_tokens: u64,
@@ -98,7 +100,7 @@ pub(super) fn lenient_usage<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
 }
 
 /// `chat.completion`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChatCompletion {
     /// The provider's id for the answer.
     pub id: String,
@@ -122,7 +124,7 @@ pub struct ChatCompletion {
 }
 
 /// One answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Choice {
     /// Place among the choices.
     #[serde(default)]
@@ -131,6 +133,7 @@ pub struct Choice {
     pub message: AssistantMessage,
     /// Not given by us.
     #[serde(default, skip_deserializing)]
+    #[schema(value_type = Option<Object>)]
     pub logprobs: Option<()>,
     /// `stop`, `length`, `tool_calls`, `content_filter`, or the provider's own.
     #[serde(default)]
@@ -138,7 +141,7 @@ pub struct Choice {
 }
 
 /// What the model says.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct AssistantMessage {
     /// `assistant`.
     #[serde(default)]
@@ -159,7 +162,7 @@ pub struct AssistantMessage {
 }
 
 /// One call of a tool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ToolCallOut {
     /// What its result will refer to.
     #[serde(default)]
@@ -173,7 +176,7 @@ pub struct ToolCallOut {
 }
 
 /// Name and arguments of a call.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct FunctionCall {
     /// Declared name.
     #[serde(default)]

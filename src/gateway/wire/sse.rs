@@ -1,10 +1,8 @@
-//! Server-sent events, read and written (WHATWG HTML §9.2).
+//! Server-sent events, read (WHATWG HTML §9.2). `crate::http::stream` writes them.
 //!
 //! The reader is fed bytes as they come: chunk borders may fall anywhere, also inside a UTF-8 sequence or
 //! between CR and LF. *For every chunking of a byte stream the events are the same* (a property test).
 //! Lines and events are bounded, so that an endless one costs an error and not the memory.
-
-use bytes::Bytes;
 
 /// Largest event that is taken, data and comments alike. Providers' chunks stay under 64 KiB; an event with
 /// a whole image in base64 is larger than anything this surface forwards.
@@ -151,26 +149,6 @@ impl SseReader {
     }
 }
 
-/// One frame: `data: {json}`, then a blank line. JSON on one line is the caller's promise; line feeds in
-/// `data` would still be framed correctly.
-#[must_use]
-pub fn frame(data: &str) -> Bytes {
-    let mut text = String::with_capacity(data.len() + 8);
-    for line in data.split(['\n', '\r']) {
-        text.push_str("data: ");
-        text.push_str(line);
-        text.push('\n');
-    }
-    text.push('\n');
-    Bytes::from(text)
-}
-
-/// The frame that ends a stream that went well; nothing comes after it.
-#[must_use]
-pub fn done_frame() -> Bytes {
-    Bytes::from_static(b"data: [DONE]\n\n")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -208,8 +186,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_framed_is_read_back() {
-        let text = [frame(r#"{"a":1}"#), frame("two\nlines"), done_frame()].concat();
+    fn what_the_server_writes_is_read_back() {
+        use crate::http::stream::SseEvent as Written;
+        let written = [r#"{"a":1}"#, "two\nlines", DONE].map(|data| Written::data(data).encode());
+        let text = written.concat();
         assert_eq!(data(&read(&[&text]).unwrap()), [r#"{"a":1}"#, "two\nlines", DONE]);
     }
 

@@ -1,0 +1,299 @@
+//! One call from its arrival to its ending, in this order:
+//!
+//! 1. the steps of the request phase: a denial ends here, with an event if the call is bound to its tenant;
+//! 2. `CompletionAuthorized` becomes durable: no audit, no call (the fence of the Idempotency-Key is here too);
+//! 3. the provider is called; a caller who leaves meanwhile cancels it;
+//! 4. the steps of the ending phase: what was used is priced, and `CompletionSettled` or `CompletionFailed` durable;
+//! 5. only then is the answer complete: the body is sent, or the stream's `[DONE]` (`streaming`).
+//!
+//! All of it runs in a task of its own, which the caller's connection does not end: whoever leaves, what was begun is
+//! settled.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use counterfoil_events::completion::{Authorization, FailureCode, Verdicts};
+use counterfoil_events::ids::ContentDigest;
+use hyper::StatusCode;
+use tokio::sync::{mpsc, oneshot};
+
+use super::ending::{Answered, Delivered, Ending, Failed, Used, finish_reason};
+use super::forward::provider_call;
+use super::kept::{self, KeptAnswer};
+use super::log::{AuthoriseError, LogError};
+use super::pipeline::Phase;
+use super::pipeline::context::Context;
+use super::pipeline::runner::{Stopped, run_phase};
+use super::pipeline::steps::audit_append::{narrow, policy_input_digest};
+use super::reply::{Facts, Replied, Reply};
+use super::streaming;
+use super::upstream::{self, Answer, ProviderCall, UpstreamError};
+use super::wire::response::ChatCompletion;
+use super::wire::{ApiError, Retry};
+
+/// What a call may take beyond the provider's own limit: to be authorised and settled.
+const AROUND_PROVIDER: Duration = Duration::from_secs(10);
+/// Events of a stream that wait for a slow caller; then the provider's stream is no longer read.
+const EVENTS_IN_FLIGHT: usize = 64;
+
+/// Where the reply goes. It closes when the caller leaves.
+pub type ReplyTo = oneshot::Sender<Replied>;
+
+/// Runs one call.
+pub async fn run(mut context: Context, reply: ReplyTo) {
+    if let Err(stopped) = run_phase(&mut context, Phase::Request).await {
+        return refuse(context, stopped, reply).await;
+    }
+    let call = match provider_call(&context) {
+        Ok(call) => call,
+        Err(error) => {
+            tracing::error!(completion = %context.id, %error, "a call that passed its checks cannot be forwarded");
+            return send(&context, reply, Err(ApiError::internal()));
+        }
+    };
+    match authorise(&mut context).await {
+        Ok(()) => answer(context, call, reply).await,
+        Err(replied) => drop(reply.send(*replied)),
+    }
+}
+
+/// Ends a call that a step has stopped.
+async fn refuse(mut context: Context, stopped: Stopped, reply: ReplyTo) {
+    let denial = match stopped {
+        Stopped::Unavailable { error, cause } => {
+            tracing::warn!(completion = %context.id, cause, "a call could not be checked");
+            return send(&context, reply, Err(error));
+        }
+        Stopped::Denied(denial) => denial,
+    };
+    let (step, code) = (denial.step.to_string(), denial.denied.code.to_string());
+    metrics::counter!("counterfoil_gateway_refusals_total", "step" => step, "code" => code).increment(1);
+    let error = denial.denied.error.clone();
+    let recorded = context.bound && denial.denied.recorded;
+    context.ending = Some(Ending::Denied(denial));
+    let outcome = if recorded { end(&mut context).await } else { Ok(()) };
+    send(&context, reply, outcome.and(Err(error)));
+}
+
+/// Makes the authorisation durable, or says why the provider is not called.
+async fn authorise(context: &mut Context) -> Result<(), Box<Replied>> {
+    let refused = |context: &Context, error| Box::new(Replied::error(error, Facts::of(context)));
+    let Some(record) = authorization(context) else {
+        tracing::error!(completion = %context.id, "a call that passed its checks has no authorisation");
+        return Err(refused(context, ApiError::internal()));
+    };
+    let log = context.services.log.clone();
+    match log.authorise(&context.incoming.command, context.id, record).await {
+        Ok(receipt) => {
+            context.receipt = Some(receipt);
+            Ok(())
+        }
+        Err(AuthoriseError::Log(error)) => {
+            let (LogError::Unavailable(cause) | LogError::Refused(cause)) = &error;
+            tracing::warn!(completion = %context.id, cause, "a call could not be authorised");
+            Err(refused(context, not_recorded()))
+        }
+        Err(AuthoriseError::KeyReused) => Err(refused(context, key_reused())),
+        Err(AuthoriseError::KeySeen { position, ended }) => {
+            let mut facts = Facts::of(context);
+            facts.position = Some((context.incoming.command.tenant, position));
+            let kept = if ended { kept::find(context).await } else { None };
+            Err(Box::new(match kept {
+                Some(answer) => Replied {
+                    reply: Reply::Kept(answer),
+                    facts,
+                },
+                None => Replied::error(key_seen(ended), facts),
+            }))
+        }
+    }
+}
+
+fn authorization(context: &Context) -> Option<Authorization> {
+    let (identity, request) = (context.identity.as_ref()?, context.request.as_ref()?);
+    let (model, reservation) = (context.model.as_ref()?, context.reservation.as_ref()?);
+    let timeout = model.provider.total_timeout() + AROUND_PROVIDER;
+    Some(Authorization {
+        agent: identity.agent,
+        key_id: identity.key_id,
+        model: request.model.clone(),
+        provider: model.provider.name().clone(),
+        stream: request.stream,
+        policies: identity.policy_refs(),
+        policy_input_digest: policy_input_digest(context.decision.as_ref()?)?,
+        request_digest: context.request_digest,
+        request_bytes: narrow(context.incoming.body.len() as u64),
+        input_tokens_bound: narrow(reservation.input_tokens),
+        output_tokens_cap: narrow(reservation.output_tokens),
+        max_cost: reservation.max_cost,
+        price: reservation.price.reference(),
+        verdicts: Verdicts::first_of(context.verdicts.iter().cloned()),
+        timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+    })
+}
+
+/// Calls the provider and ends the call by what comes of it.
+async fn answer(context: Context, call: ProviderCall, mut reply: ReplyTo) {
+    let Some(model) = context.model.clone() else {
+        return;
+    };
+    if reply.is_closed() {
+        let gone = Failed::before_content(FailureCode::ClientGone, None, Used::Nothing, 0, 0);
+        return fail(context, gone, ApiError::internal(), reply).await;
+    }
+    let called = Instant::now();
+    let answered = tokio::select! {
+        biased;
+        answered = model.provider.call(call) => Some(answered),
+        () = reply.closed() => None,
+    };
+    let provider_ms = upstream::elapsed_ms(called);
+    match answered {
+        None => {
+            let gone = Failed::before_content(FailureCode::ClientGone, None, Used::Unknown, 1, provider_ms);
+            fail(context, gone, ApiError::internal(), reply).await;
+        }
+        Some(Err(UpstreamError { fault, attempts })) => {
+            tracing::warn!(completion = %context.id, provider = %model.provider.name(), fault = fault.code(), attempts, "the provider did not answer");
+            let used = Used::after(&fault);
+            let failed =
+                Failed::before_content(fault.failure_code(), fault.status(), used, attempts, provider_ms);
+            fail(context, failed, fault.to_api_error(), reply).await;
+        }
+        Some(Ok(answered)) => match answered.answer {
+            Answer::Whole { body, completion } => {
+                let delivered = Delivered {
+                    bytes: body.len() as u64,
+                    attempts: answered.attempts,
+                    provider_ms,
+                };
+                whole(context, body, &completion, delivered, reply).await;
+            }
+            Answer::Stream(events) => {
+                let (frames, received) = mpsc::channel(EVENTS_IN_FLIGHT);
+                let facts = Facts {
+                    attempts: Some(answered.attempts),
+                    ..Facts::of(&context)
+                };
+                // A caller who left in this very moment is noticed by the first send.
+                drop(reply.send(Replied {
+                    reply: Reply::Stream(received),
+                    facts,
+                }));
+                streaming::run(
+                    context,
+                    events,
+                    frames,
+                    streaming::Begun {
+                        called,
+                        attempts: answered.attempts,
+                    },
+                )
+                .await;
+            }
+        },
+    }
+}
+
+/// Ends a call with a whole answer: settled, then sent.
+async fn whole(
+    mut context: Context,
+    body: Bytes,
+    completion: &ChatCompletion,
+    delivered: Delivered,
+    reply: ReplyTo,
+) {
+    let first = completion
+        .choices
+        .first()
+        .and_then(|choice| choice.finish_reason.as_deref());
+    context.ending = Some(Ending::Answered(Answered {
+        used: Used::reported_or_seen(completion.usage, completion.output_bytes()),
+        digest: ContentDigest::of(&body),
+        finish_reason: finish_reason(first),
+        delivered,
+    }));
+    if let Err(error) = end(&mut context).await {
+        return send(&context, reply, Err(error));
+    }
+    let facts = Facts {
+        attempts: Some(delivered.attempts),
+        ..Facts::of(&context)
+    };
+    kept::keep(
+        &context,
+        KeptAnswer {
+            facts: facts.clone(),
+            stream: false,
+            body: body.clone(),
+        },
+    )
+    .await;
+    drop(reply.send(Replied {
+        reply: Reply::Whole(body),
+        facts,
+    }));
+}
+
+/// Ends a call without an answer.
+async fn fail(mut context: Context, failed: Failed, error: ApiError, reply: ReplyTo) {
+    context.ending = Some(Ending::Failed(failed));
+    let outcome = end(&mut context).await;
+    send(&context, reply, outcome.and(Err(error)));
+}
+
+/// The ending phase; an error when the ending is not durable.
+///
+/// # Errors
+/// 503 for the caller.
+pub async fn end(context: &mut Context) -> Result<(), ApiError> {
+    let outcome = run_phase(context, Phase::Ending).await;
+    super::count::ended(context, outcome.is_ok());
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(Stopped::Unavailable { cause, .. }) => {
+            tracing::error!(completion = %context.id, cause, "the ending of a call is not recorded; the answer is withheld");
+            Err(not_recorded())
+        }
+        Err(Stopped::Denied(denial)) => Err(denial.denied.error),
+    }
+}
+
+fn send(context: &Context, reply: ReplyTo, outcome: Result<(), ApiError>) {
+    if let Err(error) = outcome {
+        // A caller who has left does not hear it.
+        drop(reply.send(Replied::error(error, Facts::of(context))));
+    }
+}
+
+fn not_recorded() -> ApiError {
+    ApiError::unavailable(
+        "audit_unavailable",
+        "The audit log does not take events at the moment, so the call is refused.",
+    )
+}
+
+fn key_reused() -> ApiError {
+    let message = "This Idempotency-Key was used for another request. Use a new key.";
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request_error", message)
+        .with_code("idempotency_key_mismatch")
+        .with_retry(Retry::Never)
+}
+
+fn key_seen(ended: bool) -> ApiError {
+    let (code, message, retry) = if ended {
+        let message = "The request with this Idempotency-Key has ended, and its answer is not kept. \
+                       counterfoil-position says where it stands; use a new key to ask again.";
+        ("idempotency_key_used", message, Retry::Never)
+    } else {
+        let message = "The request with this Idempotency-Key is under way. Ask again when it may have ended.";
+        (
+            "idempotency_key_in_use",
+            message,
+            Retry::After(Duration::from_secs(1)),
+        )
+    };
+    ApiError::new(StatusCode::CONFLICT, "invalid_request_error", message)
+        .with_code(code)
+        .with_retry(retry)
+}

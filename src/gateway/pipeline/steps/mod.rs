@@ -1,0 +1,13 @@
+//! The steps, one file each, named as in GATEWAY.md §1.
+
+pub mod accounting_settle;
+pub mod audit_append;
+pub mod budget_rpm;
+pub mod budget_spend_reserve;
+pub mod identity_authenticate;
+pub mod identity_key_state;
+pub mod identity_tenant_bind;
+pub mod ingress_schema;
+pub mod policy_authz;
+pub mod policy_model_allow;
+pub mod policy_param_caps;
