@@ -2,6 +2,7 @@
 //! one stack of servers (`support/stack.rs`), each with a database and a stream prefix of its own.
 
 mod cli;
+mod backbone;
 mod ledger;
 mod limits;
 mod stack;

@@ -23,12 +23,10 @@ const RECONNECT_PAUSE_LIMIT_MS: u64 = 2_000;
 /// Where the server is, who logs in, and what the streams are called and how they are kept.
 #[derive(Clone)]
 pub struct BackboneOptions {
-    /// `nats://host:port`; several, separated by commas, for a cluster.
-    pub url: String,
-    /// The user, where the server asks for one.
-    pub user: Option<String>,
-    /// The user's password.
-    pub password: Option<String>,
+    /// `nats://host:port`; several for a cluster.
+    pub servers: Vec<String>,
+    /// Login and protection; what the connection has to be like is put on top.
+    pub connect: ConnectOptions,
     /// First part of all names.
     pub prefix: StreamPrefix,
     /// How streams are kept.
@@ -100,7 +98,8 @@ impl Backbone {
     /// Only when the address is none.
     pub async fn connect(options: BackboneOptions) -> Result<Self, BackboneError> {
         let (sender, link) = watch::channel(Link::default());
-        let mut connect = ConnectOptions::new()
+        let connect = options
+            .connect
             .name("counterfoil")
             .retry_on_initial_connect()
             .max_reconnects(None)
@@ -112,11 +111,7 @@ impl Backbone {
                 note(&sender, &event);
                 async {}
             });
-        if let (Some(user), Some(password)) = (options.user, options.password) {
-            connect = connect.user_and_password(user, password);
-        }
-        let servers: Vec<&str> = options.url.split(',').collect();
-        let client = connect.connect(servers).await?;
+        let client = connect.connect(options.servers).await?;
         let context = ContextBuilder::new()
             .timeout(ANSWER_TIMEOUT)
             .build(client.clone());

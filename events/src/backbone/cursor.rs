@@ -42,7 +42,7 @@ pub struct TenantCursor {
 /// Where a partition's stream ends.
 #[derive(Debug, Clone, Default)]
 pub struct StreamCursor {
-    /// The stream's last sequence: what the next publish expects.
+    /// The stream's last sequence: what the next publish must follow.
     pub last_sequence: u64,
     /// Per tenant that it holds events of.
     pub tenants: HashMap<TenantId, TenantCursor>,
@@ -64,7 +64,8 @@ pub async fn derive(backbone: &Backbone, stream: &Stream) -> Result<StreamCursor
         ..StreamCursor::default()
     };
     if info.state.messages > 0 {
-        read_last_of_each_subject(backbone, stream, &mut cursor).await?;
+        let partition_subjects = info.config.subjects.concat();
+        read_last_of_each_subject(backbone, stream, partition_subjects, &mut cursor).await?;
     }
     Ok(cursor)
 }
@@ -72,6 +73,7 @@ pub async fn derive(backbone: &Backbone, stream: &Stream) -> Result<StreamCursor
 async fn read_last_of_each_subject(
     backbone: &Backbone,
     stream: &Stream,
+    filter_subject: String,
     cursor: &mut StreamCursor,
 ) -> Result<(), BackboneError> {
     let consumer = stream
@@ -80,6 +82,8 @@ async fn read_last_of_each_subject(
             deliver_policy: DeliverPolicy::LastPerSubject,
             ack_policy: AckPolicy::None,
             headers_only: true,
+            // Required with this policy.
+            filter_subject,
             memory_storage: true,
             num_replicas: 1,
             inactive_threshold: INACTIVE,
@@ -113,9 +117,10 @@ async fn read_page(
     let mut page = page.await.map_err(BackboneError::nats)?;
     let mut read = 0;
     while let Some(message) = page.next().await {
-        let message = message.map_err(BackboneError::nats)?.message;
+        let message = message.map_err(BackboneError::nats)?;
+        let headers = message.headers.as_ref();
         read += 1;
-        match Stamp::read(backbone.prefix(), &message.subject, message.headers.as_ref()) {
+        match Stamp::read(backbone.prefix(), &message.subject, headers) {
             Ok(stamp) => cursor.raise(&stamp),
             Err(error) => {
                 cursor.foreign += 1;

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use async_nats::HeaderMap;
 use async_nats::header::HeaderValue;
-use async_nats::header::{NATS_EXPECTED_LAST_SEQUENCE, NATS_MESSAGE_ID};
+use async_nats::header::{NATS_EXPECTED_LAST_MESSAGE_ID, NATS_EXPECTED_LAST_SEQUENCE, NATS_MESSAGE_ID};
 
 use crate::backbone::stream::StreamPrefix;
 use crate::envelope::{self, RecordedEvent};
@@ -134,23 +134,65 @@ pub fn decode(
     })
 }
 
-/// The headers of an event that is to be the message after `last_sequence`. `again` marks one that the server still
-/// takes for a duplicate although it is gone from the stream: it gets an id of its own.
-pub(super) fn headers(event: &StoredEvent, last_sequence: u64, again: bool) -> HeaderMap {
-    let recorded = &event.recorded;
-    let hash = recorded.hash.to_string();
-    let mut id = format!("{}:{}:{}", recorded.tenant, recorded.position, &hash[..16]);
-    if again {
-        // Writing to a string cannot fail.
-        let _ = write!(id, ":{last_sequence}");
+/// What the ledger's row of an event would hold. None when the envelope is not of the tenant and position that it was
+/// published under.
+pub(super) fn stored(recorded: RecordedEvent) -> Option<StoredEvent> {
+    let envelope = recorded.parse().ok()?;
+    if (envelope.tenant, envelope.position) != (recorded.tenant, recorded.position) {
+        return None;
     }
+    let (event_id, sequence, recorded_at) = (envelope.event_id, envelope.sequence, envelope.recorded_at);
+    let aggregate = envelope.aggregate.into_owned();
+    let aggregate_id = envelope.aggregate_id.into_owned();
+    let event_type = envelope.event_type.into_owned();
+    let version = envelope.version.into_owned();
+    Some(StoredEvent {
+        event_id,
+        aggregate,
+        aggregate_id,
+        sequence,
+        event_type,
+        version,
+        recorded_at,
+        recorded,
+    })
+}
+
+/// What a message must directly follow in the stream: the fence. The sequence alone would not do: when messages are
+/// under way together and the first of them is refused, a stranger's message could take its place and let the second
+/// one in. So each also names the message that it follows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Follows {
+    /// The stream's last sequence.
+    pub(super) sequence: u64,
+    /// The last message's id, where it is ours.
+    pub(super) id: Option<String>,
+}
+
+/// The id of an event's message. `again` makes it another one, for an event whose message is gone from the stream while
+/// the server still remembers its id.
+pub(super) fn id(event: &RecordedEvent, again: Option<u64>) -> String {
+    let hash = event.hash.to_string();
+    let id = format!("{}:{}:{}", event.tenant, event.position, &hash[..16]);
+    match again {
+        Some(sequence) => format!("{id}:{sequence}"),
+        None => id,
+    }
+}
+
+/// The headers of an event's message.
+pub(super) fn headers(event: &StoredEvent, id: &str, follows: &Follows) -> HeaderMap {
+    let recorded = &event.recorded;
     let mut headers = HeaderMap::new();
     headers.insert(NATS_MESSAGE_ID, id);
-    headers.insert(NATS_EXPECTED_LAST_SEQUENCE, HeaderValue::from(last_sequence));
+    headers.insert(NATS_EXPECTED_LAST_SEQUENCE, HeaderValue::from(follows.sequence));
+    if let Some(id) = &follows.id {
+        headers.insert(NATS_EXPECTED_LAST_MESSAGE_ID, id.as_str());
+    }
     headers.insert(POSITION, HeaderValue::from(recorded.position.0));
     headers.insert(TYPE, encode(&event.event_type));
     headers.insert(AGGREGATE_ID, encode(&event.aggregate_id));
-    headers.insert(HASH, hash);
+    headers.insert(HASH, recorded.hash.to_string());
     headers.insert(KEY_ID, recorded.key_id.to_string());
     headers.insert(SIGNATURE, recorded.signature.to_string());
     headers
@@ -174,4 +216,16 @@ fn encode(text: &str) -> String {
         }
     }
     encoded
+}
+
+/// The first position after `after` that a page should begin or go on with, and does not.
+pub(super) fn first_missing(page: &[StoredEvent], after: Position) -> Option<Position> {
+    let mut expected = after.next();
+    for event in page {
+        if event.recorded.position != expected {
+            return Some(expected);
+        }
+        expected = expected.next();
+    }
+    page.is_empty().then_some(expected)
 }

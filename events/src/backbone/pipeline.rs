@@ -1,20 +1,22 @@
 //! Publishing behind the fence: many messages under way, every answer awaited, in order.
 //!
-//! Each message carries the stream sequence that it expects to follow, predicted from the one before. The server
-//! refuses it when anything else has been published, or the stream was rewound; then all that follow are refused
-//! too. The first answer that is not the predicted one ends the pipeline: it is drained and thrown away.
+//! Each message names what it must directly follow in the stream: the sequence *and* the id of the message before it,
+//! as predicted. The server refuses it when anything else has been published, or the stream was rewound; and since none
+//! follows a message that was refused, all later ones are refused too. The first answer that is not the predicted one
+//! ends the pipeline: it is drained and thrown away.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use async_nats::jetstream;
 use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use futures::future::join_all;
 
+use crate::backbone::message::{self, Follows};
 use crate::ids::{Position, TenantId};
+use crate::ledger::StoredEvent;
 
 /// What is still under way when the pipeline ends gets this long to arrive.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,7 +24,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// An answer that was not the predicted one.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
-    /// Somebody else published, or the stream was rewound (error 10071).
+    /// Somebody else published, or the stream was rewound (errors 10071 and 10070).
     #[error("the stream is not where it was left: somebody else published, or it was rewound")]
     Fenced,
     /// The server remembers the message's id. Whether it still has the message is another question.
@@ -50,55 +52,60 @@ pub(super) struct Pipeline {
     context: jetstream::Context,
     stream: String,
     window: usize,
-    last_sequence: u64,
+    follows: Follows,
     under_way: VecDeque<UnderWay>,
 }
 
 impl Pipeline {
-    /// To `stream`, whose last sequence is `last_sequence`, with at most `window` messages under way.
+    /// To `stream`, which ends at `last_sequence`, with at most `window` messages under way. The first message names
+    /// the sequence only: a server that was restarted may not know its last message's id any more.
     pub(super) fn new(
         context: jetstream::Context,
         stream: String,
         last_sequence: u64,
         window: usize,
     ) -> Self {
+        let follows = Follows {
+            sequence: last_sequence,
+            id: None,
+        };
         Self {
             context,
             stream,
             window,
-            last_sequence,
+            follows,
             under_way: VecDeque::with_capacity(window),
         }
-    }
-
-    /// The predicted last sequence: what the next message expects.
-    pub(super) fn last_sequence(&self) -> u64 {
-        self.last_sequence
     }
 
     pub(super) fn len(&self) -> usize {
         self.under_way.len()
     }
 
-    /// Sends a message whose headers expect [`Self::last_sequence`]; waits for the oldest answer when the window is
-    /// full.
+    /// Sends an event's message; waits for the oldest answer when the window is full. `again` as in [`message::id`].
     pub(super) async fn publish(
         &mut self,
-        (tenant, position): (TenantId, Position),
         subject: String,
-        headers: HeaderMap,
-        body: Bytes,
+        event: StoredEvent,
+        again: bool,
     ) -> Result<(), Broken> {
         if self.under_way.len() >= self.window {
             self.settle_oldest().await?;
         }
+        let id = message::id(&event.recorded, again.then_some(self.follows.sequence));
+        let headers = message::headers(&event, &id, &self.follows);
+        let (tenant, position) = (event.recorded.tenant, event.recorded.position);
+        let body = Bytes::from(event.recorded.envelope);
         let message = PublishMessage::build().headers(headers).payload(body);
         let answer = self.context.send_publish(subject, message).await;
-        self.last_sequence += 1;
+        self.follows = Follows {
+            sequence: self.follows.sequence + 1,
+            id: Some(id),
+        };
         self.under_way.push_back(UnderWay {
             tenant,
             position,
-            sequence: self.last_sequence,
+            sequence: self.follows.sequence,
             answer: answer.map_err(broken)?,
         });
         Ok(())
@@ -146,7 +153,7 @@ impl Pipeline {
 
 fn broken(error: PublishError) -> Broken {
     match error.kind() {
-        PublishErrorKind::WrongLastSequence => Broken::Fenced,
+        PublishErrorKind::WrongLastSequence | PublishErrorKind::WrongLastMessageId => Broken::Fenced,
         _ => Broken::Lost(error.to_string()),
     }
 }

@@ -12,7 +12,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
@@ -296,7 +295,7 @@ impl<'a> Session<'a> {
             }
             page.remove(0);
         }
-        match first_missing(&page, cursor.position) {
+        match message::first_missing(&page, cursor.position) {
             None => Ok(page),
             Some(position) => Err(Interruption::Diverged(tenant, Finding::Hole { position })),
         }
@@ -313,11 +312,7 @@ impl<'a> Session<'a> {
             let (position, hash) = (event.recorded.position, event.recorded.hash);
             let subject = message::subject(self.worker.backbone.prefix(), self.worker.partition, &event);
             let again = self.worker.is_remembered(tenant, position);
-            let headers = message::headers(&event, self.pipeline.last_sequence(), again);
-            let body = Bytes::from(event.recorded.envelope);
-            self.pipeline
-                .publish((tenant, position), subject, headers, body)
-                .await?;
+            self.pipeline.publish(subject, event, again).await?;
             self.cursors.insert(tenant, TenantCursor { position, hash });
             self.worker.note_published();
         }
@@ -389,16 +384,4 @@ impl<'a> Session<'a> {
             "the stream is refilled"
         );
     }
-}
-
-/// The first position after `after` that a page should begin or go on with, and does not.
-fn first_missing(page: &[StoredEvent], after: Position) -> Option<Position> {
-    let mut expected = after.next();
-    for event in page {
-        if event.recorded.position != expected {
-            return Some(expected);
-        }
-        expected = expected.next();
-    }
-    page.is_empty().then_some(expected)
 }

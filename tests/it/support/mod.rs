@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod backbone;
 pub mod binary;
 pub mod invariants;
 pub mod ledger;
