@@ -42,6 +42,8 @@ pub mod registry;
 pub mod rejection;
 #[cfg(feature = "log")]
 pub mod schema;
+#[cfg(feature = "log")]
+pub mod security;
 pub mod signature;
 #[cfg(feature = "log")]
 pub mod tenant;

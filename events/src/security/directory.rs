@@ -1,0 +1,356 @@
+//! The fold: from events of agents, policies, tenants and organisations to what lookups ask for. Pure.
+//!
+//! The order between aggregates does not matter, only the order within each: so the first read of a log may go
+//! aggregate by aggregate. What refers to something that is not there yet is simply not found.
+
+use std::collections::{BTreeMap, HashMap};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use cqrs_es::Aggregate;
+
+use crate::agent::key::{KeyPrefix, PresentedHash};
+use crate::agent::{Agent, AgentEvent};
+use crate::command::{LoadError, decode_stored};
+use crate::completion::Completion;
+use crate::document::DocumentRef;
+use crate::ids::{AgentId, ApiKeyId, OrganisationId, Position, TenantId};
+use crate::keyring::SigningKeys;
+use crate::kri::aggregates::{indicator::Kri, run::KriRun, source::KriSource};
+use crate::ledger::StoredEvent;
+use crate::organisation::{Organisation, OrganisationEvent};
+use crate::policy::{Policy, PolicyEvent, PolicyLayer, PolicyRef};
+use crate::security::entries::{
+    ActivePolicy, AgentEntry, KeyEntry, KeyIdentity, OrganisationEntry, TenantEntry,
+};
+use crate::tenant::{Tenant, TenantEvent};
+
+/// What the state is folded from.
+pub(super) const FOLDED: [&str; 4] = [Agent::TYPE, Policy::TYPE, Tenant::TYPE, Organisation::TYPE];
+/// What has no say in who may act. Everything else is unknown to this build.
+pub(super) const PASSED_OVER: [&str; 5] = [
+    Completion::TYPE,
+    Kri::TYPE,
+    KriSource::TYPE,
+    KriRun::TYPE,
+    SigningKeys::TYPE,
+];
+
+/// An event that cannot be folded: this build is too old, or the event is damaged.
+#[derive(Debug, thiserror::Error)]
+pub enum FoldError {
+    /// Not in the registry, or not readable.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A kind of aggregate that this build does not know.
+    #[error("unknown aggregate {0}: this build is too old to read the log; upgrade it")]
+    UnknownAggregate(String),
+    /// An aggregate's id that is none.
+    #[error(
+        "position {position} of tenant {tenant}, {aggregate_id}: {reason}; run `counterfoil audit verify`"
+    )]
+    Damaged {
+        /// Whose log it is in.
+        tenant: TenantId,
+        /// Where.
+        position: Position,
+        /// The id.
+        aggregate_id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A change to who may act.
+#[derive(Debug)]
+pub(super) enum Change {
+    Agent(AgentId, AgentEvent),
+    Policy(PolicyLayer, PolicyEvent),
+    Tenant(TenantId, TenantEvent),
+    Organisation(OrganisationId, OrganisationEvent),
+    /// It has no say in that.
+    None,
+}
+
+/// Reads what an event changes.
+///
+/// # Errors
+/// When this build does not know the event, or it is damaged.
+pub(super) fn decode(event: &StoredEvent) -> Result<Change, FoldError> {
+    let platform = event.recorded.tenant.is_platform();
+    Ok(match event.aggregate.as_str() {
+        Agent::TYPE => Change::Agent(id(event)?, decode_stored::<Agent>(event)?),
+        Policy::TYPE => Change::Policy(id(event)?, decode_stored::<Policy>(event)?),
+        // Only the platform's log says what tenants and organisations there are.
+        Tenant::TYPE if platform => Change::Tenant(id(event)?, decode_stored::<Tenant>(event)?),
+        Organisation::TYPE if platform => {
+            Change::Organisation(id(event)?, decode_stored::<Organisation>(event)?)
+        }
+        Tenant::TYPE | Organisation::TYPE => Change::None,
+        passed if PASSED_OVER.contains(&passed) => Change::None,
+        unknown => return Err(FoldError::UnknownAggregate(unknown.to_owned())),
+    })
+}
+
+fn id<T: FromStr<Err: std::fmt::Display>>(event: &StoredEvent) -> Result<T, FoldError> {
+    event
+        .aggregate_id
+        .parse()
+        .map_err(|error: T::Err| FoldError::Damaged {
+            tenant: event.recorded.tenant,
+            position: event.recorded.position,
+            aggregate_id: event.aggregate_id.clone(),
+            reason: error.to_string(),
+        })
+}
+
+/// A policy that has begun to decide, in whose log; its source must be brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Activation {
+    pub(super) tenant: TenantId,
+    pub(super) reference: PolicyRef,
+}
+
+#[derive(Default)]
+struct PolicyState {
+    sources: BTreeMap<u32, DocumentRef>,
+    active: Option<Arc<ActivePolicy>>,
+}
+
+/// Everything that lookups ask for.
+#[derive(Default)]
+pub(super) struct Directory {
+    agents: HashMap<(TenantId, AgentId), Arc<AgentEntry>>,
+    /// By the public part of the key, which few share.
+    keys: HashMap<KeyPrefix, Vec<KeyEntry>>,
+    tenants: HashMap<TenantId, Arc<TenantEntry>>,
+    organisations: HashMap<OrganisationId, Arc<OrganisationEntry>>,
+    policies: HashMap<(TenantId, PolicyLayer), PolicyState>,
+}
+
+// Lookups.
+impl Directory {
+    pub(super) fn identify(&self, prefix: KeyPrefix, hash: &PresentedHash) -> Option<KeyIdentity> {
+        let candidates = self.keys.get(&prefix)?;
+        let key = *candidates.iter().find(|key| hash.matches(&key.hash))?;
+        let tenant = self.tenant(key.tenant)?;
+        Some(KeyIdentity {
+            key,
+            agent: self.agent(key.tenant, key.agent)?,
+            organisation: self.organisation(tenant.organisation)?,
+            organisation_policy: self.policy(key.tenant, PolicyLayer::Organisation),
+            tenant_policy: self.policy(key.tenant, PolicyLayer::Tenant),
+            tenant,
+        })
+    }
+
+    pub(super) fn agent(&self, tenant: TenantId, agent: AgentId) -> Option<Arc<AgentEntry>> {
+        self.agents.get(&(tenant, agent)).cloned()
+    }
+
+    pub(super) fn tenant(&self, tenant: TenantId) -> Option<Arc<TenantEntry>> {
+        self.tenants.get(&tenant).cloned()
+    }
+
+    pub(super) fn organisation(&self, id: OrganisationId) -> Option<Arc<OrganisationEntry>> {
+        self.organisations.get(&id).cloned()
+    }
+
+    pub(super) fn policy(&self, tenant: TenantId, layer: PolicyLayer) -> Option<Arc<ActivePolicy>> {
+        let log = match layer {
+            PolicyLayer::Tenant => tenant,
+            PolicyLayer::Organisation => {
+                let organisation = self.tenants.get(&tenant)?.organisation;
+                self.organisations.get(&organisation)?.home_tenant
+            }
+        };
+        self.policies.get(&(log, layer))?.active.clone()
+    }
+}
+
+// The fold. Applying an event again changes nothing.
+impl Directory {
+    pub(super) fn apply(&mut self, tenant: TenantId, change: Change) -> Option<Activation> {
+        match change {
+            Change::Agent(agent, event) => self.apply_agent(tenant, agent, event),
+            Change::Policy(layer, event) => return self.apply_policy(tenant, layer, event),
+            Change::Tenant(tenant, event) => self.apply_tenant(tenant, event),
+            Change::Organisation(organisation, event) => self.apply_organisation(organisation, event),
+            Change::None => {}
+        }
+        None
+    }
+
+    /// Lets a policy decide from its source; without one, which is a finding of the audit, nothing decides, which
+    /// means deny.
+    pub(super) fn activate(&mut self, activation: Activation, source: Option<&str>) {
+        let Activation { tenant, reference } = activation;
+        let state = self.policies.entry((tenant, reference.layer)).or_default();
+        state.active = source.map(|source| {
+            Arc::new(ActivePolicy {
+                reference,
+                source: source.into(),
+            })
+        });
+    }
+
+    fn apply_agent(&mut self, tenant: TenantId, agent: AgentId, event: AgentEvent) {
+        use AgentEvent as E;
+        match event {
+            E::AgentRegistered {
+                name,
+                spec,
+                models,
+                tool_scopes,
+                risk_tier,
+            }
+            | E::AgentChanged {
+                name,
+                spec,
+                models,
+                tool_scopes,
+                risk_tier,
+            } => {
+                let suspended = self.agents.get(&(tenant, agent)).is_some_and(|now| now.suspended);
+                let entry = AgentEntry {
+                    name,
+                    spec,
+                    models: models.as_slice().into(),
+                    tool_scopes: tool_scopes.as_slice().into(),
+                    risk_tier,
+                    suspended,
+                };
+                self.agents.insert((tenant, agent), Arc::new(entry));
+            }
+            E::AgentSuspended { .. } => self.suspend_agent(tenant, agent, true),
+            E::AgentResumed {} => self.suspend_agent(tenant, agent, false),
+            E::AgentKeyIssued {
+                key_id,
+                hash,
+                expires_at,
+            } => self.issue(KeyEntry {
+                tenant,
+                agent,
+                key_id,
+                hash,
+                expires_at,
+                revoked: false,
+            }),
+            E::AgentKeyRevoked { key_id, .. } => self.revoke(tenant, agent, key_id),
+        }
+    }
+
+    fn suspend_agent(&mut self, tenant: TenantId, agent: AgentId, suspended: bool) {
+        if let Some(entry) = self.agents.get_mut(&(tenant, agent)) {
+            Arc::make_mut(entry).suspended = suspended;
+        }
+    }
+
+    fn issue(&mut self, key: KeyEntry) {
+        let keys = self.keys.entry(KeyPrefix::of(key.key_id)).or_default();
+        let is_it = |known: &KeyEntry| {
+            (known.tenant, known.agent, known.key_id) == (key.tenant, key.agent, key.key_id)
+        };
+        if !keys.iter().any(is_it) {
+            keys.push(key);
+        }
+    }
+
+    fn revoke(&mut self, tenant: TenantId, agent: AgentId, key_id: ApiKeyId) {
+        let keys = self.keys.get_mut(&KeyPrefix::of(key_id)).into_iter().flatten();
+        keys.filter(|key| (key.tenant, key.agent, key.key_id) == (tenant, agent, key_id))
+            .for_each(|key| key.revoked = true);
+    }
+
+    fn apply_policy(
+        &mut self,
+        tenant: TenantId,
+        layer: PolicyLayer,
+        event: PolicyEvent,
+    ) -> Option<Activation> {
+        let state = self.policies.entry((tenant, layer)).or_default();
+        let version = match event {
+            PolicyEvent::PolicyPublished { version, source, .. } => {
+                state.sources.insert(version, source);
+                return None;
+            }
+            PolicyEvent::PolicyActivated { version } | PolicyEvent::PolicyRolledBack { to: version, .. } => {
+                version
+            }
+        };
+        let digest = state.sources.get(&version)?.digest;
+        let reference = PolicyRef {
+            layer,
+            version,
+            digest,
+        };
+        Some(Activation { tenant, reference })
+    }
+
+    fn apply_tenant(&mut self, tenant: TenantId, event: TenantEvent) {
+        use TenantEvent as E;
+        if let E::TenantCreated {
+            organisation,
+            name,
+            home,
+        } = event
+        {
+            let entry = TenantEntry {
+                organisation,
+                name,
+                home,
+                suspended: false,
+                carriers: BTreeMap::new(),
+            };
+            self.tenants.insert(tenant, Arc::new(entry));
+            return;
+        }
+        // Each later event was decided on a tenant that exists.
+        let Some(entry) = self.tenants.get_mut(&tenant) else {
+            return;
+        };
+        let entry = Arc::make_mut(entry);
+        match event {
+            E::TenantCreated { .. } | E::ExposureSet { .. } => {}
+            E::TenantRenamed { name } => entry.name = name,
+            E::TenantSuspended { .. } => entry.suspended = true,
+            E::TenantResumed {} => entry.suspended = false,
+            E::TenantCarried { carrier, share } => drop(entry.carriers.insert(carrier, share)),
+            E::TenantReleased { carrier } => drop(entry.carriers.remove(&carrier)),
+        }
+    }
+
+    fn apply_organisation(&mut self, id: OrganisationId, event: OrganisationEvent) {
+        use OrganisationEvent as E;
+        if let E::OrganisationCreated {
+            kind,
+            name,
+            home_tenant,
+        } = event
+        {
+            let entry = OrganisationEntry {
+                kind,
+                name,
+                home_tenant,
+                suspended: false,
+            };
+            self.organisations.insert(id, Arc::new(entry));
+            return;
+        }
+        // Each later event was decided on an organisation that exists.
+        let Some(entry) = self.organisations.get_mut(&id) else {
+            return;
+        };
+        let entry = Arc::make_mut(entry);
+        match event {
+            E::OrganisationCreated { .. } => {}
+            E::OrganisationRenamed { name } => entry.name = name,
+            E::OrganisationSuspended { .. } => entry.suspended = true,
+            E::OrganisationResumed {} => entry.suspended = false,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "directory_tests.rs"]
+mod tests;

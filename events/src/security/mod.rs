@@ -1,0 +1,91 @@
+//! The security state: who may act, held in memory by every process (LOG §5).
+//!
+//! Agent keys, agents, tenants, organisations and active policies, folded from the log. It tails *Postgres*, never
+//! JetStream, so that a revocation works with NATS down, and it knows when it last stood at the head: a lookup is
+//! worth as much as [`SecurityState::freshness`] says. Lookups take a read lock for as long as they copy some
+//! pointers; there is no I/O in them.
+//!
+//! - `directory` is the pure fold, `entries` what it holds, `feed` the reads, [`SecurityTail`] the task.
+//! - An event that this build does not know stops the tail for good: the process needs an upgrade, and denies.
+
+mod directory;
+mod entries;
+mod feed;
+mod freshness;
+mod tail;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+pub use directory::FoldError;
+pub use entries::{ActivePolicy, AgentEntry, KeyEntry, KeyIdentity, OrganisationEntry, TenantEntry};
+pub use feed::FeedError;
+pub use freshness::{DEGRADED_AFTER, DENIED_AFTER, Freshness};
+pub use tail::{SecurityTail, TailParts};
+
+use crate::agent::key::{KeyPepper, PresentedKey};
+use crate::ids::{AgentId, OrganisationId, TenantId};
+use crate::policy::PolicyLayer;
+use directory::Directory;
+use freshness::Clock;
+
+/// Who may act. Clones are one state.
+#[derive(Clone, Default)]
+pub struct SecurityState {
+    directory: Arc<RwLock<Directory>>,
+    clock: Arc<Clock>,
+}
+
+impl SecurityState {
+    /// How much a lookup is worth now.
+    #[must_use]
+    pub fn freshness(&self) -> Freshness {
+        self.clock.freshness()
+    }
+
+    /// Whether it has once stood at the heads that it read when it began.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.clock.has_stood_at_the_head()
+    }
+
+    /// What a presented key stands for; none for a key that was never issued. The state of key, agent, tenant and
+    /// organisation, and the policies, are of one moment. Secrets are compared in constant time.
+    #[must_use]
+    pub fn identify(&self, key: &PresentedKey, pepper: &KeyPepper) -> Option<KeyIdentity> {
+        let hash = key.hash(pepper);
+        self.read().identify(key.prefix(), &hash)
+    }
+
+    /// An agent.
+    #[must_use]
+    pub fn agent(&self, tenant: TenantId, agent: AgentId) -> Option<Arc<AgentEntry>> {
+        self.read().agent(tenant, agent)
+    }
+
+    /// A tenant.
+    #[must_use]
+    pub fn tenant(&self, tenant: TenantId) -> Option<Arc<TenantEntry>> {
+        self.read().tenant(tenant)
+    }
+
+    /// An organisation.
+    #[must_use]
+    pub fn organisation(&self, organisation: OrganisationId) -> Option<Arc<OrganisationEntry>> {
+        self.read().organisation(organisation)
+    }
+
+    /// The policy that decides in `layer` for `tenant`: the organisation's stands in the log of its home tenant.
+    #[must_use]
+    pub fn policy(&self, tenant: TenantId, layer: PolicyLayer) -> Option<Arc<ActivePolicy>> {
+        self.read().policy(tenant, layer)
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Directory> {
+        // Whoever writes applies one event at a time, each whole; a panic elsewhere cannot leave it half applied.
+        self.directory.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Directory> {
+        self.directory.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
