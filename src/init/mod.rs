@@ -91,7 +91,7 @@ pub async fn initialise(config: &Config) -> Result<Fingerprint, InitError> {
 }
 
 async fn ensure_streams(config: &Config) -> Result<(), InitError> {
-    let backbone = Backbone::connect(backbone_options(&config.nats)?).await?;
+    let backbone = Backbone::connect(backbone_options(&config.nats).await?).await?;
     for partition in 0..config.nats.partitions {
         match backbone.ensure_stream(partition).await {
             Ok(_) => {}

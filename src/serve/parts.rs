@@ -10,7 +10,6 @@ use counterfoil_events::backbone::{
 };
 use counterfoil_events::ledger::{Database, LogReader, Sequencer, SequencerOptions};
 use counterfoil_events::timestamp::SystemClock;
-use secrecy::ExposeSecret;
 
 use super::ServeError;
 use super::health::Health;
@@ -62,7 +61,7 @@ impl Parts {
                 source,
             })?;
 
-        let backbone = Backbone::connect(backbone_options(&config.nats)?).await?;
+        let backbone = Backbone::connect(backbone_options(&config.nats).await?).await?;
         let heads = HeadWatch::start(LogReader::new(database.log().clone()), HEAD_POLL);
         let status = BackboneStatus::default();
         let wake = WakeSender::start(backbone.clone(), sequencer.subscribe(), heads.reader());
@@ -173,15 +172,15 @@ fn start_relays(
 /// The backbone's options from the configuration.
 ///
 /// # Errors
-/// When the prefix cannot be one.
-pub fn backbone_options(config: &NatsConfig) -> Result<BackboneOptions, ServeError> {
+/// When the prefix cannot be one, or the credentials file cannot be read.
+pub async fn backbone_options(config: &NatsConfig) -> Result<BackboneOptions, ServeError> {
+    let connect = config.connect_options().await.map_err(|source| ServeError::Io {
+        what: "reading nats.credentials_file".to_owned(),
+        source,
+    })?;
     Ok(BackboneOptions {
-        url: config.url.clone(),
-        user: config.user.clone(),
-        password: config
-            .password
-            .as_ref()
-            .map(|password| password.expose_secret().to_owned()),
+        servers: config.servers().into_iter().map(str::to_owned).collect(),
+        connect,
         prefix: StreamPrefix::new(&config.prefix)?,
         settings: StreamSettings {
             max_age: Duration::from_secs(config.stream_max_age_s),
