@@ -18,3 +18,5 @@ pub mod signing;
 pub mod stack;
 pub mod telemetry;
 pub mod up;
+pub mod policy;
+pub mod stack;

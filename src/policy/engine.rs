@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use counterfoil_events::document;
 use counterfoil_events::ids::DocumentDigest;
@@ -28,8 +28,8 @@ use super::self_test::{TEST_TIME_LIMIT, TESTS_TIME_LIMIT, TestReport, run_tests_
 
 /// Threads are named after it; panics on them are reported without their text.
 const THREAD_PREFIX: &str = "policy-";
-/// What compiling may add to a job, with room to spare on a busy machine.
-const COMPILE_LIMIT: Duration = Duration::from_secs(1);
+/// What compiling may take, and may add to a decision. The largest policies need a tenth of it, on a busy machine.
+const COMPILE_LIMIT: Duration = Duration::from_secs(2);
 /// Publishing is rare; more than this waiting means something is wrong.
 const CHECK_QUEUE_LEN: usize = 16;
 
@@ -252,7 +252,8 @@ impl PolicyEngine {
         }
     }
 
-    fn is_endless(&self, digest: DocumentDigest) -> bool {
+    /// Whether the policy once got a thread stuck, and is no longer evaluated by this process.
+    pub(super) fn is_endless(&self, digest: DocumentDigest) -> bool {
         self.endless
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -290,7 +291,13 @@ fn unavailable(error: PoolError) -> PolicyUnavailable {
 }
 
 fn check(source: &str) -> Result<CheckedPolicy, PolicyError> {
+    let started = Instant::now();
     let policy = compile_here(source)?;
+    if started.elapsed() > COMPILE_LIMIT {
+        return Err(PolicyError::SlowToCompile {
+            limit_ms: COMPILE_LIMIT.as_millis(),
+        });
+    }
     Ok(CheckedPolicy {
         digest: policy.digest(),
         tests: run_tests_here(&policy)?,

@@ -69,6 +69,12 @@ pub enum PolicyError {
         /// What it came to instead of true.
         outcome: String,
     },
+    /// It takes too long to compile; at a decision there would be no time for that.
+    #[error("compiling the policy takes longer than {limit_ms} ms: write shorter rules, and nest less")]
+    SlowToCompile {
+        /// How long it may take.
+        limit_ms: u128,
+    },
     /// Checking it does not end.
     #[error("checking the policy does not end: a comparison or a test in it takes longer than {limit_s} s")]
     Endless {
@@ -87,6 +93,7 @@ impl PolicyError {
             Self::Contract { .. } => "policy_contract",
             Self::Builtin { .. } => "policy_builtin",
             Self::Test { .. } => "policy_test",
+            Self::SlowToCompile { .. } => "policy_slow_to_compile",
             Self::Endless { .. } => "policy_endless",
         }
     }
@@ -95,7 +102,7 @@ impl PolicyError {
     #[must_use]
     pub fn place(&self) -> Option<Place> {
         match self {
-            Self::TooLarge { .. } | Self::Endless { .. } => None,
+            Self::TooLarge { .. } | Self::SlowToCompile { .. } | Self::Endless { .. } => None,
             Self::Syntax { at, .. }
             | Self::Contract { at, .. }
             | Self::Builtin { at, .. }

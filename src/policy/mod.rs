@@ -16,6 +16,7 @@ mod error;
 mod evaluate;
 mod input;
 mod inspect;
+mod nesting;
 mod pool;
 mod self_test;
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod deciding;
+mod depth;
 mod hostile;
 mod publishing;
 
