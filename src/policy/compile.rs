@@ -17,7 +17,7 @@ use counterfoil_events::document;
 use counterfoil_events::ids::DocumentDigest;
 use regorus::{Engine, PolicyLengthConfig};
 
-use super::builtins;
+use super::bounds;
 use super::error::{Place, PolicyError, locate};
 use super::inspect::{ENTRY_POINT, Findings, PACKAGE, TestRule, inspect};
 use super::nesting::check_nesting;
@@ -109,7 +109,7 @@ fn new_engine() -> anyhow::Result<Engine> {
         max_file_bytes: NonZeroUsize::new(MAX_SOURCE_BYTES).unwrap_or(NonZeroUsize::MIN),
         max_lines: NonZeroUsize::new(MAX_SOURCE_BYTES).unwrap_or(NonZeroUsize::MIN),
     });
-    builtins::install(&mut engine)?;
+    bounds::install(&mut engine)?;
     Ok(engine)
 }
 

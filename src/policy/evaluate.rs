@@ -2,7 +2,7 @@
 //!
 //! Each evaluation runs on a fresh clone of the compiled engine, so that nothing of one call reaches another and
 //! what the call built is dropped with it. What bounds it: time, by the engine's own timer, which it consults
-//! between expressions; memory, by the account of `builtins`, plus what expressions build within that time;
+//! between expressions; memory, by the account of `bounds`, plus what expressions build within that time;
 //! the answer, by the shape of [`RegoDecision`].
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use regorus::Value;
 use regorus::utils::limits::ExecutionTimerConfig;
 
-use super::builtins;
+use super::bounds;
 use super::compile::{CompiledPolicy, rule_path};
 use super::decision::{
     Fault, MAX_REASONS, MAX_TOKENS_CAP, Obligations, ReasonCode, RegoDecision, STEERABLE_STEPS, StepMode,
@@ -67,11 +67,11 @@ pub(super) fn rule_value(
         check_interval: STEPS_PER_CLOCK_READ,
     });
     engine.set_input(input.unwrap_or_else(Value::new_object));
-    builtins::open_account();
+    bounds::open_account();
     let started = Instant::now();
     let result = engine.eval_rule(rule_path(rule));
     // Over a limit there is no answer, whatever the engine made of the error that it met.
-    if builtins::over_limit() {
+    if bounds::over_limit() {
         return Err(failure(Fault::MemoryLimit, &result));
     }
     if started.elapsed() > time_limit {

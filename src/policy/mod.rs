@@ -3,13 +3,15 @@
 //! `docs/policy-contract.md` is the contract for authors. Text becomes a [`CompiledPolicy`] (`compile`, held
 //! against the contract by `inspect`), which must pass its own tests (`self_test`) to be published. To decide,
 //! [`PolicyEngine`] evaluates the active texts, organisation before tenant, on threads of its own (`engine`,
-//! `pool`, `evaluate`), and [`combine`] makes one decision of them: all must allow, nothing active denies, and
+//! `pool`, `decider`, `evaluate`), and [`combine`] makes one decision of them: all must allow, nothing active denies, and
 //! whatever goes wrong denies with a stable reason. The same texts and input give the same decision, byte for
 //! byte: no network, clock, chance or process is within a policy's reach (`builtins`).
 
+mod bounds;
 mod builtins;
 mod combine;
 mod compile;
+mod decider;
 mod decision;
 mod engine;
 mod error;
@@ -19,22 +21,23 @@ mod inspect;
 mod nesting;
 mod pool;
 mod self_test;
+mod settings;
 
 #[cfg(test)]
 mod tests;
 
 pub use combine::combine;
 pub use compile::{CompiledPolicy, MAX_SOURCE_BYTES, compile};
+pub use decider::PolicySource;
 pub use decision::{
     Fault, Layer, LayerDecision, Obligations, PolicyDecision, ReasonCode, RegoDecision, STEERABLE_STEPS,
     StepMode,
 };
-pub use engine::{
-    CheckError, CheckedPolicy, PolicyEngine, PolicyEngineConfig, PolicySource, PolicyUnavailable,
-};
+pub use engine::{CheckError, CheckedPolicy, PolicyEngine, PolicyUnavailable};
 pub use error::{Place, PolicyError};
 pub use input::{
     AgentInput, InputDigest, MessageInput, OrganisationInput, PolicyInput, RequestInput, TenantInput,
     TimeInput, Weekday,
 };
 pub use self_test::{TestReport, run_tests};
+pub use settings::PolicyEngineConfig;

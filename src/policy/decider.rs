@@ -1,0 +1,149 @@
+//! What one policy thread does for a decision: 1. serialise the input once and digest it; 2. per layer, take the
+//! compiled policy from the thread's cache, or compile it; 3. evaluate it within the limits; 4. `combine`.
+//!
+//! It always comes to a decision. Whatever goes wrong with a policy denies, with a code of its own.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use counterfoil_events::document;
+use counterfoil_events::ids::DocumentDigest;
+use lru::LruCache;
+use regorus::Value;
+
+use super::combine::combine;
+use super::compile::{CompiledPolicy, compile_here};
+use super::decision::{Fault, Layer, LayerDecision, PolicyDecision};
+use super::evaluate;
+use super::input::{InputDigest, PolicyInput};
+use super::settings::PolicyEngineConfig;
+
+/// An active policy's text, as the security state holds it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PolicySource {
+    layer: Layer,
+    source: String,
+    digest: DocumentDigest,
+}
+
+impl PolicySource {
+    /// Takes a policy's text.
+    #[must_use]
+    pub fn new(layer: Layer, source: String) -> Self {
+        let digest = document::digest(source.as_bytes());
+        Self {
+            layer,
+            source,
+            digest,
+        }
+    }
+
+    /// Whose policy it is.
+    #[must_use]
+    pub fn layer(&self) -> Layer {
+        self.layer
+    }
+
+    /// The address of the text as a document.
+    #[must_use]
+    pub fn digest(&self) -> DocumentDigest {
+        self.digest
+    }
+}
+
+/// One decision to make.
+pub(super) struct DecisionJob {
+    pub(super) layers: Vec<Arc<PolicySource>>,
+    /// Layers that are not evaluated because they once got a thread stuck.
+    pub(super) endless: Vec<bool>,
+    pub(super) input: Arc<PolicyInput>,
+    /// Which layer is being evaluated.
+    pub(super) at_layer: Arc<AtomicUsize>,
+}
+
+/// A denial by one layer because there is no usable answer.
+pub(super) fn fault(source: &PolicySource, fault: Fault) -> LayerDecision {
+    LayerDecision::fault(source.layer, source.digest, fault, None)
+}
+
+/// The input as it is digested and evaluated. Its maps have text keys, so there is nothing that can fail.
+pub(super) fn input_json(input: &PolicyInput) -> Option<String> {
+    serde_json::to_string(input).ok()
+}
+
+/// What one thread decides with.
+pub(super) struct Decider {
+    compiled: LruCache<DocumentDigest, Option<CompiledPolicy>>,
+    time_limit: Duration,
+    input_bytes_max: usize,
+}
+
+impl Decider {
+    pub(super) fn new(config: &PolicyEngineConfig) -> Self {
+        Self {
+            compiled: LruCache::new(config.cached_policies),
+            time_limit: config.time_limit(),
+            input_bytes_max: config.input_bytes_max,
+        }
+    }
+
+    pub(super) fn decide(&mut self, job: &DecisionJob) -> PolicyDecision {
+        let json = input_json(&job.input).unwrap_or_default();
+        let value = self.read_input(&json);
+        let mut layers = Vec::with_capacity(job.layers.len());
+        for (at, (source, endless)) in job.layers.iter().zip(&job.endless).enumerate() {
+            job.at_layer.store(at, Ordering::Relaxed);
+            let decision = match &value {
+                _ if *endless => fault(source, Fault::TimeLimit),
+                Ok(input) => self.decide_layer(source, input.clone()),
+                Err(problem) => fault(source, *problem),
+            };
+            layers.push(decision);
+        }
+        combine(layers, InputDigest::of(json.as_bytes()))
+    }
+
+    fn read_input(&self, json: &str) -> Result<Value, Fault> {
+        if json.len() > self.input_bytes_max {
+            return Err(Fault::InputTooLarge);
+        }
+        Value::from_json_str(json).map_err(|_| Fault::Error)
+    }
+
+    fn decide_layer(&mut self, source: &PolicySource, input: Value) -> LayerDecision {
+        let time_limit = self.time_limit;
+        let Some(policy) = self.policy(source) else {
+            return fault(source, Fault::Broken);
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| evaluate::decide(policy, input, time_limit)));
+        match result {
+            Ok(Ok(answer)) => LayerDecision::answered(source.layer, source.digest, answer),
+            Ok(Err(failure)) => {
+                metrics::counter!("counterfoil_policy_faults_total", "reason" => failure.fault.code())
+                    .increment(1);
+                let line = failure.at.map(|at| at.line);
+                LayerDecision::fault(source.layer, source.digest, failure.fault, line)
+            }
+            Err(_) => {
+                // Evaluation works on a clone, but what a panic leaves behind is nobody's promise.
+                self.compiled.pop(&source.digest);
+                fault(source, Fault::Error)
+            }
+        }
+    }
+
+    /// The compiled policy; nothing if the text does not compile, which is remembered too.
+    fn policy(&mut self, source: &PolicySource) -> Option<&CompiledPolicy> {
+        let compile = || {
+            let compiled = catch_unwind(AssertUnwindSafe(|| compile_here(&source.source)));
+            let policy = compiled.ok().and_then(Result::ok);
+            if policy.is_none() {
+                tracing::error!(policy = %source.digest, "an active policy does not compile; it denies everything");
+            }
+            policy
+        };
+        self.compiled.get_or_insert(source.digest, compile).as_ref()
+    }
+}
