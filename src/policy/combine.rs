@@ -46,9 +46,10 @@ fn stricter(mut left: Obligations, right: &Obligations) -> Obligations {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use counterfoil_events::ids::DocumentDigest;
+    use counterfoil_events::policy::{PolicyLayer, PolicyRef};
     use proptest::prelude::*;
 
-    use super::super::decision::{Layer, ReasonCode, STEERABLE_STEPS, StepMode};
+    use super::super::decision::{STEERABLE_STEPS, StepMode};
     use super::*;
 
     fn mode() -> impl Strategy<Value = StepMode> {
@@ -73,14 +74,14 @@ mod tests {
 
     prop_compose! {
         fn layer()(
-            layer in prop::sample::select(vec![Layer::Organisation, Layer::Tenant]),
+            layer in prop::sample::select(vec![PolicyLayer::Organisation, PolicyLayer::Tenant]),
             allow in any::<bool>(),
             reasons in prop::collection::vec("[a-z]{1,8}", 0..4),
             obligations in obligations(),
         ) -> LayerDecision {
-            let reasons = reasons.into_iter().map(|r| ReasonCode::try_from(r).unwrap()).collect();
+            let reasons = reasons.into_iter().map(|r| r.parse().unwrap()).collect();
             LayerDecision {
-                layer, policy_digest: DocumentDigest([7; 32]), allow, reasons, obligations, fault_line: None,
+                policy: PolicyRef { layer, version: 1, digest: DocumentDigest([7; 32]) }, allow, reasons, obligations, fault_line: None,
             }
         }
     }

@@ -10,46 +10,43 @@ use std::time::Duration;
 
 use counterfoil_events::document;
 use counterfoil_events::ids::DocumentDigest;
+use counterfoil_events::policy::{PolicyLayer, PolicyRef};
 use lru::LruCache;
 use regorus::Value;
 
 use super::combine::combine;
 use super::compile::{CompiledPolicy, compile_here};
-use super::decision::{Fault, Layer, LayerDecision, PolicyDecision};
+use super::decision::{Fault, LayerDecision, PolicyDecision};
 use super::evaluate;
 use super::input::{InputDigest, PolicyInput};
 use super::settings::PolicyEngineConfig;
 
-/// An active policy's text, as the security state holds it.
+/// An active policy, as the security state holds it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PolicySource {
-    layer: Layer,
+    policy: PolicyRef,
     source: String,
-    digest: DocumentDigest,
 }
 
 impl PolicySource {
-    /// Takes a policy's text.
+    /// Takes a version's text.
     #[must_use]
-    pub fn new(layer: Layer, source: String) -> Self {
+    pub fn new(layer: PolicyLayer, version: u32, source: String) -> Self {
         let digest = document::digest(source.as_bytes());
         Self {
-            layer,
+            policy: PolicyRef {
+                layer,
+                version,
+                digest,
+            },
             source,
-            digest,
         }
     }
 
-    /// Whose policy it is.
+    /// Whose policy it is, which version, and the digest of its text.
     #[must_use]
-    pub fn layer(&self) -> Layer {
-        self.layer
-    }
-
-    /// The address of the text as a document.
-    #[must_use]
-    pub fn digest(&self) -> DocumentDigest {
-        self.digest
+    pub fn policy(&self) -> PolicyRef {
+        self.policy
     }
 }
 
@@ -65,7 +62,7 @@ pub(super) struct DecisionJob {
 
 /// A denial by one layer because there is no usable answer.
 pub(super) fn fault(source: &PolicySource, fault: Fault) -> LayerDecision {
-    LayerDecision::fault(source.layer, source.digest, fault, None)
+    LayerDecision::fault(source.policy, fault, None)
 }
 
 /// The input as it is digested and evaluated. Its maps have text keys, so there is nothing that can fail.
@@ -119,16 +116,16 @@ impl Decider {
         };
         let result = catch_unwind(AssertUnwindSafe(|| evaluate::decide(policy, input, time_limit)));
         match result {
-            Ok(Ok(answer)) => LayerDecision::answered(source.layer, source.digest, answer),
+            Ok(Ok(answer)) => LayerDecision::answered(source.policy, answer),
             Ok(Err(failure)) => {
-                metrics::counter!("counterfoil_policy_faults_total", "reason" => failure.fault.code())
+                metrics::counter!("counterfoil_policy_faults_total", "reason" => failure.fault.reason().to_string())
                     .increment(1);
                 let line = failure.at.map(|at| at.line);
-                LayerDecision::fault(source.layer, source.digest, failure.fault, line)
+                LayerDecision::fault(source.policy, failure.fault, line)
             }
             Err(_) => {
                 // Evaluation works on a clone, but what a panic leaves behind is nobody's promise.
-                self.compiled.pop(&source.digest);
+                self.compiled.pop(&source.policy.digest);
                 fault(source, Fault::Error)
             }
         }
@@ -140,10 +137,12 @@ impl Decider {
             let compiled = catch_unwind(AssertUnwindSafe(|| compile_here(&source.source)));
             let policy = compiled.ok().and_then(Result::ok);
             if policy.is_none() {
-                tracing::error!(policy = %source.digest, "an active policy does not compile; it denies everything");
+                tracing::error!(policy = %source.policy.digest, "an active policy does not compile; it denies everything");
             }
             policy
         };
-        self.compiled.get_or_insert(source.digest, compile).as_ref()
+        self.compiled
+            .get_or_insert(source.policy.digest, compile)
+            .as_ref()
     }
 }

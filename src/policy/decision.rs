@@ -4,9 +4,9 @@
 //! [`RegoDecision`]. A decision holds codes, digests and numbers only, so that it can go into an event as it is.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use counterfoil_events::ids::DocumentDigest;
+use counterfoil_events::policy::PolicyRef;
+use counterfoil_events::text::Code;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,64 +14,13 @@ use super::input::InputDigest;
 
 /// Most reasons that one policy may give: a decision has to fit its event.
 pub const MAX_REASONS: usize = 16;
-/// Longest reason code.
-pub const MAX_REASON_BYTES: usize = 64;
 /// Largest token cap that means anything; no model comes near it.
 pub const MAX_TOKENS_CAP: u64 = 100_000_000;
 
-/// Who wrote a policy. Layers are asked in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Layer {
-    /// The organisation, for all its tenants.
-    Organisation,
-    /// The tenant, for itself.
-    Tenant,
-}
+/// Begins the reasons that are the engine's own; a policy's reasons may not.
+pub const RESERVED_PREFIX: &str = "policy.";
 
-/// A stable code that says why: lower-case words joined by `_` and `.`, such as `model.not_for_risk_tier`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String")]
-#[schemars(extend("maxLength" = MAX_REASON_BYTES, "pattern" = r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$"))]
-pub struct ReasonCode(String);
-
-/// A text that is not a reason code.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a reason is at most {MAX_REASON_BYTES} of a-z, 0-9, _ and . (such as tools.not_permitted)")]
-pub struct NotAReasonCode;
-
-impl TryFrom<String> for ReasonCode {
-    type Error = NotAReasonCode;
-    fn try_from(text: String) -> Result<Self, NotAReasonCode> {
-        let word = |w: &str| {
-            !w.is_empty()
-                && w.bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-        };
-        let starts_with_letter = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
-        if starts_with_letter && text.len() <= MAX_REASON_BYTES && text.split('.').all(word) {
-            Ok(Self(text))
-        } else {
-            Err(NotAReasonCode)
-        }
-    }
-}
-
-impl ReasonCode {
-    /// As text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ReasonCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Why there is no usable answer. Each of them denies; the prefix `policy.` is kept for them.
+/// Why there is no usable answer. Each of them denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Fault {
     /// Neither the organisation nor the tenant has an active policy.
@@ -97,23 +46,17 @@ pub enum Fault {
 impl Fault {
     /// The reason code that stands for it, in decisions and events.
     #[must_use]
-    pub fn reason(self) -> ReasonCode {
-        ReasonCode(self.code().to_owned())
-    }
-
-    /// The reason code's text.
-    #[must_use]
-    pub fn code(self) -> &'static str {
+    pub const fn reason(self) -> Code {
         match self {
-            Self::NoneActive => "policy.none_active",
-            Self::Denied => "policy.denied",
-            Self::Undefined => "policy.undefined",
-            Self::MalformedDecision => "policy.malformed_decision",
-            Self::Error => "policy.error",
-            Self::TimeLimit => "policy.time_limit",
-            Self::MemoryLimit => "policy.memory_limit",
-            Self::InputTooLarge => "policy.input_too_large",
-            Self::Broken => "policy.broken",
+            Self::NoneActive => Code::literal("policy.none_active"),
+            Self::Denied => Code::literal("policy.denied"),
+            Self::Undefined => Code::literal("policy.undefined"),
+            Self::MalformedDecision => Code::literal("policy.malformed_decision"),
+            Self::Error => Code::literal("policy.error"),
+            Self::TimeLimit => Code::literal("policy.time_limit"),
+            Self::MemoryLimit => Code::literal("policy.memory_limit"),
+            Self::InputTooLarge => Code::literal("policy.input_too_large"),
+            Self::Broken => Code::literal("policy.broken"),
         }
     }
 }
@@ -182,7 +125,7 @@ pub struct RegoDecision {
     /// Why, as codes that stand in the policy's own text. A set or an array in Rego.
     #[serde(default)]
     #[schemars(extend("maxItems" = MAX_REASONS))]
-    pub reasons: Vec<ReasonCode>,
+    pub reasons: Vec<Code>,
     /// What the gateway has to do if it goes ahead.
     #[serde(default)]
     pub obligations: Obligations,
@@ -191,14 +134,12 @@ pub struct RegoDecision {
 /// What one layer's policy decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LayerDecision {
-    /// Whose policy.
-    pub layer: Layer,
-    /// Which text: the address of the policy's document.
-    pub policy_digest: DocumentDigest,
+    /// Whose policy, which version of it, and its text's digest.
+    pub policy: PolicyRef,
     /// Whether it allows.
     pub allow: bool,
     /// Why, in the policy's order.
-    pub reasons: Vec<ReasonCode>,
+    pub reasons: Vec<Code>,
     /// What it demands.
     pub obligations: Obligations,
     /// Where in the policy evaluation ended, if it ended in an error.
@@ -209,10 +150,9 @@ pub struct LayerDecision {
 impl LayerDecision {
     /// A denial because there is no usable answer.
     #[must_use]
-    pub fn fault(layer: Layer, policy_digest: DocumentDigest, fault: Fault, line: Option<u32>) -> Self {
+    pub fn fault(policy: PolicyRef, fault: Fault, line: Option<u32>) -> Self {
         Self {
-            layer,
-            policy_digest,
+            policy,
             allow: false,
             reasons: vec![fault.reason()],
             obligations: Obligations::default(),
@@ -222,14 +162,13 @@ impl LayerDecision {
 
     /// What a policy's well-formed answer means.
     #[must_use]
-    pub fn answered(layer: Layer, policy_digest: DocumentDigest, answer: RegoDecision) -> Self {
+    pub fn answered(policy: PolicyRef, answer: RegoDecision) -> Self {
         let mut reasons = answer.reasons;
         if !answer.allow && reasons.is_empty() {
             reasons.push(Fault::Denied.reason());
         }
         Self {
-            layer,
-            policy_digest,
+            policy,
             allow: answer.allow,
             reasons,
             obligations: answer.obligations,
@@ -244,7 +183,7 @@ pub struct PolicyDecision {
     /// Whether the completion may go ahead.
     pub allow: bool,
     /// Why: the layers' reasons, one layer after the other.
-    pub reasons: Vec<ReasonCode>,
+    pub reasons: Vec<Code>,
     /// The strictest of what the layers demand.
     pub obligations: Obligations,
     /// Each layer's own decision.
@@ -256,21 +195,13 @@ pub struct PolicyDecision {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use counterfoil_events::ids::DocumentDigest;
+    use counterfoil_events::policy::PolicyLayer;
+
     use super::*;
 
     #[test]
-    fn a_reason_is_a_short_dotted_lower_case_code() {
-        for good in ["a", "model.not_for_risk_tier", "x1.2.y_"] {
-            assert!(ReasonCode::try_from(good.to_owned()).is_ok(), "{good}");
-        }
-        let long = "a".repeat(MAX_REASON_BYTES + 1);
-        for bad in ["", ".", "a.", ".a", "a..b", "1a", "A", "a b", "é", "a\n", &long] {
-            assert!(ReasonCode::try_from(bad.to_owned()).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn every_fault_has_a_reason_of_its_own_that_is_a_reason_code() {
+    fn every_fault_has_a_reason_of_its_own_under_the_reserved_prefix() {
         let faults = [
             Fault::NoneActive,
             Fault::Denied,
@@ -284,10 +215,11 @@ mod tests {
         ];
         let codes: std::collections::BTreeSet<_> = faults.iter().map(|f| f.reason()).collect();
         assert_eq!(codes.len(), faults.len());
-        for code in codes {
-            assert!(code.as_str().starts_with("policy."));
-            assert!(ReasonCode::try_from(code.as_str().to_owned()).is_ok());
-        }
+        assert!(
+            codes
+                .iter()
+                .all(|code| code.as_str().starts_with(RESERVED_PREFIX))
+        );
     }
 
     #[test]
@@ -297,7 +229,12 @@ mod tests {
             reasons: vec![],
             obligations: Obligations::default(),
         };
-        let decision = LayerDecision::answered(Layer::Tenant, DocumentDigest([0; 32]), answer);
+        let policy = PolicyRef {
+            layer: PolicyLayer::Tenant,
+            version: 1,
+            digest: DocumentDigest([0; 32]),
+        };
+        let decision = LayerDecision::answered(policy, answer);
         assert_eq!(decision.reasons, [Fault::Denied.reason()]);
     }
 

@@ -99,7 +99,7 @@ impl PolicyEngine {
         let at_layer = Arc::new(AtomicUsize::new(0));
         let endless = layers
             .iter()
-            .map(|layer| self.is_endless(layer.digest()))
+            .map(|layer| self.is_endless(layer.policy().digest))
             .collect();
         let job = DecisionJob {
             layers: layers.clone(),
@@ -149,8 +149,8 @@ impl PolicyEngine {
         self.endless
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(stuck.digest());
-        tracing::error!(policy = %stuck.digest(), "a policy does not end; it is denied without evaluation from now on");
+            .insert(stuck.policy().digest);
+        tracing::error!(policy = %stuck.policy().digest, "a policy does not end; it is denied without evaluation from now on");
         let json = input_json(input).ok_or(PolicyUnavailable::Failed)?;
         Ok(combine(
             vec![fault(stuck, Fault::TimeLimit)],

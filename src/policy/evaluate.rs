@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use counterfoil_events::text::Code;
 use regorus::Value;
 use regorus::utils::limits::ExecutionTimerConfig;
 
 use super::bounds;
 use super::compile::{CompiledPolicy, rule_path};
 use super::decision::{
-    Fault, MAX_REASONS, MAX_TOKENS_CAP, Obligations, ReasonCode, RegoDecision, STEERABLE_STEPS, StepMode,
+    Fault, MAX_REASONS, MAX_TOKENS_CAP, Obligations, RESERVED_PREFIX, RegoDecision, STEERABLE_STEPS, StepMode,
 };
 use super::error::{Place, locate};
 use super::inspect::ENTRY_POINT;
@@ -108,7 +109,7 @@ fn read_decision(value: &Value, literals: &BTreeSet<String>) -> Option<RegoDecis
     Some(decision)
 }
 
-fn read_reasons(value: &Value, literals: &BTreeSet<String>) -> Option<Vec<ReasonCode>> {
+fn read_reasons(value: &Value, literals: &BTreeSet<String>) -> Option<Vec<Code>> {
     let items: Vec<&Value> = match value {
         Value::Array(items) if items.len() <= MAX_REASONS => items.iter().collect(),
         Value::Set(items) if items.len() <= MAX_REASONS => items.iter_sorted().collect(),
@@ -120,12 +121,12 @@ fn read_reasons(value: &Value, literals: &BTreeSet<String>) -> Option<Vec<Reason
         .collect()
 }
 
-fn read_reason(value: &Value, literals: &BTreeSet<String>) -> Option<ReasonCode> {
+fn read_reason(value: &Value, literals: &BTreeSet<String>) -> Option<Code> {
     let text = value.as_string().ok()?;
-    if !literals.contains(text.as_ref()) || text.starts_with("policy.") {
+    if !literals.contains(text.as_ref()) || text.starts_with(RESERVED_PREFIX) {
         return None;
     }
-    ReasonCode::try_from(text.to_string()).ok()
+    text.parse().ok()
 }
 
 fn read_obligations(value: &Value) -> Option<Obligations> {

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use chrono::{Datelike, Timelike};
+use counterfoil_events::agent::RiskTier;
 use counterfoil_events::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,7 +55,7 @@ pub struct AgentInput {
     /// The agent's id.
     pub id: Uuid,
     /// Its risk tier, as on the spec card.
-    pub risk_tier: String,
+    pub risk_tier: RiskTier,
     /// The tools it may use, as on the spec card.
     pub tool_scopes: Vec<String>,
     /// The models it may use, as on the spec card.

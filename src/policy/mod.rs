@@ -30,8 +30,7 @@ pub use combine::combine;
 pub use compile::{CompiledPolicy, MAX_SOURCE_BYTES, compile};
 pub use decider::PolicySource;
 pub use decision::{
-    Fault, Layer, LayerDecision, Obligations, PolicyDecision, ReasonCode, RegoDecision, STEERABLE_STEPS,
-    StepMode,
+    Fault, LayerDecision, Obligations, PolicyDecision, RegoDecision, STEERABLE_STEPS, StepMode,
 };
 pub use engine::{CheckError, CheckedPolicy, PolicyEngine, PolicyUnavailable};
 pub use error::{Place, PolicyError};

@@ -6,6 +6,10 @@ mod depth;
 mod hostile;
 mod publishing;
 
+use std::sync::Arc;
+
+use counterfoil_events::agent::RiskTier;
+use counterfoil_events::policy::PolicyLayer;
 use uuid::Uuid;
 
 use super::*;
@@ -13,6 +17,16 @@ use super::*;
 /// A policy of the given rules.
 fn policy(rules: &str) -> String {
     format!("package counterfoil\n\nimport rego.v1\n\n{rules}\n")
+}
+
+/// These rules as version 1 of a layer's policy.
+fn layer(layer: PolicyLayer, rules: &str) -> Arc<PolicySource> {
+    Arc::new(PolicySource::new(layer, 1, policy(rules)))
+}
+
+/// These rules as the only active policy.
+fn tenant(rules: &str) -> Vec<Arc<PolicySource>> {
+    vec![layer(PolicyLayer::Tenant, rules)]
 }
 
 /// An input that asks the model `demo` one question.
@@ -34,7 +48,7 @@ fn input_saying(text: &str) -> PolicyInput {
         },
         agent: AgentInput {
             id: Uuid::from_u128(3),
-            risk_tier: "low".into(),
+            risk_tier: RiskTier::Limited,
             tool_scopes: vec!["search".into()],
             models: vec!["demo".into()],
         },

@@ -1,26 +1,19 @@
 //! What decisions come to.
 
-use std::sync::Arc;
-
+use counterfoil_events::document;
+use counterfoil_events::policy::PolicyLayer;
+use counterfoil_events::text::Code;
 use proptest::prelude::*;
 
 use super::super::*;
-use super::{input, input_saying, policy};
+use super::{input, input_saying, layer, policy, tenant};
 
 fn engine() -> PolicyEngine {
     PolicyEngine::start(&PolicyEngineConfig::default()).unwrap()
 }
 
-fn layer(layer: Layer, rules: &str) -> Arc<PolicySource> {
-    Arc::new(PolicySource::new(layer, policy(rules)))
-}
-
-fn tenant(rules: &str) -> Vec<Arc<PolicySource>> {
-    vec![layer(Layer::Tenant, rules)]
-}
-
 fn reasons(decision: &PolicyDecision) -> Vec<&str> {
-    decision.reasons.iter().map(ReasonCode::as_str).collect()
+    decision.reasons.iter().map(Code::as_str).collect()
 }
 
 async fn denied_because(rules: &str) -> String {
@@ -58,14 +51,17 @@ async fn both_layers_must_allow_and_the_strictest_obligation_counts() {
     };
     let no = "decision := {\"allow\": false, \"reasons\": [\"b\", \"a\"]}";
     let two = vec![
-        layer(Layer::Organisation, &yes(10)),
-        layer(Layer::Tenant, &yes(20)),
+        layer(PolicyLayer::Organisation, &yes(10)),
+        layer(PolicyLayer::Tenant, &yes(20)),
     ];
     let decision = engine.decide(two, input()).await.unwrap();
     assert!(decision.allow);
     assert_eq!(decision.obligations.max_tokens, Some(10));
 
-    let two = vec![layer(Layer::Organisation, no), layer(Layer::Tenant, &yes(20))];
+    let two = vec![
+        layer(PolicyLayer::Organisation, no),
+        layer(PolicyLayer::Tenant, &yes(20)),
+    ];
     let decision = engine.decide(two, input()).await.unwrap();
     assert!(!decision.allow);
     assert_eq!(reasons(&decision), ["b", "a"]);
@@ -176,7 +172,7 @@ async fn publishing_checks_on_threads_of_its_own_and_answers_with_digest_and_cou
     let engine = engine();
     let source = policy("decision := {\"allow\": true}\ntest_it if { decision.allow }");
     let checked = engine.check(source.clone()).await.unwrap();
-    assert_eq!(checked.digest, PolicySource::new(Layer::Tenant, source).digest());
+    assert_eq!(checked.digest, document::digest(source.as_bytes()));
     assert_eq!(checked.tests, TestReport { passed: 1 });
     let error = engine
         .check(policy("decision := {\"allow\": true}\ntest_it := false"))

@@ -1,10 +1,8 @@
 //! Texts that nest or chain as deep as their size allows: no stack may overflow, wherever they are parsed,
 //! evaluated or dropped, since that would end the process.
 
-use std::sync::Arc;
-
 use super::super::*;
-use super::{input, policy};
+use super::{input, policy, tenant};
 
 /// Texts up to the size limit that nest in one construct as deep as the size allows.
 fn deep_texts() -> Vec<(&'static str, String)> {
@@ -117,14 +115,13 @@ async fn the_longest_chains_of_rules_and_functions_are_decided() {
         ),
     ];
     for rules in chains {
-        let layers = vec![Arc::new(PolicySource::new(Layer::Tenant, policy(&rules)))];
         let config = PolicyEngineConfig {
             time_limit_ms: 600_000,
             threads: 1,
             ..PolicyEngineConfig::default()
         };
         let engine = PolicyEngine::start(&config).unwrap();
-        let decision = engine.decide(layers, input()).await.unwrap();
+        let decision = engine.decide(tenant(&rules), input()).await.unwrap();
         assert!(decision.allow, "{:?} {:.200}", decision.reasons, rules);
     }
 }

@@ -1,16 +1,10 @@
 //! Policies that mean harm, or are merely careless: each must be denied within its limits, and the next decision
 //! must be as good as ever.
 
-use std::sync::Arc;
-
 use super::super::*;
-use super::{input, policy};
+use super::{input, tenant};
 
 const ALLOW: &str = "decision := {\"allow\": true}";
-
-fn tenant(rules: &str) -> Vec<Arc<PolicySource>> {
-    vec![Arc::new(PolicySource::new(Layer::Tenant, policy(rules)))]
-}
 
 fn config() -> PolicyEngineConfig {
     PolicyEngineConfig {
@@ -142,7 +136,7 @@ async fn a_comparison_that_never_ends_costs_its_policy_not_its_neighbours() {
     assert_eq!(decision.reasons[0].as_str(), "policy.time_limit");
     assert!(is_alive(&engine).await);
     assert!(
-        engine.is_endless(hostile[0].digest()),
+        engine.is_endless(hostile[0].policy().digest),
         "it would be evaluated again"
     );
     let again = engine.decide(hostile, input()).await.unwrap();
