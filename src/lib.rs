@@ -18,5 +18,3 @@ pub mod signing;
 pub mod stack;
 pub mod telemetry;
 pub mod up;
-pub mod policy;
-pub mod stack;
