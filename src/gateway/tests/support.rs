@@ -13,7 +13,7 @@ use counterfoil_events::command::CommandContext;
 use counterfoil_events::completion::{Authorization, Denial, Failure, Settlement};
 use counterfoil_events::envelope::Receipt;
 use counterfoil_events::ids::*;
-use counterfoil_events::policy::{PolicyLayer, PolicyRef};
+use counterfoil_events::policy::PolicyLayer;
 use counterfoil_events::signature::Signature;
 use counterfoil_events::timestamp::SystemClock;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -31,7 +31,7 @@ use crate::gateway::{Gateway, Services};
 use crate::http::route::State;
 use crate::http::*;
 use crate::limits::{KeptAnswers, Rate, RedisLink, RequestLimiter};
-use crate::policy::{Layer, PolicyEngine, PolicyEngineConfig, PolicySource};
+use crate::policy::{PolicyEngine, PolicyEngineConfig, PolicySource};
 
 /// Denies what speaks of payroll and tools that write; caps answers of the large model.
 const POLICY: &str = r#"package counterfoil
@@ -393,15 +393,10 @@ output_micros_per_million = 10_000_000
 fn directory(tenant: TenantId) -> (MemoryDirectory, String) {
     let pepper = KeyPepper::generate();
     let issued = IssuedKey::generate(&pepper);
-    let policy = |layer, log_layer| {
-        let source = PolicySource::new(layer, POLICY.to_owned());
-        let reference = PolicyRef {
-            layer: log_layer,
-            version: 3,
-            digest: source.digest(),
-        };
+    let policy = |layer| {
+        let source = PolicySource::new(layer, 3, POLICY.to_owned());
         ActivePolicy {
-            reference,
+            reference: source.policy(),
             source: Arc::new(source),
         }
     };
@@ -416,8 +411,8 @@ fn directory(tenant: TenantId) -> (MemoryDirectory, String) {
         tool_scopes: ["ledger:read".parse().unwrap()].into(),
         risk_tier: RiskTier::Limited,
         policies: vec![
-            policy(Layer::Organisation, PolicyLayer::Organisation),
-            policy(Layer::Tenant, PolicyLayer::Tenant),
+            policy(PolicyLayer::Organisation),
+            policy(PolicyLayer::Tenant),
         ],
     };
     let directory = MemoryDirectory {

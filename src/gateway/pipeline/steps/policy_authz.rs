@@ -79,7 +79,7 @@ fn input(context: &Context, identity: &AgentIdentity, request: &ChatRequest) -> 
         },
         agent: AgentInput {
             id: identity.agent.0,
-            risk_tier: identity.risk_tier.as_str().to_owned(),
+            risk_tier: identity.risk_tier,
             tool_scopes: identity.tool_scopes.iter().map(ToString::to_string).collect(),
             models: texts(&identity.models),
         },
