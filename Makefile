@@ -18,7 +18,7 @@ help:
 
 demo: setup
 	cargo build --release --locked
-	target/release/counterfoil up --demo
+	@"$${CARGO_TARGET_DIR:-target}/release/counterfoil" up --demo
 
 test:
 	@deploy/dev/setup.sh --tests

@@ -45,7 +45,7 @@ can_be_root() { [ "$(id -u)" -eq 0 ] || { have sudo && sudo -n true 2>/dev/null;
 have_postgres() {
     for bin in "$(dirname -- "$(command -v postgres || echo /nowhere/postgres)")" \
         /usr/lib/postgresql/1[567]/bin /opt/homebrew/opt/postgresql@1[567]/bin /usr/local/opt/postgresql@1[567]/bin; do
-        [ -x "$bin/initdb" ] && [ -x "$bin/postgres" ] || continue
+        if ! { [ -x "$bin/initdb" ] && [ -x "$bin/postgres" ]; }; then continue; fi
         case $("$bin/postgres" --version) in *' 15'[.\ ]* | *' 16'[.\ ]* | *' 17'[.\ ]*) return 0 ;; esac
     done
     return 1
@@ -63,29 +63,38 @@ venv_is_current() { cmp -s "$root/tests/requirements.txt" "$tools/venv/requireme
 
 # --- Debian and Ubuntu -------------------------------------------------------------------------------------------
 
-apt_update_done=no
-apt_update() {
-    [ "$apt_update_done" = no ] || return 0
-    quietly as_root apt-get -qq -o DPkg::Lock::Timeout=300 update
-    apt_update_done=yes
+# Names what is missing, one word a line; "postgresql" stands for the version that install_packages finds out.
+missing_packages() {
+    if ! { have cc && [ -e /usr/include/stdlib.h ]; }; then echo gcc libc6-dev; fi
+    have make || echo make
+    have pkg-config || echo pkg-config
+    have_postgres || echo postgresql
+    have redis-server || have redis-check-rdb || echo redis-tools
+    have_nats || [ -e "$debian_keyring" ] || echo debian-archive-keyring
+    [ "$for_tests" = yes ] || return 0
+    have ps || echo procps
+    can_make_venv || echo python3 python3-venv
 }
 
-apt_install() {
-    can_be_root || give_up "these packages are missing, and this user may not install them. Run:
-  sudo apt-get install --no-install-recommends $*"
+install_packages() {
+    can_be_root || give_up "packages are missing, and this user may not install them. Run:
+  sudo apt-get update && sudo apt-get install --no-install-recommends $*"
     say "installing $*"
-    apt_update
-    quietly as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 install "$@"
+    quietly apt_get update
+    names=$(with_postgres_version "$@")
+    trap restore_cluster_setting EXIT
+    case " $* " in *' postgresql '*) shield_clusters ;; esac
+    # shellcheck disable=SC2086 # a list of package names
+    quietly apt_get -y --no-install-recommends install $names
 }
 
-install_build_tools() {
-    wanted=
-    { have cc && [ -e /usr/include/stdlib.h ]; } || wanted="$wanted gcc libc6-dev"
-    have make || wanted="$wanted make"
-    have pkg-config || wanted="$wanted pkg-config"
-    # shellcheck disable=SC2086 # a list of package names
-    [ -z "$wanted" ] || apt_install $wanted
+apt_get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@"; }
+
+with_postgres_version() {
+    for package in "$@"; do
+        [ "$package" != postgresql ] || package=$(postgres_package)
+        echo "$package"
+    done
 }
 
 postgres_package() {
@@ -96,26 +105,23 @@ postgres_package() {
   https://www.postgresql.org/download/linux/ and install postgresql-17"
 }
 
-# Debian makes and starts a cluster on installation; ours are private, so that is turned off while installing, and
-# the administrator's setting is put back afterwards.
-install_postgres_debian() {
-    can_be_root && apt_update
-    package=$(postgres_package)
-    can_be_root || apt_install "$package"
-    apt_install postgresql-common
-    setting=/etc/postgresql-common/createcluster.conf
-    as_root cp -p "$setting" "$setting.counterfoil"
-    trap 'as_root mv -f "$setting.counterfoil" "$setting"' EXIT
-    printf 'create_main_cluster = false\n' | as_root tee "$setting" >/dev/null
-    apt_install "$package"
-    as_root mv -f "$setting.counterfoil" "$setting"
-    trap - EXIT
+# Debian makes and starts a cluster when it installs a server. Ours are private, so that is turned off while
+# installing; the administrator's setting is put back afterwards.
+cluster_setting=/etc/postgresql-common/createcluster.conf
+
+shield_clusters() {
+    quietly apt_get -y --no-install-recommends install postgresql-common
+    as_root cp -p "$cluster_setting" "$cluster_setting.counterfoil"
+    printf 'create_main_cluster = false\n' | as_root tee "$cluster_setting" >/dev/null
+}
+
+restore_cluster_setting() {
+    [ ! -e "$cluster_setting.counterfoil" ] || as_root mv -f "$cluster_setting.counterfoil" "$cluster_setting"
 }
 
 # The package redis-server adds a running, enabled daemon to the same binary that redis-tools has under another name
 # (it decides by its name what it is), so the tools and a link are all that is needed.
-install_redis_debian() {
-    have redis-check-rdb || apt_install redis-tools
+link_redis_debian() {
     mkdir -p "$tools/bin"
     ln -sf "$(command -v redis-check-rdb)" "$tools/bin/redis-server"
     redis-server --version 2>/dev/null | grep -q '^Redis server' && return
@@ -124,8 +130,7 @@ install_redis_debian() {
 }
 
 # Fetches Debian's nats-server with an apt of its own (own sources, lists and cache), so the system's stay as they are.
-install_nats_debian() {
-    [ -e "$debian_keyring" ] || apt_install debian-archive-keyring
+fetch_nats_debian() {
     private=$tools/apt
     rm -rf "$private"
     mkdir -p "$private/lists/partial" "$private/cache/archives/partial" "$private/unpacked" "$tools/bin"
@@ -153,10 +158,11 @@ apt_private() {
 }
 
 setup_debian() {
-    install_build_tools
-    have_postgres || install_postgres_debian
-    have redis-server || install_redis_debian
-    have_nats || install_nats_debian
+    missing=$(missing_packages)
+    # shellcheck disable=SC2086 # a list of package names
+    [ -z "$missing" ] || install_packages $missing
+    have redis-server || link_redis_debian
+    have_nats || fetch_nats_debian
 }
 
 # --- macOS -------------------------------------------------------------------------------------------------------
@@ -176,14 +182,11 @@ setup_macos() {
 
 # --- tests -------------------------------------------------------------------------------------------------------
 
+can_make_venv() { venv_is_current || python3 -c 'import ensurepip, venv' 2>/dev/null; }
+
 setup_tests() {
-    # The tests look at processes.
-    have ps || ! have apt-get || apt_install procps
     ! venv_is_current || return 0
-    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
-        have apt-get || give_up "python3 with its venv module is missing; install Python 3.9 or newer"
-        apt_install python3 python3-venv
-    fi
+    can_make_venv || give_up "python3 with its venv module is missing; install Python 3.9 or newer"
     say "installing the tests' Python packages into .counterfoil/tools/venv"
     rm -rf "$tools/venv"
     quietly python3 -m venv "$tools/venv"
@@ -192,6 +195,14 @@ setup_tests() {
         -r "$root/tests/requirements.txt"
     cp "$root/tests/requirements.txt" "$tools/venv/requirements.txt"
 }
+
+for_tests=no
+for argument in "$@"; do
+    case $argument in
+    --tests) for_tests=yes ;;
+    *) give_up "unknown argument $argument; known: --tests" ;;
+    esac
+done
 
 case $(uname -s) in
 Linux)
@@ -204,12 +215,5 @@ Linux)
 Darwin) setup_macos ;;
 *) give_up "$(uname -s) is not supported; Linux and macOS are" ;;
 esac
-
 have cargo || [ -x "$HOME/.cargo/bin/cargo" ] || give_up "cargo is missing; install Rust from https://rustup.rs"
-
-for argument in "$@"; do
-    case $argument in
-    --tests) setup_tests ;;
-    *) give_up "unknown argument $argument; known: --tests" ;;
-    esac
-done
+[ "$for_tests" = no ] || setup_tests

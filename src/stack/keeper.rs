@@ -222,6 +222,7 @@ impl Keeper {
 
     /// Launches the server and waits until it answers, unless the stack ends meanwhile.
     async fn try_start(&mut self) -> Result<Running, StackError> {
+        self.state.send_replace(ServerState::Starting);
         let running = bring_up(&self.spec, &mut self.ending).await?;
         self.state.send_replace(ServerState::Running { pid: running.pid });
         Ok(running)

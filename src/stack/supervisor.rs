@@ -73,27 +73,23 @@ async fn supervise(
     };
     let servers = match start(&site, &ending).await {
         Ok(servers) => servers,
-        Err(e) => return drop(started.send(Err(e))),
+        Err(e) => {
+            // Whoever hears of the failure may try again at once, so the lock must be free by then.
+            drop(site);
+            return drop(started.send(Err(e)));
+        }
     };
     let endpoints = Endpoints::new(servers.each_ref().map(|(spec, _)| spec.port), &site.credentials);
-    let mut handles = Vec::new();
-    let kept = servers.map(|up| {
-        let (kept, handle) = Kept::spawn(up);
-        handles.push(handle);
-        kept
-    });
-    let Ok(servers) = handles.try_into() else {
-        unreachable!("one handle was pushed for each of the servers")
-    };
-    let root = site.data_dir.root().to_path_buf();
-    // A caller that has gone dropped the other end of `ending` as well, which ends everything at once.
-    let _caller_gone = started.send(Ok(Started {
-        root,
+    let [(postgres, to_postgres), (nats, to_nats), (redis, to_redis)] = servers.map(Kept::spawn);
+    let handover = Started {
+        root: site.data_dir.root().to_path_buf(),
         nats_store_dir: nats::store_dir(&site.data_dir),
         endpoints,
-        servers,
-    }));
-    end(kept, ending).await;
+        servers: [to_postgres, to_nats, to_redis],
+    };
+    // A caller that has gone dropped the other end of `ending` as well, which ends everything at once.
+    let _caller_gone = started.send(Ok(handover));
+    end([postgres, nats, redis], ending).await;
 }
 
 /// Starts all three. If one fails the others are ended again, and its error is the answer.

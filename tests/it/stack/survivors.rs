@@ -75,6 +75,25 @@ fn a_first_start_that_is_killed_at_any_moment_can_be_repeated() {
 }
 
 #[test]
+fn a_second_process_on_the_directory_is_refused_with_exit_3_and_the_first_ones_id() {
+    let dir = TempDir::new();
+    let data = dir.path().join("data");
+    let first = StackProcess::start(&data);
+    let second = Command::new(binary())
+        .args(["stack", "run", "--data"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(
+        said.contains(&format!("in use by counterfoil process {}", first.pid())),
+        "{said}"
+    );
+    first.interrupt();
+}
+
+#[test]
 fn ctrl_c_ends_everything_in_order() {
     let dir = TempDir::new();
     let data = dir.path().join("data");

@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use counterfoil::stack::{ServerKind, Stack, StackConfig, StackError};
-use nix::unistd::Uid;
+use nix::unistd::{Uid, User};
 
 use crate::support::binary::{StackProcess, binary, uid_of};
 use crate::support::servers::{find_the_mark, leave_a_mark};
 use crate::support::stack::{TempDir, shared_stack};
 
-/// A user without any rights of its own; the id is `nobody`'s on most systems, and need not exist.
-const ORDINARY_UID: u32 = 65_534;
+/// A user without any rights of its own, who is on every system.
+fn nobody() -> u32 {
+    User::from_name("nobody").unwrap().unwrap().uid.as_raw()
+}
 
 fn we_are_root() -> bool {
     Uid::effective().is_root()
@@ -74,7 +76,7 @@ fn an_ordinary_user_runs_the_servers_as_himself() {
     let mut program = Command::new(binary());
     let mut uid = Uid::effective().as_raw();
     if we_are_root() {
-        uid = ORDINARY_UID;
+        uid = nobody();
         chown(&home, Some(uid), Some(uid)).unwrap();
         // The build directory may be out of that user's reach.
         program = Command::new(within_reach(dir.path(), &binary()));
@@ -124,7 +126,7 @@ async fn the_directory_of_another_user_is_refused() {
     std::fs::create_dir(&data).unwrap();
     std::fs::write(data.join("lock"), "").unwrap();
     if we_are_root() {
-        chown(data.join("lock"), Some(ORDINARY_UID), None).unwrap();
+        chown(data.join("lock"), Some(nobody()), None).unwrap();
         let refused = Stack::start(StackConfig::new(&data)).await.unwrap_err();
         assert!(
             matches!(&refused, StackError::OwnedByAnother { dir, .. } if *dir == data),
