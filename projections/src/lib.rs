@@ -6,5 +6,30 @@
 //!
 //! One folder per read model, named as its context is on every floor.
 
+pub mod agent;
+pub mod completion;
 pub mod engine;
+pub mod kri;
+pub mod organisation;
+pub mod policy;
 pub mod rollup;
+mod table;
+pub mod tenant;
+
+use std::sync::Arc;
+
+use engine::Projection;
+
+/// Every read model, in the order in which they are fed and listed.
+#[must_use]
+pub fn all() -> Vec<Arc<dyn Projection>> {
+    vec![
+        Arc::new(organisation::Organisations),
+        Arc::new(tenant::Tenants),
+        Arc::new(agent::Agents),
+        Arc::new(policy::Policies),
+        Arc::new(completion::Completions),
+        Arc::new(kri::Kris),
+        Arc::new(rollup::Rollups),
+    ]
+}

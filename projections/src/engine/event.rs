@@ -6,6 +6,8 @@ use counterfoil_events::schema::{DecodeError, EventSourced, decode};
 use counterfoil_events::timestamp::Timestamp;
 use serde_json::value::RawValue;
 
+use crate::engine::rows::RowKey;
+
 /// An event with its place; the payload is not read yet.
 #[derive(Debug, Clone, Copy)]
 pub struct FoldEvent<'a> {
@@ -47,6 +49,12 @@ impl<'a> FoldEvent<'a> {
             version: &envelope.version,
             payload: envelope.payload,
         }
+    }
+
+    /// The row that the event's aggregate has in a table, where its key is the aggregate's id.
+    #[must_use]
+    pub fn own_row(&self, table: usize) -> RowKey {
+        RowKey::new(table, self.tenant, self.aggregate_id)
     }
 
     /// The payload as an event of `A`, lifted to the current version.

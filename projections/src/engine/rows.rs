@@ -95,6 +95,19 @@ impl Rows {
         }
     }
 
+    /// The row, which an earlier event must have made.
+    ///
+    /// # Errors
+    /// As [`Rows::get`]; [`FoldError::Contradiction`] when it does not exist.
+    pub fn existing<T: RowValue>(&mut self, key: &RowKey) -> Result<T, FoldError> {
+        self.get(key)?.ok_or_else(|| {
+            FoldError::Contradiction(format!(
+                "{} does not exist: the event that made it is not folded",
+                key.key
+            ))
+        })
+    }
+
     /// Writes the row.
     pub fn put<T: RowValue>(&mut self, key: RowKey, row: T) {
         self.overlay.insert(key, Slot::Typed(Box::new(row)));
