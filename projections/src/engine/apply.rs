@@ -1,9 +1,9 @@
 //! Folding a batch of events into a version's tables, in one transaction. Steps:
 //!
-//! 1. read the rows that the events say they touch, in bulk,
-//! 2. fold each event in order; a row that was not foreseen is read and the event folded again; an event that cannot
+//! 1. take the cursors: nobody else folds into these rows now, 2. read the rows that the events say they touch, in bulk,
+//! 3. fold each event in order; a row that was not foreseen is read and the event folded again; an event that cannot
 //!    be folded is parked with its aggregate, and everything else passes,
-//! 3. store what changed, 4. move the cursors: the fence, 5. the caller commits.
+//! 4. store what changed, 5. move the cursors: the fence, 6. the caller commits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +15,7 @@ use counterfoil_events::schema::DecodeError;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::engine::cursor::{Move, move_cursors};
+use crate::engine::cursor::{Move, move_cursors, take_cursors};
 use crate::engine::error::EngineError;
 use crate::engine::event::FoldEvent;
 use crate::engine::parked::{Parked, park};
@@ -39,8 +39,32 @@ pub struct Batch {
 /// Answers how many events were folded.
 ///
 /// # Errors
-/// See [`EngineError`]; the caller rolls back.
+/// See [`EngineError`]; the caller rolls back, and forgets `rows`: they hold what was not committed.
 pub async fn apply(
+    connection: &mut PgConnection,
+    projection: &dyn Projection,
+    version: i32,
+    rows: &mut Rows,
+    batches: &[Batch],
+) -> Result<u64, EngineError> {
+    let expected: Vec<_> = batches.iter().map(|batch| (batch.tenant, batch.from)).collect();
+    take_cursors(connection, projection, version, &expected).await?;
+    let folded = fold_batches(connection, projection, version, rows, batches).await?;
+    let moves: Vec<Move> = batches
+        .iter()
+        .filter(|batch| batch.to > batch.from)
+        .map(|batch| Move {
+            tenant: batch.tenant,
+            old: batch.from,
+            new: batch.to,
+        })
+        .collect();
+    move_cursors(connection, projection.name(), version, &moves).await?;
+    Ok(folded)
+}
+
+/// Steps 2 to 4.
+pub(super) async fn fold_batches(
     connection: &mut PgConnection,
     projection: &dyn Projection,
     version: i32,
@@ -77,16 +101,6 @@ pub async fn apply(
         }
     }
     store(connection, projection, rows).await?;
-    let moves: Vec<Move> = batches
-        .iter()
-        .filter(|batch| batch.to > batch.from)
-        .map(|batch| Move {
-            tenant: batch.tenant,
-            old: batch.from,
-            new: batch.to,
-        })
-        .collect();
-    move_cursors(connection, projection.name(), version, &moves).await?;
     Ok(folded)
 }
 

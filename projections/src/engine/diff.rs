@@ -10,7 +10,7 @@ use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::engine::apply::apply;
+use crate::engine::apply::fold_batches;
 use crate::engine::cursor::cursors;
 use crate::engine::error::EngineError;
 use crate::engine::feed::page;
@@ -18,7 +18,7 @@ use crate::engine::projection::Projection;
 use crate::engine::rows::Rows;
 use crate::engine::version::live_version;
 
-/// No version has this number: cursors and parkings under it vanish with the transaction.
+/// No version has this number: what is parked under it vanishes with the transaction.
 const FRESH: i32 = 0;
 const ROWS_AT_HAND: usize = 200_000;
 /// Differences reported per table; more would not be read.
@@ -106,7 +106,7 @@ async fn fold_fresh(
                 .events
                 .retain(|event| !parked.contains(&(tenant, event.recorded.position)));
             at = batch.to;
-            apply(connection, projection, FRESH, &mut rows, &[batch]).await?;
+            fold_batches(connection, projection, FRESH, &mut rows, &[batch]).await?;
             rows.shrink(ROWS_AT_HAND);
         }
     }

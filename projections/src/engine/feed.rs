@@ -11,7 +11,7 @@ use crate::engine::rows::Rows;
 use crate::engine::version::enter;
 
 /// Positions that one step covers: bounds memory (at 64 KiB an envelope) and the length of a transaction.
-pub(super) const STEP: u64 = 4_000;
+pub const STEP: u64 = 4_000;
 
 /// On the primary key; the filter passes over what the projection does not fold.
 const PAGE: &str = "SELECT tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version, recorded_at, \
@@ -45,25 +45,46 @@ pub async fn page(
     })
 }
 
-/// Folds one step of a tenant's log into a version, in a transaction of its own. Answers where it then stands and how
-/// many events it folded.
+/// Where a tenant's log is to be folded on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Whose log.
+    pub tenant: TenantId,
+    /// Where the version stands.
+    pub from: Position,
+    /// Where it is to stand.
+    pub until: Position,
+}
+
+/// Folds one step of each log into a version, all in one transaction; [`STEP`] positions at most over all of them.
+/// Answers where it then stands, of those logs that it came to, and how many events it folded.
 ///
 /// # Errors
-/// See [`EngineError`].
+/// See [`EngineError`]; `rows` are forgotten by the caller.
 pub async fn catch_up(
     pool: &PgPool,
     projection: &dyn Projection,
     version: i32,
     rows: &mut Rows,
-    tenant: TenantId,
-    from: Position,
-    until: Position,
-) -> Result<(Position, u64), EngineError> {
+    stretches: &[Stretch],
+) -> Result<(Vec<(TenantId, Position)>, u64), EngineError> {
     let mut transaction = pool.begin().await?;
     enter(&mut transaction, projection.name(), version).await?;
-    let batch = page(&mut transaction, projection, tenant, from, until).await?;
-    let to = batch.to;
-    let folded = apply(&mut transaction, projection, version, rows, &[batch]).await?;
+    let mut batches = Vec::new();
+    let mut room = STEP;
+    for Stretch { tenant, from, until } in stretches {
+        if room == 0 {
+            break;
+        }
+        let until = Position(until.0.min(from.0 + room));
+        let batch = page(&mut transaction, projection, *tenant, *from, until).await?;
+        room -= batch.to.0 - batch.from.0;
+        batches.push(batch);
+    }
+    let folded = apply(&mut transaction, projection, version, rows, &batches).await?;
     transaction.commit().await?;
-    Ok((to, folded))
+    Ok((
+        batches.iter().map(|batch| (batch.tenant, batch.to)).collect(),
+        folded,
+    ))
 }

@@ -10,10 +10,12 @@ use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::engine::apply::Batch;
+use crate::engine::apply::{Batch, fold_batches};
+use crate::engine::cursor::{cursors, take_cursors};
 use crate::engine::error::EngineError;
 use crate::engine::event::FoldEvent;
 use crate::engine::projection::Projection;
+use crate::engine::rows::Rows;
 use crate::engine::version::{Version, enter, live_version};
 
 const AGGREGATES: &str = "SELECT DISTINCT tenant_id, aggregate, aggregate_id FROM counterfoil.parked_events \
@@ -24,6 +26,8 @@ const PARK: &str = "INSERT INTO counterfoil.parked_events \
 const LIST: &str = "SELECT tenant_id, projection, version, position, aggregate, aggregate_id, type, reason \
                     FROM counterfoil.parked_events WHERE ($1::text IS NULL OR projection = $1) \
                     ORDER BY projection, version, tenant_id, position LIMIT 1000";
+const AGGREGATE_AT: &str = "SELECT aggregate, aggregate_id FROM counterfoil.parked_events \
+                            WHERE projection = $1 AND version = $2 AND tenant_id = $3 AND position = $4";
 const FREE: &str = "DELETE FROM counterfoil.parked_events WHERE projection = $1 AND version = $2 AND tenant_id = $3 \
                     AND aggregate = $4 AND aggregate_id = $5";
 const OF_AGGREGATE: &str = "SELECT tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version, \
@@ -142,25 +146,20 @@ pub async fn retry_parked(
     position: Position,
 ) -> Result<u64, EngineError> {
     let live = live_version(pool, projection.name()).await?;
-    let parked = list_parked(pool, Some(projection.name())).await?;
-    let found = parked.iter().find(|event| {
-        event.tenant_id == tenant.0 && event.position == position.as_i64() && event.version == live.version
-    });
-    let Some(found) = found else {
+    let found: Option<(String, String)> = sqlx::query_as(AGGREGATE_AT)
+        .bind(projection.name())
+        .bind(live.version)
+        .bind(tenant.0)
+        .bind(position.as_i64())
+        .fetch_optional(pool)
+        .await?;
+    let Some((aggregate, aggregate_id)) = found else {
         let name = projection.name();
         return Err(EngineError::Version(format!(
             "{name} has no parked event of tenant {tenant} at position {position}"
         )));
     };
-    retry_aggregate(
-        pool,
-        projection,
-        &live,
-        tenant,
-        &found.aggregate,
-        &found.aggregate_id,
-    )
-    .await
+    retry_aggregate(pool, projection, &live, tenant, &aggregate, &aggregate_id).await
 }
 
 async fn retry_aggregate(
@@ -173,6 +172,11 @@ async fn retry_aggregate(
 ) -> Result<u64, EngineError> {
     let mut transaction = pool.begin().await?;
     enter(&mut transaction, projection.name(), live.version).await?;
+    // The projector waits meanwhile: the aggregate's rows may be shared with others. The cursor itself has passed these
+    // events long ago and stays where it is.
+    let stands = cursors(&mut transaction, projection.name(), live.version).await?;
+    let at = stands.get(&tenant).copied().unwrap_or_default();
+    take_cursors(&mut transaction, projection, live.version, &[(tenant, at)]).await?;
     let events = sqlx::query_as(OF_AGGREGATE)
         .bind(tenant.0)
         .bind(projection.name())
@@ -189,15 +193,14 @@ async fn retry_aggregate(
         .bind(aggregate_id)
         .execute(&mut *transaction)
         .await?;
-    // The cursor has passed these events long ago: it stays where it is.
     let batch = Batch {
         tenant,
         from: Position::ZERO,
         to: Position::ZERO,
         events,
     };
-    let mut rows = crate::engine::rows::Rows::default();
-    let folded = super::apply::apply(&mut transaction, projection, live.version, &mut rows, &[batch]).await?;
+    let mut rows = Rows::default();
+    let folded = fold_batches(&mut transaction, projection, live.version, &mut rows, &[batch]).await?;
     transaction.commit().await?;
     Ok(folded)
 }

@@ -17,10 +17,12 @@ use uuid::Uuid;
 
 use crate::engine::cursor::{Cursors, cursors};
 use crate::engine::error::EngineError;
-use crate::engine::feed::{catch_up, page};
+use crate::engine::feed::{Stretch, catch_up, page};
 use crate::engine::projection::Projection;
 use crate::engine::rows::Rows;
-use crate::engine::version::{Version, VersionState, create, drop_version, enter, promote, versions};
+use crate::engine::version::{
+    Version, VersionState, create, drop_version, enter, lock_makers, promote, versions, versions_on,
+};
 
 const HEADS: &str = "SELECT tenant_id, position FROM counterfoil.chain_heads ORDER BY tenant_id";
 /// Claims the job unless another process is at it: one that has not been heard of for 30 s is not.
@@ -37,6 +39,8 @@ const END: &str = "UPDATE counterfoil.rebuild_jobs SET state = $2, ended_at = no
                    WHERE projection = $1 AND state = 'running'";
 const CANCEL: &str = "UPDATE counterfoil.rebuild_jobs SET state = 'cancelled', ended_at = now() \
                       WHERE projection = $1 AND state = 'running'";
+const LOCK_VERSIONS: &str =
+    "SELECT FROM counterfoil.projection_versions WHERE projection = $1 ORDER BY version FOR UPDATE";
 const LOCK_LIVE: &str = "SELECT tenant_id FROM counterfoil.projection_cursors \
                          WHERE projection = $1 AND version = $2 ORDER BY tenant_id FOR UPDATE";
 const SWAP_ATTEMPTS: u32 = 20;
@@ -123,16 +127,17 @@ async fn claim(
     options: RebuildOptions,
 ) -> Result<Version, EngineError> {
     let name = projection.name();
-    let all = versions(pool, name).await?;
-    let mut building = all
-        .into_iter()
-        .filter(|version| version.state == VersionState::Building);
-    // One of an older revision is of no use: it is dropped, under the claim, before the next is made.
-    let (resumable, stale): (Vec<_>, Vec<_>) = building
-        .by_ref()
-        .partition(|version| version.revision == projection.revision());
     let total: u64 = heads(pool).await?.iter().map(|(_, head)| head.0).sum();
     let mut transaction = pool.begin().await?;
+    // Two that claim at once would both make the next version.
+    lock_makers(&mut transaction).await?;
+    let all = versions_on(&mut transaction, name).await?;
+    let building = all
+        .into_iter()
+        .filter(|version| version.state == VersionState::Building);
+    // One of another revision is of no use: it is dropped, under the claim.
+    let (resumable, stale): (Vec<_>, Vec<_>) =
+        building.partition(|version| version.revision == projection.revision());
     let version = match resumable.into_iter().next_back() {
         Some(version) => version,
         None => create(&mut transaction, projection, VersionState::Building).await?,
@@ -270,7 +275,13 @@ async fn fold_log(
 ) -> Result<(), EngineError> {
     let mut at = from;
     while at < head {
-        let (to, folded) = catch_up(site.pool, site.projection, site.version, rows, tenant, at, head).await?;
+        let stretch = Stretch {
+            tenant,
+            from: at,
+            until: head,
+        };
+        let (stands, folded) = catch_up(site.pool, site.projection, site.version, rows, &[stretch]).await?;
+        let to = stands.first().map_or(head, |(_, to)| *to);
         site.passed(to.0 - at.0, folded).await?;
         at = to;
         rows.shrink(ROWS_AT_HAND);
@@ -319,7 +330,13 @@ async fn swap(site: &Site<'_>) -> Result<(), EngineError> {
         .execute(&mut *transaction)
         .await?;
     enter(&mut transaction, name, site.version).await?;
+    lock_makers(&mut transaction).await?;
     if let Some(live) = live {
+        // In the order in which the projector takes them.
+        sqlx::query(LOCK_VERSIONS)
+            .bind(name)
+            .execute(&mut *transaction)
+            .await?;
         sqlx::query(LOCK_LIVE)
             .bind(name)
             .bind(live.version)

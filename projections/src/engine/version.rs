@@ -19,10 +19,12 @@ const PROMOTE: &str =
     "UPDATE counterfoil.projection_versions SET state = 'live' WHERE projection = $1 AND version = $2";
 const OLD: &str = "SELECT version, revision, state FROM counterfoil.projection_versions WHERE projection = $1 \
                    AND state = 'retired' AND retired_at <= now() - $2 * interval '1 second' ORDER BY version";
-/// The schema is transaction-local: whoever uses the connection next has none.
-const ENTER: &str = "SELECT set_config('search_path', format('read_%s_v%s', $1::text, $2::int), true)";
-/// One maker at a time, per projection.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtext('counterfoil projection ' || $1))";
+/// Transaction-local: whoever uses the connection next has neither. Nothing waits for the disk, since rows and cursor
+/// are lost or kept together and what is lost is folded again.
+const ENTER: &str = "SELECT set_config('search_path', format('read_%s_v%s', $1::text, $2::int), true), \
+                     set_config('synchronous_commit', 'off', true)";
+/// One maker at a time: projections share the schema of the views.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtext('counterfoil projections'))";
 const CREATE_SCHEMA: &str = "SELECT format('CREATE SCHEMA %I', format('read_%s_v%s', $1::text, $2::int))";
 const DROP_SCHEMA: &str =
     "SELECT format('DROP SCHEMA IF EXISTS %I CASCADE', format('read_%s_v%s', $1::text, $2::int))";
@@ -61,6 +63,13 @@ pub async fn versions(pool: &PgPool, projection: &str) -> Result<Vec<Version>, s
     sqlx::query_as(LIST).bind(projection).fetch_all(pool).await
 }
 
+pub(super) async fn versions_on(
+    connection: &mut PgConnection,
+    projection: &str,
+) -> Result<Vec<Version>, sqlx::Error> {
+    sqlx::query_as(LIST).bind(projection).fetch_all(connection).await
+}
+
 /// The live version.
 ///
 /// # Errors
@@ -96,14 +105,8 @@ pub async fn fed_versions(pool: &PgPool, projection: &str) -> Result<Vec<Version
 /// When Postgres refuses the projection's SQL, or does not answer.
 pub async fn ensure_live(pool: &PgPool, projection: &dyn Projection) -> Result<Version, EngineError> {
     let mut transaction = pool.begin().await?;
-    sqlx::query(LOCK)
-        .bind(projection.name())
-        .execute(&mut *transaction)
-        .await?;
-    let all: Vec<Version> = sqlx::query_as(LIST)
-        .bind(projection.name())
-        .fetch_all(&mut *transaction)
-        .await?;
+    lock_makers(&mut transaction).await?;
+    let all = versions_on(&mut transaction, projection.name()).await?;
     if let Some(live) = all
         .into_iter()
         .find(|version| version.state == VersionState::Live)
@@ -114,6 +117,11 @@ pub async fn ensure_live(pool: &PgPool, projection: &dyn Projection) -> Result<V
     show(&mut transaction, projection, version.version).await?;
     transaction.commit().await?;
     Ok(version)
+}
+
+/// Waits until nobody else makes or shows a version, for the rest of the transaction.
+pub(super) async fn lock_makers(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(LOCK).execute(connection).await.map(|_| ())
 }
 
 /// Makes the next version, beside the others, within the caller's transaction.
