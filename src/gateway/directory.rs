@@ -126,8 +126,8 @@ impl Authenticate for AgentKeys {
         Ok(found.map(|identity| {
             Principal::Agent(AgentPrincipal {
                 tenant: identity.tenant,
-                agent_id: identity.agent.0,
-                key_id: identity.key_id.0,
+                agent_id: identity.agent,
+                key_id: identity.key_id,
             })
         }))
     }

@@ -134,6 +134,8 @@ impl Parts {
                 commands,
                 engine: Arc::clone(&self.engine),
             }),
+            // Described; served once agent keys and the completion log stand behind it.
+            gateway: State::default(),
         }
     }
 
