@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::agent::{self, Agents};
 use super::health::{self, Readiness};
+use super::kri::{self, Kris};
 use super::organisation;
 use super::policy::{self, Policies};
 use super::route::State;
@@ -25,6 +26,8 @@ pub struct Api {
     pub policies: State<Policies>,
     /// What completions stand on.
     pub gateway: State<Gateway>,
+    /// What KRIs' routes stand on.
+    pub kris: State<Kris>,
 }
 
 /// The route table of the API.
@@ -39,6 +42,7 @@ pub fn table(api: &Api) -> Result<RouteTable, TableError> {
         Group::new(agent::routes(&api.agents)),
         Group::new(policy::routes(&api.policies)),
         crate::gateway::handler::group(&api.gateway),
+        Group::new(kri::routes(&api.kris)),
     ])
 }
 

@@ -18,6 +18,7 @@ pub mod dispatch;
 pub mod health;
 pub mod intake;
 pub mod json_check;
+pub mod kri;
 pub mod lifecycle;
 pub mod metrics;
 pub mod openapi;

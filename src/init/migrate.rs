@@ -23,6 +23,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     migration!(2, "0002_append"),
     migration!(3, "0003_cqrs_events"),
     migration!(4, "0004_projections"),
+    migration!(5, "0005_kri_runs"),
 ];
 
 /// The schema could not be changed.

@@ -14,6 +14,7 @@ pub mod guard;
 mod http_json;
 mod ledger;
 mod observed;
+pub mod platform;
 mod sample;
 pub mod target;
 

@@ -3,23 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use counterfoil_consumers::kri::{KriRunner, RunnerOptions};
 use counterfoil_events::agent::key::KeyPepper;
 use counterfoil_events::backbone::{
     Backbone, BackboneOptions, BackboneStatus, HeadWatch, Relay, RelayOptions, RelayParts, StreamPrefix,
     StreamSettings, WakeSender,
 };
 use counterfoil_events::ledger::{Database, LogReader, Sequencer, SequencerOptions};
+use counterfoil_events::text::Code;
 use counterfoil_events::timestamp::SystemClock;
 
 use super::ServeError;
 use super::health::Health;
 use crate::commands::Commands;
-use crate::config::{Config, NatsConfig, Role};
+use crate::config::{Config, KriConfig, NatsConfig, Role};
 use crate::http::agent::Agents;
 use crate::http::api::{self, Api};
+use crate::http::kri::Kris;
 use crate::http::policy::Policies;
 use crate::http::route::State;
 use crate::http::{Authenticators, BootstrapToken, Dispatcher, Lifecycle, Readiness};
+use crate::kri::Connectors;
+use crate::kri::config::FetchConfig;
+use crate::kri::platform::PlatformFigures;
 use crate::policy::{PolicyEngine, PolicyEngineConfig};
 use crate::signing;
 
@@ -34,6 +40,9 @@ pub struct Parts {
     pub database: Database,
     /// How the parts are.
     pub readiness: Readiness,
+    connectors: Arc<Connectors<PlatformFigures>>,
+    fetch: FetchConfig,
+    runner: Option<KriRunner>,
     engine: Arc<PolicyEngine>,
     pepper: Arc<KeyPepper>,
     heads: HeadWatch,
@@ -76,6 +85,17 @@ impl Parts {
             ),
             false => Vec::new(),
         };
+        let connectors = Arc::new(Connectors::new(
+            &config.kri.fetch,
+            PlatformFigures::new(database.log().clone()),
+        ));
+        let runner = config.roles.has(Role::Runner).then(|| {
+            KriRunner::start(
+                sequencer.clone(),
+                Arc::clone(&connectors),
+                runner_options(&config.kri),
+            )
+        });
         let readiness = Readiness::new();
         let health = Health::start(
             &readiness,
@@ -88,6 +108,9 @@ impl Parts {
             commands,
             database,
             readiness,
+            connectors,
+            fetch: config.kri.fetch.clone(),
+            runner,
             engine: Arc::new(engine),
             pepper: Arc::new(pepper),
             heads,
@@ -131,8 +154,13 @@ impl Parts {
                 pepper: Arc::clone(&self.pepper),
             }),
             policies: State::new(Policies {
-                commands,
+                commands: Arc::clone(&commands),
                 engine: Arc::clone(&self.engine),
+            }),
+            kris: State::new(Kris {
+                commands,
+                connectors: Arc::clone(&self.connectors),
+                fetch: self.fetch.clone(),
             }),
             // Described; served once agent keys and the completion log stand behind it.
             gateway: State::default(),
@@ -141,6 +169,9 @@ impl Parts {
 
     pub(super) async fn stop(self) {
         self.health.stop().await;
+        if let Some(runner) = self.runner {
+            runner.stop().await;
+        }
         for relay in self.relays {
             relay.stop().await;
         }
@@ -169,6 +200,17 @@ fn start_relays(
     (0..partitions)
         .map(|partition| Relay::start(partition, parts(), RelayOptions::default()))
         .collect()
+}
+
+/// This process's runner: named so that the log tells runners apart.
+fn runner_options(config: &KriConfig) -> RunnerOptions {
+    let name = format!("runner-{}", uuid::Uuid::now_v7().simple());
+    RunnerOptions {
+        // Lower-case letters, digits and `-`, 39 characters: always a code.
+        name: name.parse().unwrap_or(Code::literal("runner")),
+        concurrent_runs: config.concurrent_runs,
+        lease: Duration::from_secs(config.lease_s),
+    }
 }
 
 /// The backbone's options from the configuration.

@@ -229,6 +229,16 @@ where
         Ok(self.cache.put(tenant, id, loaded))
     }
 
+    /// The aggregate as the log has it now. For reading what another process may have changed: a cached state is only
+    /// safe to decide on, since the append compares.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub async fn load_fresh(&self, tenant: TenantId, id: &str) -> Result<Arc<Loaded<A>>, LoadError> {
+        self.cache.drop_entry(tenant, id);
+        self.load(tenant, id).await
+    }
+
     async fn append(
         &self,
         context: &CommandContext,

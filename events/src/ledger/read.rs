@@ -23,6 +23,10 @@ const HEAD: &str = "SELECT tenant_id, partition, position, hash, fence, recorded
 const PAGE: &str = "SELECT tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version, recorded_at, \
                     hash, key_id, signature, envelope FROM counterfoil.events \
                     WHERE tenant_id = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4";
+/// On a partial index where there is one for the kind of aggregate (`kri_run_events`), else on the primary key.
+const OF_TYPE: &str = "SELECT tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version, recorded_at, \
+                       hash, key_id, signature, envelope FROM counterfoil.events \
+                       WHERE tenant_id = $1 AND aggregate = $2 AND position > $3 AND position <= $4 ORDER BY position LIMIT $5";
 /// On the unique key over aggregate and sequence.
 const AGGREGATE: &str = "SELECT tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version, recorded_at, \
                          hash, key_id, signature, envelope FROM counterfoil.events \
@@ -182,6 +186,38 @@ impl LogReader {
             .bind(i64::from(limit))
             .fetch_all(&self.pool)
             .await
+    }
+
+    /// At most `limit` events of one kind of aggregate after `after`, up to and with `until`.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn of_aggregate_type(
+        &self,
+        tenant: TenantId,
+        aggregate: &str,
+        after: Position,
+        until: Position,
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, sqlx::Error> {
+        sqlx::query_as(OF_TYPE)
+            .bind(tenant.0)
+            .bind(aggregate)
+            .bind(after.as_i64())
+            .bind(until.as_i64())
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await
+    }
+
+    /// Postgres's clock: leases and expiry are measured by no other.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn now(&self) -> Result<Timestamp, sqlx::Error> {
+        let now: chrono::DateTime<chrono::Utc> =
+            sqlx::query_scalar("SELECT now()").fetch_one(&self.pool).await?;
+        Ok(Timestamp::from(now))
     }
 
     /// An aggregate's events after `after`, whole: an aggregate's history fits memory by its own rules.

@@ -1,0 +1,1 @@
+DROP INDEX counterfoil.kri_run_events;

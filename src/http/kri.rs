@@ -1,0 +1,367 @@
+//! Key risk indicators: what is measured, where values come from, and asking for a measurement.
+//!
+//! `…/runs` records that somebody wants a value and answers at once; a runner fetches it.
+
+use std::sync::Arc;
+
+use counterfoil_events::command::{Extras, Target};
+use counterfoil_events::ids::{KriRunId, KriSourceId, TenantId};
+use counterfoil_events::kri::aggregates::KriId;
+use counterfoil_events::kri::aggregates::indicator::{KriCommand, KriDefinition};
+use counterfoil_events::kri::aggregates::run::KriRunCommand;
+use counterfoil_events::kri::aggregates::source::KriSourceCommand;
+use counterfoil_events::kri::source::SourceConfig;
+use counterfoil_events::timestamp::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::answer::{self, Answer};
+use super::body::Json;
+use super::command::{self, CommandAnswer};
+use super::organisation::Reason;
+use super::problem::{self, ApiError};
+use super::request::Request;
+use super::route::{Route, State};
+use crate::commands::Commands;
+use crate::kri::config::FetchConfig;
+use crate::kri::platform::PlatformFigures;
+use crate::kri::{Connectors, RunContext, check};
+
+/// What the group stands on.
+#[derive(Clone)]
+pub struct Kris {
+    /// The commands of all contexts.
+    pub commands: Arc<Commands>,
+    /// To test a source.
+    pub connectors: Arc<Connectors<PlatformFigures>>,
+    /// Which addresses a source may have.
+    pub fetch: FetchConfig,
+}
+
+/// A new KRI.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DefineKri {
+    /// Its name in paths and rollups: the same in every tenant that measures the same thing.
+    #[schema(value_type = String, example = "failed_settlement_rate")]
+    id: KriId,
+    /// Name, unit, bands and schedule; see docs/schemas/events/kri.
+    #[schema(value_type = Object)]
+    definition: KriDefinition,
+}
+
+/// What a KRI is from now on.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub struct KriDefinitionBody(KriDefinition);
+
+/// A new source.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigureSource {
+    /// The KRI that it measures.
+    #[schema(value_type = String)]
+    kri: KriId,
+    /// `csv`, `http_json` or `ledger`, with what each kind needs.
+    #[schema(value_type = Object, example = json!({
+        "kind": "http_json", "url": "https://risk.example/figures.json", "pointer": "/settlement/failed_rate"
+    }))]
+    config: SourceConfig,
+}
+
+/// How a source measures from now on.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub struct SourceConfigBody(SourceConfig);
+
+/// A measurement that is wanted.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RequestRun {
+    /// As of when, to load history; now, if not given.
+    #[schema(value_type = Option<String>)]
+    measured_at: Option<Timestamp>,
+}
+
+/// What a source would measure now.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub struct TestAnswer(serde_json::Value);
+
+/// The group's routes.
+pub fn routes(kris: &State<Kris>) -> Vec<Route> {
+    let (kri, source) = (
+        "/v1/tenants/{tenant}/kris/{kri}",
+        "/v1/tenants/{tenant}/kri-sources/{source}",
+    );
+    let tag = "kris";
+    vec![
+        Route::post("/v1/tenants/{tenant}/kris", "Define a KRI")
+            .tag(tag)
+            .answers::<CommandAnswer>(201, "Defined")
+            .handle(kris, define),
+        Route::put(kri, "Let it be this from now on")
+            .tag(tag)
+            .answers::<CommandAnswer>(200, "Changed")
+            .handle(kris, change_kri),
+        Route::post("/v1/tenants/{tenant}/kris/{kri}/retire", "Measure it no more")
+            .tag(tag)
+            .answers::<CommandAnswer>(200, "Retired")
+            .handle(kris, retire),
+        Route::post(
+            "/v1/tenants/{tenant}/kri-sources",
+            "Configure a source of a KRI's values",
+        )
+        .tag(tag)
+        .body_limit_bytes(2 * 1024 * 1024)
+        .answers::<CommandAnswer>(201, "Configured")
+        .handle(kris, configure),
+        Route::put(source, "Let it measure like this from now on")
+            .tag(tag)
+            .body_limit_bytes(2 * 1024 * 1024)
+            .answers::<CommandAnswer>(200, "Changed")
+            .handle(kris, change_source),
+        Route::post(
+            "/v1/tenants/{tenant}/kri-sources/{source}/disable",
+            "Run it no more",
+        )
+        .tag(tag)
+        .answers::<CommandAnswer>(200, "Disabled")
+        .handle(kris, disable),
+        Route::post("/v1/tenants/{tenant}/kri-sources/{source}/enable", "Run it again")
+            .tag(tag)
+            .answers::<CommandAnswer>(200, "Enabled")
+            .handle(kris, enable),
+        Route::post(
+            "/v1/tenants/{tenant}/kri-sources/{source}/test",
+            "Fetch once and say what would be measured",
+        )
+        .tag(tag)
+        .answers::<TestAnswer>(200, "What a run would record")
+        .handle(kris, test),
+        Route::post(
+            "/v1/tenants/{tenant}/kri-sources/{source}/runs",
+            "Ask for a measurement; a runner carries it out",
+        )
+        .tag(tag)
+        .answers::<CommandAnswer>(202, "Requested")
+        .handle(kris, request_run),
+    ]
+}
+
+async fn define(kris: Kris, request: Request<Json<DefineKri>>) -> Answer {
+    let tenant = request.tenant()?;
+    let Json(DefineKri { id, definition }) = &request.body;
+    let context = request.context.command(tenant);
+    let target = Target::Existing(id.to_string());
+    let command = KriCommand::Define(definition.clone());
+    let executed = kris
+        .commands
+        .kris
+        .execute(&context, target, command, Extras::default())
+        .await?;
+    command::made(
+        &executed,
+        &format!("/v1/tenants/{tenant}/kris/{}", executed.aggregate_id),
+    )
+}
+
+async fn change_kri(kris: Kris, request: Request<Json<KriDefinitionBody>>) -> Answer {
+    let definition = request.body.0.0.clone();
+    kri_command(&kris, &request, KriCommand::Change(definition)).await
+}
+
+async fn retire(kris: Kris, request: Request<Json<Reason>>) -> Answer {
+    let reason = request.body.0.reason.clone();
+    kri_command(&kris, &request, KriCommand::Retire { reason }).await
+}
+
+async fn kri_command<B>(kris: &Kris, request: &Request<B>, command: KriCommand) -> Answer {
+    let id: KriId = request.param("kri")?;
+    let context = request.context.command(request.tenant()?);
+    let target = Target::Existing(id.to_string());
+    command::changed(
+        &kris
+            .commands
+            .kris
+            .execute(&context, target, command, Extras::default())
+            .await?,
+    )
+}
+
+async fn configure(kris: Kris, request: Request<Json<ConfigureSource>>) -> Answer {
+    let tenant = request.tenant()?;
+    let Json(ConfigureSource { kri, config }) = &request.body;
+    let loaded = kris
+        .commands
+        .kris
+        .load_fresh(tenant, kri.as_str())
+        .await
+        .map_err(unreadable)?;
+    if loaded.state.in_use().is_none() {
+        return Err(problem::REFUSED
+            .detail(format!("there is no KRI {kri} in use: define it first"))
+            .field("kri", "does not exist"));
+    }
+    let (config, extras) = checked(&kris, config)?;
+    let command = KriSourceCommand::Configure {
+        kri: kri.clone(),
+        config,
+    };
+    let target = Target::New(KriSourceId::generate().to_string());
+    let context = request.context.command(tenant);
+    let executed = kris
+        .commands
+        .kri_sources
+        .execute(&context, target, command, extras)
+        .await?;
+    command::made(
+        &executed,
+        &format!("/v1/tenants/{tenant}/kri-sources/{}", executed.aggregate_id),
+    )
+}
+
+async fn change_source(kris: Kris, request: Request<Json<SourceConfigBody>>) -> Answer {
+    let (config, extras) = checked(&kris, &request.body.0.0)?;
+    source_command(&kris, &request, KriSourceCommand::Change { config }, extras).await
+}
+
+/// Judges the configuration as a first run would, and moves a CSV text into a document.
+fn checked(kris: &Kris, config: &SourceConfig) -> Result<(SourceConfig, Extras), ApiError> {
+    check(&kris.fetch, config).map_err(|error| refused(&error))?;
+    let SourceConfig::Csv(csv) = config else {
+        return Ok((config.clone(), Extras::default()));
+    };
+    let (csv, document) = csv.clone().attach().map_err(|error| {
+        problem::REFUSED
+            .detail(error.to_string())
+            .field("config.text", error.to_string())
+    })?;
+    let extras = Extras {
+        documents: document.into_iter().collect(),
+        ..Extras::default()
+    };
+    Ok((SourceConfig::Csv(csv), extras))
+}
+
+fn refused(error: &crate::kri::ConnectorError) -> ApiError {
+    let text = error.to_string();
+    problem::REFUSED
+        .detail(text.clone())
+        .field("config", text)
+        .with("code", error.code().as_str())
+}
+
+async fn disable(kris: Kris, request: Request<Json<Reason>>) -> Answer {
+    let reason = request.body.0.reason.clone();
+    source_command(
+        &kris,
+        &request,
+        KriSourceCommand::Disable { reason },
+        Extras::default(),
+    )
+    .await
+}
+
+async fn enable(kris: Kris, request: Request) -> Answer {
+    source_command(&kris, &request, KriSourceCommand::Enable, Extras::default()).await
+}
+
+async fn source_command<B>(
+    kris: &Kris,
+    request: &Request<B>,
+    command: KriSourceCommand,
+    extras: Extras,
+) -> Answer {
+    let id: KriSourceId = request.param("source")?;
+    let context = request.context.command(request.tenant()?);
+    let target = Target::Existing(id.to_string());
+    command::changed(
+        &kris
+            .commands
+            .kri_sources
+            .execute(&context, target, command, extras)
+            .await?,
+    )
+}
+
+/// A source as it is configured now, with the KRI that it measures.
+async fn source_of<B>(
+    kris: &Kris,
+    request: &Request<B>,
+) -> Result<(TenantId, KriSourceId, KriId, SourceConfig), ApiError> {
+    let (tenant, id): (TenantId, KriSourceId) = (request.tenant()?, request.param("source")?);
+    let loaded = kris
+        .commands
+        .kri_sources
+        .load_fresh(tenant, &id.to_string())
+        .await
+        .map_err(unreadable)?;
+    let details = loaded
+        .state
+        .details
+        .as_ref()
+        .ok_or_else(|| ApiError::not_found("KRI source", id))?;
+    if details.disabled {
+        return Err(problem::CONFLICT
+            .detail("the source is disabled: enable it first")
+            .with("code", "kri_source_disabled"));
+    }
+    Ok((tenant, id, details.kri.clone(), details.config.config().clone()))
+}
+
+async fn test(kris: Kris, request: Request) -> Answer {
+    let (tenant, _, _, config) = source_of(&kris, &request).await?;
+    let reader = kris.commands.sequencer.reader();
+    let config = match (config.document(), config) {
+        (Some(reference), SourceConfig::Csv(csv)) => {
+            let document = reader
+                .document(tenant, reference.digest)
+                .await
+                .map_err(|error| unreadable(error.into()))?;
+            let document = document.ok_or_else(|| ApiError::internal("a source's document is missing"))?;
+            SourceConfig::Csv(csv.with_text(document.body().to_owned()))
+        }
+        (_, config) => config,
+    };
+    let context = RunContext {
+        tenant,
+        at: Timestamp::now(),
+    };
+    let report = kris
+        .connectors
+        .test(&config, context)
+        .await
+        .map_err(|error| refused(&error))?;
+    answer::ok(&report)
+}
+
+async fn request_run(kris: Kris, request: Request<Json<RequestRun>>) -> Answer {
+    let (tenant, source, kri, _) = source_of(&kris, &request).await?;
+    let reader = kris.commands.sequencer.reader();
+    let now = reader.now().await.map_err(|error| unreadable(error.into()))?;
+    let command = KriRunCommand::Request {
+        kri,
+        source,
+        measured_at: request.body.0.measured_at,
+        now,
+    };
+    let target = Target::New(KriRunId::generate().to_string());
+    let context = request.context.command(tenant);
+    command::begun(
+        &kris
+            .commands
+            .kri_runs
+            .execute(&context, target, command, Extras::default())
+            .await?,
+    )
+}
+
+fn unreadable(error: counterfoil_events::command::LoadError) -> ApiError {
+    problem::UNAVAILABLE
+        .detail("the log could not be read; nothing was done")
+        .because(error)
+}
