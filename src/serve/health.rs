@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use counterfoil_events::backbone::{Backbone, BackboneStatus};
 use counterfoil_events::ledger::Database;
+use counterfoil_events::security::{Freshness, SecurityState};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -23,9 +24,11 @@ struct Looker {
     postgres: Component,
     nats: Component,
     relay: Option<Component>,
+    security: Component,
     database: Database,
     backbone: Backbone,
     status: BackboneStatus,
+    state: SecurityState,
 }
 
 impl Health {
@@ -34,6 +37,7 @@ impl Health {
         database: Database,
         backbone: Backbone,
         status: BackboneStatus,
+        state: SecurityState,
         relays: bool,
     ) -> Self {
         let looker = Looker {
@@ -41,9 +45,12 @@ impl Health {
             // Commands go on without it: only read models and subscribers lag.
             nats: readiness.optional("nats"),
             relay: relays.then(|| readiness.optional("relay")),
+            // Until it has stood at the head, nobody can be told apart.
+            security: readiness.required("security_state"),
             database,
             backbone,
             status,
+            state,
         };
         let stop = CancellationToken::new();
         let until = stop.clone();
@@ -81,6 +88,16 @@ impl Looker {
             false => self
                 .nats
                 .degraded("not connected: read models and subscribers lag"),
+        }
+        match self.state.freshness() {
+            Freshness::Fresh => self.security.ok(),
+            Freshness::Degraded { age } => self
+                .security
+                .degraded(format!("{} ms behind the log", age.as_millis())),
+            Freshness::Stale { .. } => self
+                .security
+                .down("has not stood at the head of the log for 5 s: keys are denied"),
+            Freshness::Stopped { reason } => self.security.down(reason),
         }
         if let Some(relay) = &self.relay {
             match self.status.is_verified() {

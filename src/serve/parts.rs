@@ -10,6 +10,7 @@ use counterfoil_events::backbone::{
     StreamSettings, WakeSender,
 };
 use counterfoil_events::ledger::{Database, LogReader, Sequencer, SequencerOptions};
+use counterfoil_events::security::{SecurityState, SecurityTail, TailParts};
 use counterfoil_events::text::Code;
 use counterfoil_events::timestamp::SystemClock;
 
@@ -17,6 +18,11 @@ use super::ServeError;
 use super::health::Health;
 use crate::commands::Commands;
 use crate::config::{Config, KriConfig, NatsConfig, Role};
+use crate::gateway::catalogue::Catalogue;
+use crate::gateway::directory::AgentKeys;
+use crate::gateway::recorder::Recorder;
+use crate::gateway::security::SecurityDirectory;
+use crate::gateway::{Gateway, Services};
 use crate::http::agent::Agents;
 use crate::http::api::{self, Api};
 use crate::http::kri::Kris;
@@ -26,6 +32,7 @@ use crate::http::{Authenticators, BootstrapToken, Dispatcher, Lifecycle, Readine
 use crate::kri::Connectors;
 use crate::kri::config::FetchConfig;
 use crate::kri::platform::PlatformFigures;
+use crate::limits::{KeptAnswers, Rate, RedisLink, RequestLimiter};
 use crate::policy::{PolicyEngine, PolicyEngineConfig};
 use crate::signing;
 
@@ -45,6 +52,9 @@ pub struct Parts {
     runner: Option<KriRunner>,
     engine: Arc<PolicyEngine>,
     pepper: Arc<KeyPepper>,
+    directory: Arc<SecurityDirectory>,
+    gateway: Gateway,
+    tail: SecurityTail,
     heads: HeadWatch,
     relays: Vec<Relay>,
     wake: WakeSender,
@@ -52,7 +62,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    pub(super) async fn start(config: &Config, _lifecycle: &Lifecycle) -> Result<Self, ServeError> {
+    pub(super) async fn start(config: &Config, lifecycle: &Lifecycle) -> Result<Self, ServeError> {
         let database = Database::new(&config.postgres.database_options());
         database.check_durability().await?;
         let signer = Arc::new(signing::load(&config.signing.key_file)?);
@@ -97,11 +107,32 @@ impl Parts {
             )
         });
         let readiness = Readiness::new();
+        let pepper = Arc::new(pepper);
+        let security = SecurityState::default();
+        let tail = SecurityTail::start(
+            security.clone(),
+            TailParts {
+                database: database.clone(),
+                heads: heads.reader(),
+                notices: Some(sequencer.subscribe()),
+            },
+        );
+        let engine = Arc::new(engine);
+        let directory = Arc::new(SecurityDirectory::new(security.clone(), Arc::clone(&pepper)));
+        let gateway = gateway(
+            config,
+            lifecycle,
+            &readiness,
+            &commands,
+            &engine,
+            Arc::clone(&directory),
+        )?;
         let health = Health::start(
             &readiness,
             database.clone(),
             backbone,
             status,
+            security,
             config.roles.has(Role::Relay),
         );
         Ok(Self {
@@ -111,8 +142,11 @@ impl Parts {
             connectors,
             fetch: config.kri.fetch.clone(),
             runner,
-            engine: Arc::new(engine),
-            pepper: Arc::new(pepper),
+            engine,
+            pepper,
+            directory,
+            gateway,
+            tail,
             heads,
             relays,
             wake,
@@ -134,7 +168,9 @@ impl Parts {
             .bootstrap_token
             .as_ref()
             .ok_or(ServeError::NoBootstrapToken)?;
-        let authenticators = Authenticators::new().with(BootstrapToken::new(token));
+        let authenticators = Authenticators::new()
+            .with(BootstrapToken::new(token))
+            .with(AgentKeys(self.directory.clone()));
         let table = api::table(&self.api())?;
         Ok(Some(Dispatcher::new(
             table,
@@ -162,8 +198,7 @@ impl Parts {
                 connectors: Arc::clone(&self.connectors),
                 fetch: self.fetch.clone(),
             }),
-            // Described; served once agent keys and the completion log stand behind it.
-            gateway: State::default(),
+            gateway: State::new(self.gateway.clone()),
         }
     }
 
@@ -172,6 +207,7 @@ impl Parts {
         if let Some(runner) = self.runner {
             runner.stop().await;
         }
+        self.tail.stop().await;
         for relay in self.relays {
             relay.stop().await;
         }
@@ -200,6 +236,33 @@ fn start_relays(
     (0..partitions)
         .map(|partition| Relay::start(partition, parts(), RelayOptions::default()))
         .collect()
+}
+
+/// What completions stand on.
+fn gateway(
+    config: &Config,
+    lifecycle: &Lifecycle,
+    readiness: &Readiness,
+    commands: &Arc<Commands>,
+    engine: &Arc<PolicyEngine>,
+    directory: Arc<SecurityDirectory>,
+) -> Result<Gateway, ServeError> {
+    let other = |error: &dyn std::fmt::Display| ServeError::Other(error.to_string());
+    let link = RedisLink::keep(&config.redis, lifecycle, readiness.optional("redis"))
+        .map_err(|error| other(&error))?;
+    Ok(Gateway(Arc::new(Services {
+        directory,
+        policy: Arc::clone(engine),
+        log: Arc::new(Recorder::new(Arc::clone(commands))),
+        catalogue: Catalogue::from_config(&config.gateway).map_err(|error| other(&error))?,
+        limiter: Arc::new(RequestLimiter::new(
+            link.clone(),
+            config.limits.memory_entries_max,
+        )),
+        rate: Rate::per_minute(config.limits.requests_per_minute, config.limits.burst_requests),
+        kept: Arc::new(KeptAnswers::new(link, &config.limits)),
+        clock: Arc::new(SystemClock),
+    })))
 }
 
 /// This process's runner: named so that the log tells runners apart.

@@ -410,10 +410,7 @@ fn directory(tenant: TenantId) -> (MemoryDirectory, String) {
         models: models.iter().map(|name| name.parse().unwrap()).collect(),
         tool_scopes: ["ledger:read".parse().unwrap()].into(),
         risk_tier: RiskTier::Limited,
-        policies: vec![
-            policy(PolicyLayer::Organisation),
-            policy(PolicyLayer::Tenant),
-        ],
+        policies: vec![policy(PolicyLayer::Organisation), policy(PolicyLayer::Tenant)],
     };
     let directory = MemoryDirectory {
         pepper,

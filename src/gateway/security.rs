@@ -1,0 +1,79 @@
+//! The key directory over the in-memory security state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use counterfoil_events::agent::key::{KeyPepper, PresentedKey};
+use counterfoil_events::security::{ActivePolicy as StoredPolicy, Freshness, KeyIdentity, SecurityState};
+
+use super::directory::{ActivePolicy, AgentIdentity, DirectoryStale, KeyDirectory, Standing};
+use crate::policy::{Layer, PolicySource};
+
+/// Age said of a state that never stood at the head.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+
+/// Looks keys up in the security state.
+pub struct SecurityDirectory {
+    state: SecurityState,
+    pepper: Arc<KeyPepper>,
+}
+
+impl SecurityDirectory {
+    /// Over the state that a tail keeps at the head.
+    #[must_use]
+    pub fn new(state: SecurityState, pepper: Arc<KeyPepper>) -> Self {
+        Self { state, pepper }
+    }
+}
+
+impl KeyDirectory for SecurityDirectory {
+    fn find(&self, key: &PresentedKey) -> Result<Option<Arc<AgentIdentity>>, DirectoryStale> {
+        let freshness = self.state.freshness();
+        if !freshness.may_answer() {
+            let age = match freshness {
+                Freshness::Stale { age: Some(age) } => age,
+                _ => NEVER,
+            };
+            return Err(DirectoryStale {
+                age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            });
+        }
+        Ok(self
+            .state
+            .identify(key, &self.pepper)
+            .map(|identity| Arc::new(agent_identity(&identity))))
+    }
+}
+
+fn agent_identity(found: &KeyIdentity) -> AgentIdentity {
+    let policy =
+        |layer, stored: &Option<Arc<StoredPolicy>>| stored.as_deref().map(|stored| active(layer, stored));
+    let policies = [
+        policy(Layer::Organisation, &found.organisation_policy),
+        policy(Layer::Tenant, &found.tenant_policy),
+    ];
+    AgentIdentity {
+        tenant: found.key.tenant,
+        organisation: found.tenant.organisation,
+        agent: found.key.agent,
+        key_id: found.key.key_id,
+        standing: Standing {
+            key_revoked: found.key.revoked,
+            key_expires_at: found.key.expires_at,
+            agent_suspended: found.agent.suspended,
+            tenant_suspended: found.tenant.suspended,
+            organisation_suspended: found.organisation.suspended,
+        },
+        models: found.agent.models.as_slice().into(),
+        tool_scopes: found.agent.tool_scopes.as_slice().into(),
+        risk_tier: found.agent.risk_tier,
+        policies: policies.into_iter().flatten().collect(),
+    }
+}
+
+fn active(layer: Layer, stored: &StoredPolicy) -> ActivePolicy {
+    ActivePolicy {
+        reference: stored.reference,
+        source: Arc::new(PolicySource::new(layer, stored.source.as_ref().to_owned())),
+    }
+}
