@@ -7,7 +7,7 @@ use counterfoil_events::agent::key::{KeyPepper, PresentedKey};
 use counterfoil_events::security::{ActivePolicy as StoredPolicy, Freshness, KeyIdentity, SecurityState};
 
 use super::directory::{ActivePolicy, AgentIdentity, DirectoryStale, KeyDirectory, Standing};
-use crate::policy::{Layer, PolicySource};
+use crate::policy::PolicySource;
 
 /// Age said of a state that never stood at the head.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
@@ -46,12 +46,7 @@ impl KeyDirectory for SecurityDirectory {
 }
 
 fn agent_identity(found: &KeyIdentity) -> AgentIdentity {
-    let policy =
-        |layer, stored: &Option<Arc<StoredPolicy>>| stored.as_deref().map(|stored| active(layer, stored));
-    let policies = [
-        policy(Layer::Organisation, &found.organisation_policy),
-        policy(Layer::Tenant, &found.tenant_policy),
-    ];
+    let layers = [&found.organisation_policy, &found.tenant_policy];
     AgentIdentity {
         tenant: found.key.tenant,
         organisation: found.tenant.organisation,
@@ -64,16 +59,22 @@ fn agent_identity(found: &KeyIdentity) -> AgentIdentity {
             tenant_suspended: found.tenant.suspended,
             organisation_suspended: found.organisation.suspended,
         },
-        models: found.agent.models.as_slice().into(),
-        tool_scopes: found.agent.tool_scopes.as_slice().into(),
+        models: found.agent.models.clone(),
+        tool_scopes: found.agent.tool_scopes.clone(),
         risk_tier: found.agent.risk_tier,
-        policies: policies.into_iter().flatten().collect(),
+        policies: layers
+            .into_iter()
+            .flatten()
+            .map(|stored| active(stored))
+            .collect(),
     }
 }
 
-fn active(layer: Layer, stored: &StoredPolicy) -> ActivePolicy {
+fn active(stored: &StoredPolicy) -> ActivePolicy {
+    let StoredPolicy { reference, source } = stored;
+    let source = PolicySource::new(reference.layer, reference.version, source.as_ref().to_owned());
     ActivePolicy {
-        reference: stored.reference,
-        source: Arc::new(PolicySource::new(layer, stored.source.as_ref().to_owned())),
+        reference: *reference,
+        source: Arc::new(source),
     }
 }
