@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::support::{TOKEN, TestServer};
+use crate::http::problem;
 
 #[tokio::test]
 async fn an_unknown_path_is_a_404_problem() {
@@ -218,4 +219,14 @@ async fn metrics_count_by_template_and_never_by_path() {
     let line = r#"counterfoil_http_requests_total{route="GET /v1/things/{thing}",method="GET",status="404"}"#;
     assert!(figures.contains(line), "{figures}");
     assert!(!figures.contains(&id.to_string()));
+}
+
+#[test]
+fn every_problem_type_is_explained_to_clients_with_its_status() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/http-api.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    for kind in problem::COMMON {
+        let row = format!("| `{}` | {} |", kind.slug, kind.status);
+        assert!(page.contains(&row), "docs/http-api.md lacks {row}");
+    }
 }
