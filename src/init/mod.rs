@@ -92,6 +92,8 @@ pub async fn initialise(config: &Config) -> Result<Fingerprint, InitError> {
 
 async fn ensure_streams(config: &Config) -> Result<(), InitError> {
     let backbone = Backbone::connect(backbone_options(&config.nats).await?).await?;
+    // A start without NATS works too, so this waits for a moment only.
+    backbone.connected(std::time::Duration::from_secs(5)).await;
     for partition in 0..config.nats.partitions {
         match backbone.ensure_stream(partition).await {
             Ok(_) => {}

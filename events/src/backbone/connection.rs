@@ -151,13 +151,23 @@ impl Backbone {
         }
     }
 
+    /// Waits until the connection is up, at most for `patience`; answers whether it is.
+    pub async fn connected(&self, patience: Duration) -> bool {
+        let mut link = self.link.clone();
+        tokio::time::timeout(patience, link.wait_for(|link| link.up))
+            .await
+            .is_ok_and(|up| up.is_ok())
+    }
+
     fn check_version(&self) -> Result<(), BackboneError> {
         if self.client.is_server_compatible(2, 10, 0) {
             return Ok(());
         }
-        Err(BackboneError::TooOld {
-            found: self.client.server_info().version,
-        })
+        let found = self.client.server_info().version;
+        if found.is_empty() {
+            return Err(BackboneError::Nats("not connected yet".to_owned()));
+        }
+        Err(BackboneError::TooOld { found })
     }
 
     /// How the connection stands, and how that changes.
