@@ -20,6 +20,7 @@ mod input;
 mod inspect;
 mod nesting;
 mod pool;
+mod schema;
 mod self_test;
 mod settings;
 
@@ -38,5 +39,6 @@ pub use input::{
     AgentInput, InputDigest, MessageInput, OrganisationInput, PolicyInput, RequestInput, TenantInput,
     TimeInput, Weekday,
 };
+pub use schema::{decision_schema, input_schema};
 pub use self_test::{TestReport, run_tests};
 pub use settings::PolicyEngineConfig;

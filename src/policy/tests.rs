@@ -3,6 +3,7 @@
 
 mod deciding;
 mod depth;
+mod fixtures;
 mod hostile;
 mod publishing;
 

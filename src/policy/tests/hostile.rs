@@ -87,7 +87,7 @@ async fn results_that_would_fill_memory_are_not_built() {
         "s := concat(\"a\", [\"\" | some i in numbers.range(1, 9000)])\ny := regex.replace(s, \"a\", s)".to_owned(),
         "s := concat(\"a\", [\"\" | some i in numbers.range(1, 9000)])\ny := regex.replace(s, \".*\", concat(\"$0\", [\"\" | some i in numbers.range(1, 9000)]))".to_owned(),
         "s := concat(\"a\", [\"\" | some i in numbers.range(1, 9000)])\ny := concat(s, [\"\" | some i in numbers.range(1, 9000)])".to_owned(),
-        "s := concat(\"a\", [\"\" | some i in numbers.range(1, 9000)])\ny := [upper(s) | some i in numbers.range(1, 9000)]".replace("upper", "strings.reverse"),
+        "s := concat(\"a\", [\"\" | some i in numbers.range(1, 9000)])\ny := [upper(s) | some i in numbers.range(1, 9000)]".to_owned(),
     ];
     for case in cases {
         let rules = format!("{case}\ndecision := {{\"allow\": y != 0}}");
