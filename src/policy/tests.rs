@@ -5,6 +5,7 @@ mod deciding;
 mod depth;
 mod fixtures;
 mod hostile;
+mod pool;
 mod publishing;
 
 use std::sync::Arc;
