@@ -52,9 +52,13 @@ impl Rules<'_> {
     pub fn check(&self, entry: &Entry) -> Checked {
         match entry {
             Entry::Event(event) => self.check_event(event),
-            Entry::Unreadable { position, detail } => Checked {
+            Entry::Unreadable {
+                position,
+                kind,
+                detail,
+            } => Checked {
                 position: *position,
-                problems: vec![(FindingKind::Malformed, detail.clone())],
+                problems: vec![(*kind, detail.clone())],
                 facts: None,
             },
         }

@@ -4,6 +4,7 @@ use crate::envelope::{Envelope, RecordedEvent};
 use crate::ids::{EventHash, EventId, KeyId, Position, Sequence};
 use crate::signature::Signature;
 use crate::timestamp::Timestamp;
+use crate::verify::finding::FindingKind;
 
 /// One entry of a log, in the order in which its holder keeps it.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub enum Entry {
     Unreadable {
         /// The position that the holder gives it, if any.
         position: Option<Position>,
+        /// What that is: `Malformed`, unless the holder knows better.
+        kind: FindingKind,
         /// Why it cannot be read.
         detail: String,
     },

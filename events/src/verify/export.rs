@@ -8,6 +8,7 @@
 //! Findings about the file itself stand at position 0, those about its trailer at the last position.
 
 use std::io::BufRead;
+use std::sync::Arc;
 
 use crate::envelope::RecordedEvent;
 use crate::export::{ExportReader, Header, Line, ReadError, Trailer};
@@ -45,15 +46,16 @@ pub fn verify_export(input: impl BufRead, options: &mut FileOptions<'_>) -> Resu
     let (header, mut reader) = ExportReader::open(input)?;
     let start = read_keys(&mut reader)?;
     let (keys, problems) = TrustedKeys::from_events(options.root, &start.keys);
+    let keys = Arc::new(keys);
     let prev = if header.from == Position(1) {
         EventHash::ZERO
     } else {
         header.prev
     };
-    let log = LogVerifier::starting_at(header.tenant, &keys, options.log, header.from, Some(prev));
+    let log = LogVerifier::starting_at(header.tenant, keys.clone(), options.log, header.from, Some(prev));
     let mut file = FileVerifier {
         log,
-        keys: &keys,
+        keys,
         documents: SeenDocuments::default(),
         counts: Counts {
             keys: start.keys.len() as u64,
@@ -92,6 +94,7 @@ struct Start {
 fn unreadable(detail: String) -> Entry {
     Entry::Unreadable {
         position: None,
+        kind: FindingKind::Malformed,
         detail,
     }
 }
@@ -124,8 +127,8 @@ struct Counts {
 }
 
 struct FileVerifier<'f> {
-    log: LogVerifier<'f>,
-    keys: &'f TrustedKeys,
+    log: LogVerifier,
+    keys: Arc<TrustedKeys>,
     documents: SeenDocuments,
     batch: Vec<Entry>,
     counts: Counts,

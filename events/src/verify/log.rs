@@ -13,6 +13,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use crate::ids::{DocumentDigest, EventHash, Position, Sequence, TenantId};
 use crate::keyring::TrustedKeys;
@@ -65,9 +66,9 @@ struct Seen {
 }
 
 /// Verifies one tenant's log; see the module.
-pub struct LogVerifier<'k> {
+pub struct LogVerifier {
     tenant: TenantId,
-    keys: &'k TrustedKeys,
+    keys: Arc<TrustedKeys>,
     options: Options,
     first: Position,
     next: Position,
@@ -102,10 +103,10 @@ pub struct Report {
     pub findings: Findings,
 }
 
-impl<'k> LogVerifier<'k> {
+impl LogVerifier {
     /// Verifies a log from its start.
     #[must_use]
-    pub fn new(tenant: TenantId, keys: &'k TrustedKeys, options: Options) -> Self {
+    pub fn new(tenant: TenantId, keys: Arc<TrustedKeys>, options: Options) -> Self {
         Self::starting_at(tenant, keys, options, Position(1), Some(EventHash::ZERO))
     }
 
@@ -114,7 +115,7 @@ impl<'k> LogVerifier<'k> {
     #[must_use]
     pub fn starting_at(
         tenant: TenantId,
-        keys: &'k TrustedKeys,
+        keys: Arc<TrustedKeys>,
         options: Options,
         first: Position,
         prev: Option<EventHash>,
@@ -169,7 +170,7 @@ impl<'k> LogVerifier<'k> {
     pub fn check(&self, entries: &[Entry]) -> CheckedBatch {
         let rules = Rules {
             tenant: self.tenant,
-            keys: self.keys,
+            keys: &self.keys,
             signatures: self.options.signatures,
         };
         let share = entries

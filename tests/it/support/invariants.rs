@@ -1,6 +1,8 @@
 //! The invariants of the log, checked after every test that wrote events.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::Arc;
+
 use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_events::keyring::TrustedKeys;
 use counterfoil_events::ledger::{LogReader, StoredEvent};
@@ -38,9 +40,10 @@ pub async fn reports(reader: &LogReader) -> Vec<Report> {
     let recorded: Vec<_> = keyring.into_iter().map(|event| event.recorded).collect();
     let (keys, problems) = TrustedKeys::from_events(first.fingerprint(), &recorded);
     assert!(problems.is_empty(), "the keyring is sound: {problems:?}");
+    let keys = Arc::new(keys);
     let mut reports = Vec::new();
     for head in reader.heads().await.unwrap() {
-        let mut verifier = LogVerifier::new(head.tenant, &keys, Options::default());
+        let mut verifier = LogVerifier::new(head.tenant, keys.clone(), Options::default());
         let mut at = Position::ZERO;
         loop {
             let page = reader

@@ -1,6 +1,7 @@
 //! Logs as the sequencer would write them, for tests that need no database.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
@@ -138,8 +139,8 @@ impl Log {
     }
 
     /// What the verifier says of it as it stands.
-    pub fn verify(&self, keys: &TrustedKeys) -> Report {
-        let mut verifier = LogVerifier::new(self.tenant, keys, Options::default());
+    pub fn verify(&self, keys: &Arc<TrustedKeys>) -> Report {
+        let mut verifier = LogVerifier::new(self.tenant, Arc::clone(keys), Options::default());
         verifier.verify_batch(&self.entries(), &self.seen_documents());
         verifier.finish()
     }
@@ -217,10 +218,10 @@ impl Installation {
             .collect()
     }
 
-    pub fn trusted(&self) -> TrustedKeys {
+    pub fn trusted(&self) -> Arc<TrustedKeys> {
         let (keys, problems) = TrustedKeys::from_events(self.root(), &self.key_events());
         assert_eq!(problems, []);
-        keys
+        Arc::new(keys)
     }
 
     /// A log of so many events by the newest key.

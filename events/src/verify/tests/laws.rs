@@ -82,7 +82,7 @@ impl Tampering {
 /// Verifies in batches of `batch`, against a head note of the log as it was.
 fn verify(intact: &Log, tampered: &Log, installation: &Installation, batch: usize) -> Report {
     let keys = installation.trusted();
-    let mut verifier = LogVerifier::new(intact.tenant, &keys, Options::default());
+    let mut verifier = LogVerifier::new(intact.tenant, keys.clone(), Options::default());
     let note = intact.head_note(installation.signer());
     let note = crate::head_note::HeadNote::open(note.as_str(), keys.ring()).unwrap();
     verifier.expect(Anchor {

@@ -107,7 +107,7 @@ fn the_chain_alone_shows_a_recomputed_hash_at_the_next_event() {
         signatures: false,
         ..Options::default()
     };
-    let mut verifier = LogVerifier::new(log.tenant, &keys, options);
+    let mut verifier = LogVerifier::new(log.tenant, keys.clone(), options);
     verifier.verify_batch(&log.entries(), &Unchecked);
     assert_eq!(kinds(&verifier.finish()), [(6, FindingKind::ChainBroken)]);
 }
@@ -120,7 +120,7 @@ fn losses_are_named_prefix_middle_and_tail_with_their_counts() {
     log.events.truncate(16);
     log.events.drain(8..10);
     log.events.drain(..3);
-    let mut verifier = LogVerifier::new(log.tenant, &keys, Options::default());
+    let mut verifier = LogVerifier::new(log.tenant, keys.clone(), Options::default());
     verifier.expect(Anchor {
         source: AnchorSource::HeadNote,
         position: head.position,
@@ -162,7 +162,7 @@ fn an_event_of_another_tenant_is_found_added_or_in_place_of_ours() {
         };
         event.position = None;
         entries.splice(index..index + replaces, [Entry::Event(event)]);
-        let mut verifier = LogVerifier::new(log.tenant, &keys, Options::default());
+        let mut verifier = LogVerifier::new(log.tenant, keys.clone(), Options::default());
         verifier.verify_batch(&entries, &log.seen_documents());
         verifier.finish()
     };
@@ -221,7 +221,7 @@ fn columns_that_disagree_are_named() {
         event_type: Some("AgentSuspended".to_owned()),
         ..Columns::default()
     }));
-    let mut verifier = LogVerifier::new(log.tenant, &keys, Options::default());
+    let mut verifier = LogVerifier::new(log.tenant, keys.clone(), Options::default());
     verifier.verify_batch(&entries, &log.seen_documents());
     let report = verifier.finish();
     assert_eq!(kinds(&report), [(2, FindingKind::ColumnsDisagree)]);
@@ -242,7 +242,7 @@ fn documents_that_are_missing_or_other_than_named_are_found() {
         &agent(&format!(r#"{{"x":[{reference}]}}"#)),
     );
     let verify = |documents: &SeenDocuments| {
-        let mut verifier = LogVerifier::new(log.tenant, &keys, Options::default());
+        let mut verifier = LogVerifier::new(log.tenant, keys.clone(), Options::default());
         let batch = verifier.check(&log.entries());
         assert_eq!(batch.documents(), [document.reference().digest]);
         verifier.accept(batch, documents);
@@ -263,9 +263,10 @@ fn an_unreadable_entry_takes_up_its_place() {
     let mut entries = log.entries();
     entries[2] = Entry::Unreadable {
         position: None,
+        kind: FindingKind::Malformed,
         detail: "not JSON".to_owned(),
     };
-    let mut verifier = LogVerifier::new(log.tenant, &keys, Options::default());
+    let mut verifier = LogVerifier::new(log.tenant, keys.clone(), Options::default());
     verifier.verify_batch(&entries, &log.seen_documents());
     assert_eq!(kinds(&verifier.finish()), [(3, FindingKind::Malformed)]);
 }
@@ -285,7 +286,7 @@ fn heads_and_head_notes_that_contradict_the_log_or_each_other_are_found() {
     let installation = Installation::new(1);
     let (log, keys) = (installation.log(7, 10), installation.trusted());
     let verify = |anchors: &[(AnchorSource, u64, EventHash)]| {
-        let mut verifier = LogVerifier::new(log.tenant, &keys, Options::default());
+        let mut verifier = LogVerifier::new(log.tenant, keys.clone(), Options::default());
         for (source, position, hash) in anchors {
             verifier.expect(Anchor {
                 source: *source,
@@ -330,8 +331,13 @@ fn a_log_can_be_verified_from_its_middle() {
     let installation = Installation::new(1);
     let (log, keys) = (installation.log(7, 10), installation.trusted());
     let verify = |prev| {
-        let mut verifier =
-            LogVerifier::starting_at(log.tenant, &keys, Options::default(), Position(6), Some(prev));
+        let mut verifier = LogVerifier::starting_at(
+            log.tenant,
+            keys.clone(),
+            Options::default(),
+            Position(6),
+            Some(prev),
+        );
         verifier.verify_batch(&log.entries()[5..], &log.seen_documents());
         kinds(&verifier.finish())
     };
@@ -415,7 +421,7 @@ fn findings_are_counted_beyond_those_kept() {
         signature: Signature([0; 64]),
         columns: None,
     });
-    let mut verifier = LogVerifier::new(TenantId::PLATFORM, &keys, Options::default());
+    let mut verifier = LogVerifier::new(TenantId::PLATFORM, keys.clone(), Options::default());
     verifier.verify_batch(&vec![junk; 1001], &Unchecked);
     let report = verifier.finish();
     assert_eq!(report.findings.kept().len(), 1000);
@@ -441,7 +447,7 @@ proptest! {
             }
         }
         let keys = installation.trusted();
-        let mut verifier = LogVerifier::starting_at(log.tenant, &keys, Options::default(), Position(start), None);
+        let mut verifier = LogVerifier::starting_at(log.tenant, keys.clone(), Options::default(), Position(start), None);
         verifier.expect(Anchor {
             source: AnchorSource::Head, position: Position(u64::MAX), hash: Some(EventHash::ZERO) });
         verifier.verify_batch(&entries, &Unchecked);
