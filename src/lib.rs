@@ -4,6 +4,7 @@
 //! (`policy`, `kri`), and what sets a process up (`config`, `init`, `stack`). The log itself is
 //! `counterfoil-events`; `docs/architecture.md` walks one command through all of it.
 
+pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -151,6 +151,12 @@ impl HeadNote {
         })
     }
 
+    /// Which tenant a note claims to be of, believed in nothing else; to find out whom it concerns.
+    #[must_use]
+    pub fn tenant_of(text: &str) -> Option<TenantId> {
+        text.lines().nth(1)?.parse().ok()
+    }
+
     /// What it says.
     #[must_use]
     pub fn head(&self) -> Head {

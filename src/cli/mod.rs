@@ -3,6 +3,7 @@
 //! Tables for people, `--json` for machines; exit 0 good, 1 finding, 2 usage, 3 unavailable. A command is a
 //! function from its arguments to an `Outcome`; what it needs beyond them (configuration, a runtime) it gets here.
 
+mod audit;
 pub mod client;
 pub mod exit;
 mod openapi;
@@ -64,6 +65,9 @@ enum Command {
     Status(status::StatusArgs),
     /// Print the API description (OpenAPI 3.1)
     Openapi,
+    /// Verify the log, export it, sign where it ends
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// The private servers (Postgres, NATS, Redis) alone, without the platform on them
     #[command(subcommand)]
     Stack(stack::StackCommand),
@@ -118,6 +122,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Serve(args) => block_on(serve::serve(cli.global.begin()?, args)),
         Command::Status(args) => block_on(status::run(args, output)),
         Command::Openapi => openapi::run(),
+        Command::Audit(command) => command.run(&cli.global, output),
         Command::Stack(command) => {
             telemetry::init(&TelemetryConfig::default()).map_err(CliError::usage)?;
             block_on(command.run())

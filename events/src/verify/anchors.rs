@@ -13,6 +13,8 @@ pub enum AnchorSource {
     Head,
     /// A head note whose signature holds: the log reached at least there.
     HeadNote,
+    /// Another copy of the log: it reached at least there.
+    OtherCopy,
 }
 
 /// That the log reaches `position`, and what the event there hashes to.
@@ -38,6 +40,10 @@ impl Anchor {
             AnchorSource::HeadNote => (
                 FindingKind::HeadNoteConflict,
                 format!("a head note says {said}, the event hashes to {hash}"),
+            ),
+            AnchorSource::OtherCopy => (
+                FindingKind::Differs,
+                format!("the other copy holds {said}, this one {hash}"),
             ),
         })
     }

@@ -103,6 +103,33 @@ pub struct Report {
     pub findings: Findings,
 }
 
+impl Report {
+    /// A report on nothing yet.
+    #[must_use]
+    pub fn empty(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            events: 0,
+            first: Position(1),
+            last: Position::ZERO,
+            hash: None,
+            recorded_at: None,
+            findings: Findings::default(),
+        }
+    }
+
+    /// Adds something that was found beside the log's entries.
+    pub fn find(&mut self, position: Position, kind: FindingKind, detail: impl Into<String>) {
+        self.findings.add(Finding {
+            tenant: self.tenant,
+            position,
+            kind,
+            detail: detail.into(),
+            loss: None,
+        });
+    }
+}
+
 impl LogVerifier {
     /// Verifies a log from its start.
     #[must_use]

@@ -1,0 +1,81 @@
+//! `counterfoil audit export`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use counterfoil_events::ids::{Position, TenantId};
+use counterfoil_events::ledger::{Database, LogReader};
+
+use super::super::exit::{Exit, Outcome};
+use super::super::output::Output;
+use super::{Bar, failed, head_notes};
+use crate::audit::{Export, Exported, Keys, export};
+use crate::config::Config;
+
+/// Arguments of `audit export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Whose log
+    #[arg(long, value_name = "TENANT")]
+    tenant: TenantId,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// From this position on
+    #[arg(long, default_value_t = 1, value_name = "POSITION")]
+    from: u64,
+}
+
+impl ExportArgs {
+    pub async fn run(self, config: Config, database: Database, output: Output) -> Outcome {
+        let notes = head_notes(&config, &database)?;
+        let keys = Keys::from_postgres(database.log(), None)
+            .await
+            .map_err(|error| failed(&error))?;
+        let reader = LogReader::new(database.log().clone());
+        let what = Export {
+            tenant: self.tenant,
+            from: Position(self.from),
+            path: &self.out,
+        };
+        let bar = Bar::new(output, "exporting");
+        let exported = export(what, &reader, &notes, &keys, &bar)
+            .await
+            .map_err(|error| failed(&error))?;
+        drop(bar);
+        output.print(&exported, human)?;
+        Ok(if exported.missing_documents.is_empty() {
+            Exit::Good
+        } else {
+            Exit::Finding
+        })
+    }
+}
+
+fn human(exported: &Exported) -> String {
+    let Exported {
+        path,
+        tenant,
+        from,
+        to,
+        events,
+        missing_documents,
+        root,
+    } = exported;
+    let path = path.display();
+    let mut text = format!("{events} events of tenant {tenant}, positions {from} to {to}, are in {path}\n");
+    // Writing to a string cannot fail.
+    if !missing_documents.is_empty() {
+        let _ = writeln!(
+            text,
+            "{} documents are missing: run `counterfoil audit verify`",
+            missing_documents.len()
+        );
+    }
+    let _ = writeln!(
+        text,
+        "verify it with: counterfoil audit verify --source {path} --root {root}"
+    );
+    text
+}

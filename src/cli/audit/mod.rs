@@ -1,0 +1,105 @@
+//! `counterfoil audit …`: verify the log, export it, sign where it ends. They need configuration and servers, but no
+//! running `counterfoil serve`; verifying a file needs neither.
+
+mod export;
+mod head_note;
+mod verify;
+
+use std::sync::Arc;
+
+use clap::Subcommand;
+use counterfoil_events::ledger::Database;
+use counterfoil_events::timestamp::SystemClock;
+use indicatif::ProgressBar;
+
+use super::exit::{CliError, Exit, Outcome};
+use super::output::Output;
+use super::{GlobalArgs, block_on};
+use crate::audit::{AuditError, HeadNotes, Progress};
+use crate::config::Config;
+use crate::signing;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// Verify chain, signatures, documents and head notes; exit code 1 when something is wrong
+    Verify(verify::VerifyArgs),
+    /// Write one tenant's log, with all that an auditor needs, to a file
+    Export(export::ExportArgs),
+    /// Sign where a tenant's log ends now; kept elsewhere, the note shows whether anything was cut off later
+    HeadNote(head_note::HeadNoteArgs),
+}
+
+impl AuditCommand {
+    pub fn run(self, global: &GlobalArgs, output: Output) -> Outcome {
+        match self {
+            Self::Verify(args) => args.run(global, output),
+            Self::Export(args) => with_log(global, |config, database| args.run(config, database, output)),
+            Self::HeadNote(args) => with_log(global, |config, database| args.run(config, database, output)),
+        }
+    }
+}
+
+/// Runs `work` with configuration and database, and closes the database after it.
+fn with_log<F: Future<Output = Outcome>>(
+    global: &GlobalArgs,
+    work: impl FnOnce(Config, Database) -> F,
+) -> Outcome {
+    let config = global.begin()?;
+    let database = config.postgres.database_options();
+    block_on(async {
+        let database = Database::new(&database);
+        let outcome = work(config, database.clone()).await;
+        database.close().await;
+        outcome
+    })
+}
+
+/// What makes head notes here.
+fn head_notes(config: &Config, database: &Database) -> Result<HeadNotes, CliError> {
+    let key = signing::load(&config.signing.key_file).map_err(CliError::usage)?;
+    Ok(HeadNotes::new(
+        database.log().clone(),
+        Arc::new(key),
+        Arc::new(SystemClock),
+    ))
+}
+
+/// What the caller can change is usage; what does not answer is unavailable; a damaged log is a finding.
+fn failed(error: &AuditError) -> CliError {
+    let exit = match error {
+        AuditError::Postgres(_) | AuditError::Backbone(_) | AuditError::Internal(_) => Exit::Unavailable,
+        AuditError::DamagedHead { .. } | AuditError::Forked { .. } | AuditError::Unexportable(_) => {
+            Exit::Finding
+        }
+        _ => Exit::Usage,
+    };
+    CliError {
+        exit,
+        message: error.to_string(),
+    }
+}
+
+/// An audit's progress as a bar.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(output: Output, what: &'static str) -> Self {
+        Self(output.progress(what, 1))
+    }
+}
+
+impl Progress for Bar {
+    fn begin(&self, events: u64) {
+        self.0.set_length(events);
+    }
+
+    fn advance(&self, events: u64) {
+        self.0.inc(events);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
