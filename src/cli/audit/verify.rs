@@ -11,10 +11,10 @@ use counterfoil_events::ids::{Fingerprint, Position, TenantId};
 use counterfoil_events::ledger::Database;
 use counterfoil_events::verify::Options;
 
+use super::super::GlobalArgs;
 use super::super::exit::{CliError, Exit, Outcome};
 use super::super::output::Output;
 use super::super::table::Table;
-use super::super::{GlobalArgs, block_on};
 use super::{Bar, failed, with_log};
 use crate::audit::{JetStreamAudit, Keys, PostgresAudit, Scope, Summary, verify_file};
 use crate::config::Config;
@@ -142,7 +142,7 @@ async fn jetstream(
     let keys = Keys::from_postgres(database.log(), root)
         .await
         .map_err(|error| failed(&error))?;
-    let options = config.nats.backbone_options().map_err(CliError::usage)?;
+    let options = crate::serve::backbone_options(&config.nats).map_err(CliError::usage)?;
     let backbone = Backbone::connect(options).await.map_err(CliError::unavailable)?;
     let bar = Bar::new(output, "verifying");
     let audit = JetStreamAudit::new(database.log().clone(), backbone, keys, scope);
