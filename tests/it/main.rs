@@ -1,6 +1,8 @@
 //! Black-box tests against the real servers and the real binary, in one test binary: it links once, and all tests share
 //! one stack of servers (`support/stack.rs`), each with a database and a stream prefix of its own.
 
+mod audit;
+mod cli;
 mod backbone;
 mod cli;
 mod ledger;

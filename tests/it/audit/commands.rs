@@ -1,0 +1,192 @@
+//! `counterfoil audit …` as a process: exit codes, what people and machines read, and the file that an auditor takes away.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use super::support::{ledger, root, tamper};
+use crate::support::binary::binary;
+use crate::support::ledger::TestLedger;
+
+async fn run(ledger: &TestLedger, directory: &Path, arguments: &[&str]) -> Output {
+    let key = directory.join("signing.key");
+    std::fs::write(&key, "07".repeat(32)).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut command = Command::new(binary());
+    command
+        .arg("audit")
+        .args(arguments)
+        .current_dir(directory)
+        .env_remove("COUNTERFOIL_CONFIG")
+        .env_remove("COUNTERFOIL_ROOT_FINGERPRINT")
+        .env("COUNTERFOIL_POSTGRES__HOST", ledger.admin.get_host())
+        .env("COUNTERFOIL_POSTGRES__PORT", ledger.admin.get_port().to_string())
+        .env(
+            "COUNTERFOIL_POSTGRES__DATABASE",
+            ledger.admin.get_database().unwrap(),
+        )
+        .env("COUNTERFOIL_POSTGRES__TLS", "disable")
+        .env("COUNTERFOIL_POSTGRES__LOG_PASSWORD", "only-for-tests")
+        .env("COUNTERFOIL_SIGNING__KEY_FILE", &key);
+    tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[tokio::test]
+async fn verify_exits_0_on_an_intact_log_and_1_naming_tenant_position_and_kind() {
+    let (ledger, directory) = (ledger(12).await, tempfile::tempdir().unwrap());
+    let good = run(
+        &ledger,
+        directory.path(),
+        &["verify", "--root", &root().to_string()],
+    )
+    .await;
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good));
+    assert!(
+        text(&good).contains("14 events of 2 logs in postgres") && text(&good).contains("nothing is wrong")
+    );
+
+    tamper(&ledger, "UPDATE counterfoil.events SET envelope = replace(envelope, '\"x\"', '\"y\"') WHERE tenant_id = $tenant AND position = 5").await;
+    let bad = run(&ledger, directory.path(), &["verify"]).await;
+    assert_eq!(bad.status.code(), Some(1), "{}", text(&bad));
+    let line = text(&bad);
+    let line = line.lines().find(|line| line.contains("hash_mismatch")).unwrap();
+    assert!(
+        line.contains(&ledger.tenant.to_string()) && line.contains(" 5 "),
+        "{line}"
+    );
+    assert!(text(&bad).contains("compare it with the one you were given"));
+
+    let machine = run(
+        &ledger,
+        directory.path(),
+        &["verify", "--json", "--tenant", &ledger.tenant.to_string()],
+    )
+    .await;
+    assert_eq!(machine.status.code(), Some(1));
+    let answer: Value = serde_json::from_slice(&machine.stdout).unwrap();
+    assert_eq!(answer["findings"]["kept"][0]["kind"], "hash_mismatch");
+    assert_eq!(answer["findings"]["kept"][0]["position"], 5);
+    assert_eq!(answer["findings"]["counts"]["hash_mismatch"], 1);
+    assert_eq!(answer["logs"][0]["tenant"], ledger.tenant.to_string());
+}
+
+#[tokio::test]
+async fn an_export_is_verified_without_any_server_and_a_flipped_byte_in_it_found() {
+    let (ledger, directory) = (ledger(12).await, tempfile::tempdir().unwrap());
+    let tenant = ledger.tenant.to_string();
+    let exported = run(
+        &ledger,
+        directory.path(),
+        &["export", "--tenant", &tenant, "--out", "log.jsonl"],
+    )
+    .await;
+    assert_eq!(exported.status.code(), Some(0), "{}", text(&exported));
+    assert!(text(&exported).contains("12 events") && text(&exported).contains(&root().to_string()));
+    let noted = run(
+        &ledger,
+        directory.path(),
+        &["head-note", "--tenant", &tenant, "--out", "note"],
+    )
+    .await;
+    assert_eq!(noted.status.code(), Some(0), "{}", text(&noted));
+
+    let alone = |arguments: &[&str]| {
+        let mut command = Command::new(binary());
+        command
+            .args(["audit", "verify", "--source", "log.jsonl"])
+            .args(arguments)
+            .current_dir(directory.path());
+        command.output().unwrap()
+    };
+    let root = root().to_string();
+    let good = alone(&["--root", &root, "--head-note", "note"]);
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good));
+    assert!(
+        text(&good).contains("12 events of 1 logs in log.jsonl"),
+        "{}",
+        text(&good)
+    );
+    assert_eq!(
+        alone(&["--root", &"ab".repeat(32)]).status.code(),
+        Some(1),
+        "another root"
+    );
+    assert_eq!(
+        alone(&["--tenant", &tenant]).status.code(),
+        Some(2),
+        "a file is verified whole"
+    );
+
+    let path = directory.path().join("log.jsonl");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, whole.replacen(r#"\"note\":\"x\""#, r#"\"note\":\"y\""#, 1)).unwrap();
+    let bad = alone(&["--root", &root]);
+    assert_eq!(bad.status.code(), Some(1));
+    assert!(text(&bad).contains("hash_mismatch"), "{}", text(&bad));
+    std::fs::write(&path, "no export").unwrap();
+    assert_eq!(alone(&["--root", &root]).status.code(), Some(1));
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(alone(&["--root", &root]).status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_later_export_and_one_from_the_middle_verify_too() {
+    let (ledger, directory) = (ledger(12).await, tempfile::tempdir().unwrap());
+    let tenant = ledger.tenant.to_string();
+    for from in ["1", "4", "12"] {
+        let arguments = [
+            "export",
+            "--tenant",
+            &tenant,
+            "--out",
+            "log.jsonl",
+            "--from",
+            from,
+        ];
+        let exported = run(&ledger, directory.path(), &arguments).await;
+        assert_eq!(exported.status.code(), Some(0), "{}", text(&exported));
+        let verified = run(&ledger, directory.path(), &["verify", "--source", "log.jsonl"]).await;
+        assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
+    }
+    assert!(!directory.path().join("log.jsonl.partial").exists());
+    let beyond = run(
+        &ledger,
+        directory.path(),
+        &["export", "--tenant", &tenant, "--out", "x", "--from", "13"],
+    )
+    .await;
+    assert_eq!(beyond.status.code(), Some(2), "{}", text(&beyond));
+    tamper(
+        &ledger,
+        "DELETE FROM counterfoil.events WHERE tenant_id = $tenant AND position = 6",
+    )
+    .await;
+    let damaged = run(
+        &ledger,
+        directory.path(),
+        &["export", "--tenant", &tenant, "--out", "x"],
+    )
+    .await;
+    assert_eq!(damaged.status.code(), Some(1), "{}", text(&damaged));
+    assert!(!directory.path().join("x").exists() && !directory.path().join("x.partial").exists());
+}
+
+#[tokio::test]
+async fn verify_is_unavailable_when_postgres_does_not_answer() {
+    let (ledger, directory) = (ledger(1).await, tempfile::tempdir().unwrap());
+    let output = run(&ledger, directory.path(), &["verify", "--set", "postgres.port=1"]).await;
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+}
