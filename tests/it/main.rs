@@ -2,8 +2,8 @@
 //! one stack of servers (`support/stack.rs`), each with a database and a stream prefix of its own.
 
 mod audit;
-mod cli;
 mod backbone;
+mod cli;
 mod cli;
 mod ledger;
 mod limits;

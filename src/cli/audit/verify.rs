@@ -142,7 +142,9 @@ async fn jetstream(
     let keys = Keys::from_postgres(database.log(), root)
         .await
         .map_err(|error| failed(&error))?;
-    let options = crate::serve::backbone_options(&config.nats).map_err(CliError::usage)?;
+    let options = crate::serve::backbone_options(&config.nats)
+        .await
+        .map_err(CliError::usage)?;
     let backbone = Backbone::connect(options).await.map_err(CliError::unavailable)?;
     let bar = Bar::new(output, "verifying");
     let audit = JetStreamAudit::new(database.log().clone(), backbone, keys, scope);

@@ -25,13 +25,13 @@ impl CsvConnector {
 impl Connector for CsvConnector {
     type Source = CsvSource;
 
-    async fn sample(&self, source: &CsvSource, _context: RunContext) -> Result<Sample, ConnectorError> {
+    async fn sample(&self, source: &CsvSource, context: RunContext) -> Result<Sample, ConnectorError> {
         match &source.origin {
-            CsvOrigin::Text(text) => Ok(sample(text, source)?),
+            CsvOrigin::Text(text) => Ok(sample(text, source, Some(context.at))?),
             CsvOrigin::Document(_) => Err(ConnectorError::DocumentUnavailable),
             CsvOrigin::Url(url) => {
                 let text = self.fetcher.text(url.as_str(), "text/csv").await?;
-                Ok(sample(&text, source)?)
+                Ok(sample(&text, source, Some(context.at))?)
             }
         }
     }
@@ -68,16 +68,21 @@ pub fn readings(text: &str, source: &CsvSource) -> Result<Vec<Reading>, CsvError
 /// Computes the figure of a text in hand, for its error alone.
 pub(super) fn check(source: &CsvSource) -> Result<(), ConnectorError> {
     if let CsvOrigin::Text(text) = &source.origin {
-        sample(text, source)?;
+        sample(text, source, None)?;
     }
     Ok(())
 }
 
-fn sample(text: &str, source: &CsvSource) -> Result<Sample, CsvError> {
+/// The figure as it was at `at`: rows observed later were not known then. So history is loaded by ordinary runs, each
+/// as of its own time.
+fn sample(text: &str, source: &CsvSource, at: Option<Timestamp>) -> Result<Sample, CsvError> {
     let mut table = Table::open(text, source)?;
     let mut tally = Tally::default();
     while let Some(row) = table.next_row()? {
         let observed_at = row.observed_at()?;
+        if at.zip(observed_at).is_some_and(|(at, observed)| observed > at) {
+            continue;
+        }
         match source.aggregate {
             Aggregate::Count => tally.count(observed_at),
             _ => tally.add(row.value()?, observed_at),

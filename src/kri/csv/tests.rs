@@ -5,6 +5,11 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// The figure with all rows known.
+fn sample(text: &str, source: &CsvSource) -> Result<Sample, CsvError> {
+    super::sample(text, source, None)
+}
+
 fn source(aggregate: &str) -> CsvSource {
     serde_json::from_str(&format!(
         r#"{{"text":"","column":"rate","aggregate":"{aggregate}"}}"#
@@ -256,4 +261,19 @@ proptest! {
             let _ = figure(&text, aggregate);
         }
     }
+}
+
+#[test]
+fn a_run_as_of_a_past_day_knows_only_the_rows_until_then() {
+    let text = "day,rate\n2026-01-01,1\n2026-01-02,2\n2026-01-03,3\n";
+    let at = |day: &str| Some(format!("{day}T00:00:00.000000Z").parse().unwrap());
+    let known =
+        |day| super::sample(text, &timed("last"), at(day)).map(|sample| sample.measurement.value.to_string());
+    assert_eq!(known("2026-01-02").as_deref(), Ok("2"));
+    assert_eq!(known("2026-02-01").as_deref(), Ok("3"));
+    assert_eq!(
+        known("2025-12-31"),
+        Err(CsvError::NoRows),
+        "before the first row nothing was known"
+    );
 }

@@ -1,0 +1,41 @@
+//! `counterfoil up --demo`: the platform's main job, done for real over HTTP, and a summary of what came of it.
+//!
+//! 1. *World*: a carrier, a group with three tenants, agents with their keys, policies in both layers (`world`).
+//! 2. *Prompts*: some hundred completions; in the middle the tenants' policy changes (`prompts`).
+//! 3. *KRIs*: three indicators with months of history, loaded by ordinary runs (`kris`).
+//! 4. *Summary*: what was allowed, denied and why; the carrier's rollup; the verifier's verdict (`summary`).
+//!
+//! Everything comes from `fixtures/`; the completions are the demo provider's, which says so.
+
+mod client;
+mod kris;
+mod prompts;
+mod summary;
+mod world;
+
+use counterfoil_events::ledger::LogReader;
+
+use crate::up::Up;
+pub use client::DemoError;
+use client::Client;
+
+/// Runs the demo against a running installation and prints what happens.
+///
+/// # Errors
+/// With the request that failed and what was answered.
+pub async fn run(up: &Up) -> Result<(), DemoError> {
+    let address = up.process.address().ok_or(DemoError::NotServing)?;
+    let client = Client::new(format!("http://{address}"), up.token.clone())?;
+    if world::exists(&client).await? {
+        println!("The demo has run in this data directory before; its data is there. Remove the directory to run it again.");
+        return Ok(());
+    }
+    println!("Building a carrier, a group with three tenants, agents and policies …");
+    let world = world::build(&client).await?;
+    println!("Sending the prompts …");
+    let tally = prompts::send(&client, &world).await?;
+    println!("Measuring the KRIs …");
+    let reader = LogReader::new(up.process.parts().database.log().clone());
+    let runs = kris::measure(&client, &world, &reader).await?;
+    summary::print(&client, up, &world, &tally, runs).await
+}
