@@ -4,7 +4,6 @@
 mod audit;
 mod backbone;
 mod cli;
-mod cli;
 mod ledger;
 mod limits;
 mod stack;

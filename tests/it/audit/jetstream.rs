@@ -5,15 +5,11 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use counterfoil::audit::{JetStreamAudit, Keys};
-use counterfoil_events::backbone::{
-    Backbone, BackboneOptions, BackboneStatus, HeadWatch, Relay, RelayOptions, RelayParts, StreamPrefix,
-    StreamSettings,
-};
+use counterfoil_events::backbone::{Backbone, BackboneStatus, HeadWatch, Relay, RelayOptions, RelayParts};
 use counterfoil_events::ids::TenantId;
-use secrecy::ExposeSecret;
 
 use super::support::{found, ledger, root, scope, tamper};
-use crate::support::ledger::{TestLedger, unique_name};
+use crate::support::ledger::TestLedger;
 use crate::support::stack::shared_stack;
 
 struct Stream {
@@ -25,17 +21,7 @@ struct Stream {
 impl Stream {
     /// A relay that publishes `ledger` to a stream of its own.
     async fn of(ledger: &TestLedger) -> Self {
-        let endpoints = shared_stack().endpoints();
-        let options = BackboneOptions {
-            url: endpoints.nats_url.clone(),
-            user: Some(endpoints.nats_user.to_owned()),
-            password: Some(endpoints.nats_password.expose_secret().to_owned()),
-            prefix: StreamPrefix::new(&unique_name()).unwrap(),
-            settings: StreamSettings {
-                max_bytes: 16 << 20,
-                ..StreamSettings::default()
-            },
-        };
+        let options = crate::support::backbone::options(shared_stack().endpoints());
         let backbone = Backbone::connect(options).await.unwrap();
         let heads = HeadWatch::start(ledger.reader.clone(), Duration::from_millis(50));
         let parts = RelayParts {

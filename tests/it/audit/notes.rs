@@ -75,7 +75,7 @@ async fn no_note_is_signed_over_a_damaged_head_a_fork_or_nothing() {
     notes.note(ledger.tenant).await.unwrap();
     tamper(&ledger, CUT).await;
     let forked = TestLedger::another_sequencer(&ledger);
-    for step in 9..12 {
+    for step in 9..12u64 {
         let (id, expected) = match step % 3 {
             2 => ("second", step / 3),
             _ => ("first", step - step.div_ceil(3) + u64::from(step % 3 == 1)),
