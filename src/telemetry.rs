@@ -1,4 +1,5 @@
-//! Logs: for people on a terminal, one JSON object a line elsewhere. They go to stderr; stdout is for answers.
+//! What a process says of itself. Logs: for people on a terminal, one JSON object a line elsewhere; they go to stderr,
+//! stdout is for answers. Figures: recorded from here on, and shown at `/metrics`.
 //!
 //! No secret reaches them: secrets are `SecretString`s, which print as `[REDACTED]`, and the access log names
 //! routes and ids, never paths, queries or bodies.
@@ -12,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, TelemetryConfig};
+use crate::http::metrics;
 
 /// Logs cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +26,7 @@ pub enum TelemetryError {
     Twice,
 }
 
-/// Sets up this process's logs, panics included.
+/// Sets up this process's logs, panics included, and the recording of figures.
 ///
 /// # Errors
 /// See [`TelemetryError`].
@@ -46,6 +48,7 @@ pub fn init(config: &TelemetryConfig) -> Result<(), TelemetryError> {
     };
     done.map_err(|_| TelemetryError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
+    metrics::install();
     Ok(())
 }
 

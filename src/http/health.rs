@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use chrono::{DateTime, Utc};
+use counterfoil_events::timestamp::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
@@ -41,7 +41,8 @@ pub struct ComponentHealth {
     /// Whether the process can be ready without it.
     pub required: bool,
     /// Since when it has been so.
-    pub since: DateTime<Utc>,
+    #[schema(value_type = String, example = "2026-11-20T12:00:00.000000Z")]
+    pub since: Timestamp,
 }
 
 /// The states of all components of a process. Cheap to clone.
@@ -80,7 +81,7 @@ impl Readiness {
             health: Health::Down,
             reason,
             required,
-            since: Utc::now(),
+            since: Timestamp::now(),
         };
         self.write(|components| components.insert(name, state));
         Component {
@@ -134,7 +135,7 @@ impl Component {
             };
             let changed = state.health != health;
             if changed {
-                state.since = Utc::now();
+                state.since = Timestamp::now();
             }
             state.health = health;
             state.reason.clone_from(&reason);

@@ -11,7 +11,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use warp::http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use warp::http::{HeaderValue, StatusCode};
 
@@ -41,7 +42,7 @@ struct Inner {
 }
 
 /// One field that is wrong, by its RFC 6901 JSON pointer or its parameter's name.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
     /// `/agents/0/name`, or the name of a path, query or header parameter.
     pub field: String,
@@ -191,10 +192,13 @@ impl ApiError {
     #[must_use]
     pub fn render(&self, shape: ErrorShape, request_id: &RequestId) -> Response {
         let (content_type, body) = match shape {
-            ErrorShape::Problem => ("application/problem+json", self.problem_document(request_id)),
-            ErrorShape::OpenAi => ("application/json", self.openai_document()),
+            ErrorShape::Problem => (
+                "application/problem+json",
+                json(&self.problem_document(request_id)),
+            ),
+            ErrorShape::OpenAi => ("application/json", json(&self.openai_document())),
         };
-        let mut response = Response::new(body.to_string().into());
+        let mut response = Response::new(body.into());
         *response.status_mut() = self.status();
         response
             .headers_mut()
@@ -216,23 +220,22 @@ impl ApiError {
         }
     }
 
-    fn problem_document(&self, request_id: &RequestId) -> Value {
+    fn problem_document(&self, request_id: &RequestId) -> Problem {
         let inner = &*self.0;
-        let mut document = inner.members.clone();
-        document.insert("type".into(), json!(format!("{TYPE_BASE}{}", inner.kind.slug)));
-        document.insert("title".into(), json!(inner.kind.title));
-        document.insert("status".into(), json!(inner.kind.status));
-        document.insert("detail".into(), json!(inner.detail));
-        document.insert("instance".into(), json!(format!("urn:uuid:{}", request_id.id())));
-        if !inner.errors.is_empty() {
-            document.insert("errors".into(), json!(inner.errors));
+        Problem {
+            kind: format!("{TYPE_BASE}{}", inner.kind.slug),
+            title: inner.kind.title.to_owned(),
+            status: inner.kind.status,
+            detail: inner.detail.clone().into_owned(),
+            instance: format!("urn:uuid:{}", request_id.id()),
+            errors: inner.errors.clone(),
+            members: inner.members.clone(),
         }
-        Value::Object(document)
     }
 
     fn openai_document(&self) -> Value {
         let code = self.0.openai.clone().unwrap_or_else(|| self.openai_default());
-        json!({"error": {"message": self.0.detail, "type": code.kind, "param": code.param, "code": code.code}})
+        serde_json::json!({"error": {"message": self.0.detail, "type": code.kind, "param": code.param, "code": code.code}})
     }
 
     fn openai_default(&self) -> OpenAiCode {
@@ -266,8 +269,13 @@ fn whole_seconds(wait: Duration) -> u64 {
     wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
 }
 
-/// How a problem document looks, for the API description.
-#[derive(serde::Serialize, utoipa::ToSchema)]
+fn json(document: &impl Serialize) -> String {
+    // Texts, numbers and maps with keys of text: nothing that JSON cannot hold.
+    serde_json::to_string(document).unwrap_or_default()
+}
+
+/// A problem document, as it is written and as the API description has it.
+#[derive(Serialize, utoipa::ToSchema)]
 #[schema(description = "RFC 9457 problem document")]
 pub struct Problem {
     /// A stable URI under <https://counterfoil.dev/problems/>.
@@ -282,6 +290,11 @@ pub struct Problem {
     /// This request, as `urn:uuid:<request id>`.
     pub instance: String,
     /// The fields that are wrong, where there are any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub errors: Option<Vec<FieldError>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub errors: Vec<FieldError>,
+    /// Members of this type of problem, such as the `code` of a refusal.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub members: Map<String, Value>,
 }

@@ -10,6 +10,11 @@ async fn an_unknown_path_is_a_404_problem() {
     let server = TestServer::start().await;
     let reply = server.get("/v1/nothing").await;
     assert_eq!((reply.status, reply.problem().as_str()), (404, "no-such-route"));
+    assert!(
+        reply
+            .body
+            .starts_with(r#"{"type":"https://counterfoil.dev/problems/no-such-route","title":"#)
+    );
     assert!(server.drained().await);
 }
 
