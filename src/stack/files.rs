@@ -64,6 +64,14 @@ pub(super) fn make_private_dir(path: &Path) -> Result<(), StackError> {
     }
 }
 
+/// Removes a directory with all that is in it; there may be none.
+pub(super) fn remove_dir_if_any(path: &Path) -> Result<(), StackError> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StackError::io("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

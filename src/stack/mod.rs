@@ -15,6 +15,7 @@ mod data_dir;
 mod endpoints;
 mod error;
 mod files;
+mod home;
 mod keeper;
 mod leftover;
 mod logs;

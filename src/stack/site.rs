@@ -5,9 +5,9 @@ use super::binaries::Binaries;
 use super::credentials::Credentials;
 use super::data_dir::DataDir;
 use super::error::StackError;
-use super::postgres::Home;
+use super::home::Home;
 use super::server::{ServerKind, ServerSpec};
-use super::{leftover, nats, redis};
+use super::{leftover, nats, postgres, redis};
 
 pub(super) struct Site {
     pub data_dir: DataDir,
@@ -31,7 +31,7 @@ impl Site {
         }
         let credentials = Credentials::load_or_create(&data_dir)?;
         let home = Home::open(&data_dir).await?;
-        home.init(&binaries, &credentials.postgres).await?;
+        postgres::init(&home, &binaries, &credentials.postgres).await?;
         Ok(Self {
             data_dir,
             credentials,
@@ -47,19 +47,14 @@ impl Site {
             data_dir,
             credentials,
             binaries,
-            ..
+            home,
+            postgres_settings,
         } = self;
         match kind {
-            ServerKind::Postgres => Ok(self
-                .home
-                .spec(
-                    data_dir,
-                    binaries,
-                    port,
-                    &credentials.postgres,
-                    &self.postgres_settings,
-                )
-                .await),
+            ServerKind::Postgres => {
+                let password = &credentials.postgres;
+                Ok(postgres::spec(home, data_dir, binaries, port, password, postgres_settings).await)
+            }
             ServerKind::Nats => nats::spec(data_dir, binaries.nats.clone(), port, &credentials.nats),
             ServerKind::Redis => redis::spec(data_dir, binaries.redis.clone(), port, &credentials.redis),
         }

@@ -1,6 +1,8 @@
 //! What a crash leaves: no process, and data that the next start goes on from.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use counterfoil::stack::{Stack, StackConfig};
 
 use crate::support::binary::{StackProcess, binary, descendants, wait_until_gone};
 use crate::support::servers::{find_the_mark, leave_a_mark};
-use crate::support::stack::TempDir;
+use crate::support::stack::{TempDir, private_stack};
 
 #[tokio::test]
 async fn after_kill_9_no_server_survives_and_the_next_start_finds_the_data() {
@@ -48,6 +50,38 @@ fn a_start_right_after_kill_9_succeeds_at_the_same_addresses() {
         }
     }
     process.interrupt();
+}
+
+/// After a reboot, say. Postgres alone would refuse to start: the process id in its lock file is alive.
+#[tokio::test]
+async fn a_lock_file_whose_process_id_a_stranger_has_now_hinders_no_start() {
+    let (dir, stack) = private_stack().await;
+    leave_a_mark(stack.endpoints()).await;
+    let cluster = stack.data_dir().join("postgres/data");
+    let lock_file = cluster.join("postmaster.pid");
+    let locked = std::fs::read_to_string(&lock_file).unwrap();
+    stack.stop().await;
+
+    let owner = cluster.metadata().unwrap();
+    let mut stranger = Command::new("sleep")
+        .arg("600")
+        .uid(owner.uid())
+        .gid(owner.gid())
+        .spawn()
+        .unwrap();
+    let (_, rest) = locked.split_once('\n').unwrap();
+    std::fs::write(&lock_file, format!("{}\n{rest}", stranger.id())).unwrap();
+    chown(&lock_file, Some(owner.uid()), Some(owner.gid())).unwrap();
+    let stack = Stack::start(StackConfig::new(dir.path().join("data"))).await;
+    assert!(
+        stranger.try_wait().unwrap().is_none(),
+        "the stranger is left alone"
+    );
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    let stack = stack.unwrap();
+    find_the_mark(stack.endpoints()).await;
+    stack.stop().await;
 }
 
 /// Kills spread over the first start: before the directory is made, during initdb, while the servers start.
