@@ -123,7 +123,7 @@ fn elsewhere(link: &Path, account: Account) -> Result<Home, StackError> {
     std::os::unix::fs::symlink(&dir, link).map_err(StackError::io("create the link", link))?;
     tracing::warn!(
         user = account.name, link = %link.display(), dir = %dir.display(),
-        "Postgres runs as another user, who cannot reach the data directory; its files are elsewhere"
+        "Postgres runs as another user, who cannot reach the data directory; its files are elsewhere (to delete the data, delete both)"
     );
     Ok(Home {
         dir,
