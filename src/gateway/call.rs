@@ -122,7 +122,7 @@ fn authorization(context: &Context) -> Option<Authorization> {
         policies: identity.policy_refs(),
         policy_input_digest: policy_input_digest(context.decision.as_ref()?)?,
         request_digest: context.request_digest,
-        request_bytes: narrow(context.incoming.body.len() as u64),
+        request_bytes: narrow(context.request_bytes),
         input_tokens_bound: narrow(reservation.input_tokens),
         output_tokens_cap: narrow(reservation.output_tokens),
         max_cost: reservation.max_cost,
@@ -133,10 +133,15 @@ fn authorization(context: &Context) -> Option<Authorization> {
 }
 
 /// Calls the provider and ends the call by what comes of it.
-async fn answer(context: Context, call: ProviderCall, mut reply: ReplyTo) {
+async fn answer(mut context: Context, call: ProviderCall, mut reply: ReplyTo) {
     let Some(model) = context.model.clone() else {
         return;
     };
+    let asked = streaming::Asked {
+        include_usage: call.request.include_usage,
+        choices: call.request.choices,
+    };
+    context.release_request();
     if reply.is_closed() {
         let gone = Failed::before_content(FailureCode::ClientGone, None, Used::Nothing, 0, 0);
         return fail(context, gone, ApiError::internal(), reply).await;
@@ -153,46 +158,58 @@ async fn answer(context: Context, call: ProviderCall, mut reply: ReplyTo) {
             let gone = Failed::before_content(FailureCode::ClientGone, None, Used::Unknown, 1, provider_ms);
             fail(context, gone, ApiError::internal(), reply).await;
         }
-        Some(Err(UpstreamError { fault, attempts })) => {
-            tracing::warn!(completion = %context.id, provider = %model.provider.name(), fault = fault.code(), attempts, "the provider did not answer");
-            let used = Used::after(&fault);
-            let failed =
-                Failed::before_content(fault.failure_code(), fault.status(), used, attempts, provider_ms);
-            fail(context, failed, fault.to_api_error(), reply).await;
+        Some(Err(error)) => unanswered(context, error, provider_ms, reply).await,
+        Some(Ok(upstream::Answered {
+            answer: Answer::Whole { body, completion },
+            attempts,
+        })) => {
+            let delivered = Delivered {
+                bytes: body.len() as u64,
+                attempts,
+                provider_ms,
+            };
+            whole(context, body, &completion, delivered, reply).await;
         }
-        Some(Ok(answered)) => match answered.answer {
-            Answer::Whole { body, completion } => {
-                let delivered = Delivered {
-                    bytes: body.len() as u64,
-                    attempts: answered.attempts,
-                    provider_ms,
-                };
-                whole(context, body, &completion, delivered, reply).await;
-            }
-            Answer::Stream(events) => {
-                let (frames, received) = mpsc::channel(EVENTS_IN_FLIGHT);
-                let facts = Facts {
-                    attempts: Some(answered.attempts),
-                    ..Facts::of(&context)
-                };
-                // A caller who left in this very moment is noticed by the first send.
-                drop(reply.send(Replied {
-                    reply: Reply::Stream(received),
-                    facts,
-                }));
-                streaming::run(
-                    context,
-                    events,
-                    frames,
-                    streaming::Begun {
-                        called,
-                        attempts: answered.attempts,
-                    },
-                )
-                .await;
-            }
-        },
+        Some(Ok(upstream::Answered {
+            answer: Answer::Stream(events),
+            attempts,
+        })) => {
+            let (frames, received) = mpsc::channel(EVENTS_IN_FLIGHT);
+            let facts = Facts {
+                attempts: Some(attempts),
+                ..Facts::of(&context)
+            };
+            // A caller who left in this very moment is noticed by the first send.
+            drop(reply.send(Replied {
+                reply: Reply::Stream(received),
+                facts,
+            }));
+            streaming::run(
+                context,
+                events,
+                frames,
+                streaming::Begun {
+                    called,
+                    attempts,
+                    asked,
+                },
+            )
+            .await;
+        }
     }
+}
+
+/// Ends a call that the provider has not answered.
+async fn unanswered(context: Context, error: UpstreamError, provider_ms: u32, reply: ReplyTo) {
+    let UpstreamError { fault, attempts } = error;
+    let provider = context
+        .model
+        .as_ref()
+        .map(|model| model.provider.name().to_string());
+    tracing::warn!(completion = %context.id, provider, fault = fault.code(), attempts, "the provider did not answer");
+    let used = Used::after(&fault);
+    let failed = Failed::before_content(fault.failure_code(), fault.status(), used, attempts, provider_ms);
+    fail(context, failed, fault.to_api_error(), reply).await;
 }
 
 /// Ends a call with a whole answer: settled, then sent.

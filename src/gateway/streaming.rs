@@ -4,7 +4,7 @@
 //! without `[DONE]`, which official clients raise as an error. A caller who leaves, or reads slower than the call's
 //! total time allows, ends the provider's stream; what was seen until then is settled, estimated and flagged.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use counterfoil_events::completion::FinishReason;
@@ -12,7 +12,7 @@ use counterfoil_events::ids::ContentDigest;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use super::call;
 use super::ending::{Answered, Delivered, Ending, Failed, Used, finish_reason};
@@ -25,6 +25,18 @@ use super::wire::sse::DONE;
 use crate::http::stream::SseEvent;
 use crate::limits::answers::MAX_ANSWER_BYTES;
 
+/// Longest that the last frame waits for a caller who reads slowly.
+const LAST_FRAME_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What of the request matters for its stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// Whether the caller wants usage.
+    pub include_usage: bool,
+    /// How many answers.
+    pub choices: u32,
+}
+
 /// When and how the provider was called.
 #[derive(Debug, Clone, Copy)]
 pub struct Begun {
@@ -32,6 +44,8 @@ pub struct Begun {
     pub called: Instant,
     /// How many requests it got.
     pub attempts: u16,
+    /// What was asked.
+    pub asked: Asked,
 }
 
 /// How the provider's stream ended.
@@ -59,7 +73,7 @@ pub async fn run(
     frames: mpsc::Sender<SseEvent>,
     begun: Begun,
 ) {
-    let Some((request, model)) = context.request.clone().zip(context.model.clone()) else {
+    let Some(model) = context.model.clone() else {
         return;
     };
     let mut sent = Sent {
@@ -69,8 +83,8 @@ pub async fn run(
         bytes: 0,
         copy: kept::answer_key(&context).map(|_| Vec::new()),
     };
-    let mut relay = StreamRelay::new(request.include_usage);
-    let end = relay_all(events, &mut relay, &mut sent, request.choices).await;
+    let mut relay = StreamRelay::new(begun.asked.include_usage);
+    let end = relay_all(events, &mut relay, &mut sent, begun.asked.choices).await;
     let provider_ms = upstream::elapsed_ms(begun.called);
     let delivered = Delivered {
         bytes: sent.bytes,
@@ -86,7 +100,7 @@ pub async fn run(
         (_, Err(error)) => error,
     };
     // Without [DONE] after it. A caller who has left does not hear it.
-    drop(sent.frames.send(SseEvent::data(error.to_json())).await);
+    send_last(&sent, SseEvent::data(error.to_json())).await;
 }
 
 async fn relay_all(
@@ -184,5 +198,10 @@ async fn finish(context: &Context, mut sent: Sent) {
         )
         .await;
     }
-    drop(sent.frames.send(done).await);
+    send_last(&sent, done).await;
+}
+
+/// Whoever does not take it has lost nothing: the ending is recorded.
+async fn send_last(sent: &Sent, event: SseEvent) {
+    drop(timeout(LAST_FRAME_PATIENCE, sent.frames.send(event)).await);
 }

@@ -19,8 +19,8 @@ pub const BYTES_PER_TOKEN: u64 = 4;
 
 /// The most tokens that a request's input can be for a model with this context window.
 #[must_use]
-pub fn prompt_upper_bound(body_bytes: usize, opaque_parts: usize, context_window_tokens: u64) -> u64 {
-    let by_bytes = (body_bytes as u64).saturating_add(TEMPLATE_TOKENS);
+pub fn prompt_upper_bound(body_bytes: u64, opaque_parts: usize, context_window_tokens: u64) -> u64 {
+    let by_bytes = body_bytes.saturating_add(TEMPLATE_TOKENS);
     if opaque_parts > 0 {
         context_window_tokens
     } else {
@@ -69,8 +69,8 @@ mod tests {
             let body = serde_json::json!({"model": "m", "messages": messages}).to_string();
             // One byte-level token for each byte of text, four for each message's template.
             let most = texts.iter().map(|text| text.len() as u64 + 4).sum::<u64>();
-            prop_assert!(prompt_upper_bound(body.len(), 0, u64::MAX) >= most);
-            prop_assert!(estimate(body.len() as u64) <= prompt_upper_bound(body.len(), 0, u64::MAX));
+            prop_assert!(prompt_upper_bound(body.len() as u64, 0, u64::MAX) >= most);
+            prop_assert!(estimate(body.len() as u64) <= prompt_upper_bound(body.len() as u64, 0, u64::MAX));
         }
     }
 }

@@ -82,6 +82,8 @@ pub struct Context {
     pub incoming: Incoming,
     /// Digest of the body.
     pub request_digest: ContentDigest,
+    /// Length of the body, which itself is let go once the provider has been called.
+    pub request_bytes: u64,
     /// Whose key it is, once known.
     pub identity: Option<Arc<AgentIdentity>>,
     /// Whether the call is bound to its tenant: from then on a denial leaves an event.
@@ -121,6 +123,7 @@ impl Context {
             now: services.clock.now(),
             started: Instant::now(),
             request_digest: ContentDigest::of(&incoming.body),
+            request_bytes: incoming.body.len() as u64,
             services,
             incoming,
             identity: None,
@@ -162,6 +165,13 @@ impl Context {
     /// The verdict of a step that comes too early.
     pub fn model(&self) -> Result<Arc<Model>, Verdict> {
         self.model.clone().ok_or_else(|| Verdict::missing("model"))
+    }
+
+    /// Lets go of what was asked: from here on only its digest, length and bounds matter, and a long stream should
+    /// not hold the conversation that it answers.
+    pub fn release_request(&mut self) {
+        self.incoming.body = Bytes::new();
+        self.request = None;
     }
 
     /// Milliseconds since the call came.

@@ -3,7 +3,8 @@ use std::sync::atomic::Ordering;
 use counterfoil_events::timestamp::Timestamp;
 use serde_json::json;
 
-use super::support::{Bench, Got, Record, question};
+use super::memory::Record;
+use super::support::{Bench, Got, question};
 use crate::config::GatewayConfig;
 
 /// The last denial: its step and code.

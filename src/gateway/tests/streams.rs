@@ -8,7 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::support::{Bench, Record, streamed};
+use super::memory::Record;
+use super::support::{Bench, streamed};
 
 const ROLE: &str = r#"{"id":"a","created":1,"model":"real-up","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#;
 const TEXT: &str =

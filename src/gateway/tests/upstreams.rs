@@ -3,7 +3,8 @@ use serde_json::json;
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::support::{Bench, Got, Record, question};
+use super::memory::Record;
+use super::support::{Bench, Got, question};
 
 const ANSWER: &str = r#"{"id":"a","object":"chat.completion","created":1,"model":"real-up","service_tier":"x","choices":[{"index":0,"message":{"role":"assistant","content":"12345678"},"finish_reason":"stop"}]}"#;
 

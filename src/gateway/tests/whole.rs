@@ -3,7 +3,8 @@ use std::sync::atomic::Ordering;
 use counterfoil_events::completion::{FinishReason, Verdict};
 use counterfoil_events::ids::ContentDigest;
 
-use super::support::{Bench, Record, question};
+use super::memory::Record;
+use super::support::{Bench, question};
 
 #[tokio::test]
 async fn an_answer_comes_with_its_two_events_and_headers() {

@@ -169,7 +169,7 @@ proptest! {
         let messages: Vec<Value> = texts.iter().map(|text| json!({"role": "user", "content": text})).collect();
         let asked = json!({"model": "m", "messages": messages, "max_tokens": limit, "n": n});
         let usage = whole(&asked).usage.unwrap();
-        prop_assert!(usage.prompt_tokens <= bounds::prompt_upper_bound(asked.to_string().len(), 0, u64::MAX));
+        prop_assert!(usage.prompt_tokens <= bounds::prompt_upper_bound(asked.to_string().len() as u64, 0, u64::MAX));
         prop_assert!(usage.completion_tokens <= bounds::completion_upper_bound(Some(limit), n, 4096));
     }
 

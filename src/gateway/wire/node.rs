@@ -1,10 +1,12 @@
 //! A request body as a tree that borrows from it, for checking.
 //!
 //! Unlike `serde_json::Value` it refuses what two readers may read differently (a key that stands twice) and
-//! what is built to exhaust (nesting below [`MAX_DEPTH`]), and tells whole numbers from decimal ones as
-//! the sender wrote them. It is only ever read: what is forwarded are the original bytes.
+//! what is built to exhaust (nesting beyond [`MAX_DEPTH`], more than [`MAX_NODES`] values), and tells whole
+//! numbers from decimal ones as the sender wrote them. It is only ever read: what is forwarded are the original
+//! bytes.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -12,6 +14,10 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 /// Deepest nesting of arrays and objects. Real requests stay under 20; tool schemas are the deepest part.
 pub const MAX_DEPTH: usize = 64;
+
+/// Most values in one document. A value costs some 40 bytes here and may cost two in the body, so that without a
+/// limit a body would take twenty times its size; a long conversation with many tools has some ten thousand.
+pub const MAX_NODES: u32 = 200_000;
 
 /// From here on keys are compared through a set: pairwise comparison would be quadratic in hostile input.
 const KEYS_COMPARED_IN_PAIRS: usize = 16;
@@ -42,7 +48,12 @@ impl<'a> Node<'a> {
     /// Not JSON, not UTF-8, nested too deep, a key twice in an object, or bytes after the document.
     pub fn parse(body: &'a [u8]) -> Result<Self, serde_json::Error> {
         let mut reader = serde_json::Deserializer::from_slice(body);
-        let node = Seed { depth: 0 }.deserialize(&mut reader)?;
+        let left = Cell::new(MAX_NODES);
+        let seed = Seed {
+            depth: 0,
+            left: &left,
+        };
+        let node = seed.deserialize(&mut reader)?;
         reader.end()?;
         Ok(node)
     }
@@ -85,30 +96,41 @@ impl<'a> Node<'a> {
 }
 
 #[derive(Clone, Copy)]
-struct Seed {
+struct Seed<'c> {
     depth: usize,
+    /// How many more values the document may have.
+    left: &'c Cell<u32>,
 }
 
-impl Seed {
+impl Seed<'_> {
     fn deeper<E: Error>(self) -> Result<Self, E> {
         if self.depth >= MAX_DEPTH {
             return Err(E::custom(format_args!("nested deeper than {MAX_DEPTH} levels")));
         }
         Ok(Self {
             depth: self.depth + 1,
+            ..self
         })
+    }
+
+    fn count<E: Error>(self) -> Result<(), E> {
+        let left = self.left.get().checked_sub(1);
+        self.left
+            .set(left.ok_or_else(|| E::custom(format_args!("more than {MAX_NODES} values")))?);
+        Ok(())
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Seed {
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Node<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node<'de>, D::Error> {
+        self.count()?;
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Seed {
+impl<'de> Visitor<'de> for Seed<'_> {
     type Value = Node<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -234,6 +256,14 @@ mod tests {
         assert!(Node::parse(nested(MAX_DEPTH).as_bytes()).is_ok());
         assert!(Node::parse(nested(MAX_DEPTH + 1).as_bytes()).is_err());
         assert!(Node::parse("[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn the_number_of_values_ends_at_the_limit() {
+        let list = |values: usize| format!("[{}]", vec!["0"; values].join(","));
+        let limit = MAX_NODES as usize;
+        assert!(Node::parse(list(limit - 1).as_bytes()).is_ok());
+        assert!(Node::parse(list(limit).as_bytes()).is_err());
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn run(context: &mut Context) -> Verdict {
     let Some(reservation) = &context.reservation else {
         return Verdict::missing("reservation");
     };
-    let bill = bill(used, reservation, context.incoming.body.len() as u64);
+    let bill = bill(used, reservation, context.request_bytes);
     context.bill = Some(bill);
     if bill.usage.estimated {
         Verdict::Flag

@@ -126,7 +126,7 @@ fn denied(context: &Context, denial: &context::Denial) -> Option<Denial> {
         policies: identity.policy_refs(),
         policy_input_digest: decision.and_then(policy_input_digest),
         request_digest: context.request_digest,
-        request_bytes: narrow(context.incoming.body.len() as u64),
+        request_bytes: narrow(context.request_bytes),
         verdicts: Verdicts::first_of(context.verdicts.iter().cloned()),
     })
 }

@@ -31,9 +31,8 @@ fn run(context: &mut Context) -> Verdict {
     let Some(price) = prices.find(model.provider.name(), &model.upstream_model, today) else {
         return unpriced();
     };
-    let body_bytes = context.incoming.body.len();
     let input_tokens = tokens::prompt_upper_bound(
-        body_bytes,
+        context.request_bytes,
         request.prompt.opaque_parts,
         model.context_window_tokens,
     );

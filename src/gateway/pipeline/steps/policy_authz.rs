@@ -65,8 +65,7 @@ fn input(context: &Context, identity: &AgentIdentity, request: &ChatRequest) -> 
             content,
         })
         .collect();
-    let bytes = context.incoming.body.len() as u64;
-    let mut described = RequestInput::new(request.model.to_string(), bytes, messages);
+    let mut described = RequestInput::new(request.model.to_string(), context.request_bytes, messages);
     described.stream = request.stream;
     described.max_tokens = request.max_tokens.map(|(_, limit)| limit);
     described.tools = request.tools.iter().map(|tool| tool.name.clone()).collect();
