@@ -16,7 +16,7 @@ use crate::engine::error::EngineError;
 use crate::engine::feed::page;
 use crate::engine::projection::Projection;
 use crate::engine::rows::Rows;
-use crate::engine::version::live_version;
+use crate::engine::version::{live_version, script};
 
 /// No version has this number: what is parked under it vanishes with the transaction.
 const FRESH: i32 = 0;
@@ -54,11 +54,11 @@ pub struct Difference {
 pub async fn diff(pool: &PgPool, projection: &dyn Projection) -> Result<Vec<Difference>, EngineError> {
     let live = live_version(pool, projection.name()).await?;
     let mut transaction = pool.begin().await?;
-    sqlx::raw_sql(
+    script(
+        &mut *transaction,
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeout = 0; \
          SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL search_path = pg_temp",
     )
-    .execute(&mut *transaction)
     .await?;
     fold_fresh(&mut transaction, projection, live.version).await?;
     let mut differences = Vec::new();
@@ -85,9 +85,7 @@ async fn fold_fresh(
     projection: &dyn Projection,
     live: i32,
 ) -> Result<(), EngineError> {
-    sqlx::raw_sql(projection.create_tables())
-        .execute(&mut *connection)
-        .await?;
+    script(&mut *connection, projection.create_tables()).await?;
     let parked: Vec<(Uuid, i64)> = sqlx::query_as(PARKED)
         .bind(projection.name())
         .bind(live)

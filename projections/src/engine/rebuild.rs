@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use counterfoil_events::ids::{Position, TenantId};
+use futures::future::BoxFuture;
 use serde::Serialize;
 use sqlx::PgPool;
 use tokio::sync::Mutex;
@@ -21,7 +22,7 @@ use crate::engine::feed::{Stretch, catch_up, page};
 use crate::engine::projection::Projection;
 use crate::engine::rows::Rows;
 use crate::engine::version::{
-    Version, VersionState, create, drop_version, enter, lock_makers, promote, versions, versions_on,
+    Version, VersionState, create, drop_version, enter, lock_makers, promote, script, versions, versions_on,
 };
 
 const HEADS: &str = "SELECT tenant_id, position FROM counterfoil.chain_heads ORDER BY tenant_id";
@@ -82,7 +83,17 @@ pub struct RebuildProgress {
 ///
 /// # Errors
 /// See [`EngineError`]; the live version is untouched, and the next rebuild resumes.
-pub async fn rebuild(
+pub fn rebuild<'a>(
+    pool: &'a PgPool,
+    projection: &'a dyn Projection,
+    options: RebuildOptions,
+    progress: &'a (dyn Fn(RebuildProgress) + Send + Sync),
+) -> BoxFuture<'a, Result<Version, EngineError>> {
+    // Boxed, so that whoever awaits it in a task need not prove that it may move between threads.
+    Box::pin(run(pool, projection, options, progress))
+}
+
+async fn run(
     pool: &PgPool,
     projection: &dyn Projection,
     options: RebuildOptions,
@@ -241,29 +252,36 @@ async fn fold_all(
     let work: Mutex<VecDeque<_>> = Mutex::new(heads.into());
     let spans = site.projection.spans_logs();
     let workers = if spans { 1 } else { site.options.workers.max(1) };
-    let worker = || async {
-        let empty = || {
-            if fresh {
-                Rows::of_empty_tables()
-            } else {
-                Rows::default()
-            }
-        };
-        let mut rows = empty();
-        loop {
-            let Some((tenant, head)) = work.lock().await.pop_front() else {
-                return Ok(());
-            };
-            if !spans {
-                rows = empty();
-            }
-            let from = stands.get(&tenant).copied().unwrap_or_default();
-            fold_log(site, &mut rows, tenant, from, head).await?;
-        }
+    let mut working: Vec<BoxFuture<'_, Result<(), EngineError>>> = Vec::new();
+    for _ in 0..workers {
+        working.push(Box::pin(fold_some(site, &work, stands, fresh)));
+    }
+    futures::future::try_join_all(working).await?;
+    Ok(())
+}
+
+/// Folds logs until none is left.
+async fn fold_some(
+    site: &Site<'_>,
+    work: &Mutex<VecDeque<(TenantId, Position)>>,
+    stands: &Cursors,
+    fresh: bool,
+) -> Result<(), EngineError> {
+    let empty = || match fresh {
+        true => Rows::of_empty_tables(),
+        false => Rows::default(),
     };
-    futures::future::try_join_all((0..workers).map(|_| worker()))
-        .await
-        .map(|_: Vec<()>| ())
+    let mut rows = empty();
+    loop {
+        let Some((tenant, head)) = work.lock().await.pop_front() else {
+            return Ok(());
+        };
+        if !site.projection.spans_logs() {
+            rows = empty();
+        }
+        let from = stands.get(&tenant).copied().unwrap_or_default();
+        fold_log(site, &mut rows, tenant, from, head).await?;
+    }
 }
 
 async fn fold_log(
@@ -326,9 +344,7 @@ async fn swap(site: &Site<'_>) -> Result<(), EngineError> {
         fold_log(site, &mut rows, tenant, from, head).await?;
     }
     let mut transaction = site.pool.begin().await?;
-    sqlx::raw_sql("SET LOCAL lock_timeout = '1s'")
-        .execute(&mut *transaction)
-        .await?;
+    script(&mut transaction, "SET LOCAL lock_timeout = '1s'").await?;
     enter(&mut transaction, name, site.version).await?;
     lock_makers(&mut transaction).await?;
     if let Some(live) = live {

@@ -4,7 +4,7 @@
 //! statements were prepared before the swap keeps reading something true.
 
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Executor, PgConnection, PgPool};
 
 use crate::engine::error::EngineError;
 use crate::engine::projection::Projection;
@@ -141,13 +141,16 @@ pub(super) async fn create(
         .bind(made.version)
         .fetch_one(&mut *connection)
         .await?;
-    sqlx::raw_sql(&schema).execute(&mut *connection).await?;
+    script(&mut *connection, &schema).await?;
     enter(connection, projection.name(), made.version).await?;
-    sqlx::raw_sql(projection.create_tables())
-        .execute(&mut *connection)
-        .await?;
-    sqlx::raw_sql(BIND).execute(&mut *connection).await?;
+    script(&mut *connection, projection.create_tables()).await?;
+    script(&mut *connection, BIND).await?;
     Ok(made)
+}
+
+/// Runs several statements. (By way of the executor: the query's own `execute` makes futures that cannot be sent.)
+pub(super) async fn script(connection: &mut PgConnection, sql: &str) -> Result<(), sqlx::Error> {
+    connection.execute(sqlx::raw_sql(sql)).await.map(|_| ())
 }
 
 /// Makes a version's schema the `search_path` until the transaction ends.
@@ -171,19 +174,14 @@ pub(super) async fn show(
     version: i32,
 ) -> Result<(), sqlx::Error> {
     enter(connection, projection.name(), version).await?;
-    sqlx::raw_sql("CREATE SCHEMA IF NOT EXISTS read")
-        .execute(&mut *connection)
-        .await?;
-    sqlx::raw_sql(projection.create_views())
-        .execute(&mut *connection)
-        .await?;
-    sqlx::raw_sql(
+    script(&mut *connection, "CREATE SCHEMA IF NOT EXISTS read").await?;
+    script(&mut *connection, projection.create_views()).await?;
+    script(
+        &mut *connection,
         "GRANT USAGE ON SCHEMA read TO counterfoil_app, counterfoil_reader; \
          GRANT SELECT ON ALL TABLES IN SCHEMA read TO counterfoil_app, counterfoil_reader",
     )
-    .execute(connection)
-    .await?;
-    Ok(())
+    .await
 }
 
 /// Retires the live version and puts `version` in its place.
@@ -229,7 +227,7 @@ pub(super) async fn drop_version(pool: &PgPool, projection: &str, version: i32) 
         .bind(version)
         .fetch_one(&mut *transaction)
         .await?;
-    sqlx::raw_sql(&drop).execute(&mut *transaction).await?;
+    script(&mut *transaction, &drop).await?;
     for forget in [
         "DELETE FROM counterfoil.projection_cursors WHERE projection = $1 AND version = $2",
         "DELETE FROM counterfoil.parked_events WHERE projection = $1 AND version = $2",

@@ -1,0 +1,177 @@
+//! The projector: feeds every version of every read model that is of this build's making, until it is stopped.
+//!
+//! A task for each read model ([`feeder`]) and one that wakes them: by the commits of this process at once, by the
+//! hints of others over NATS, and by the scans of the chain heads, which nothing escapes. Events are read from
+//! Postgres, from each tenant's cursor on. One projector is active at a time, by an advisory lock; that two cannot do
+//! harm is ensured by the cursors behind it.
+
+mod feeder;
+mod inbox;
+mod lead;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use counterfoil_events::backbone::{Backbone, HeadsReader};
+use counterfoil_events::ids::{Position, TenantId};
+use counterfoil_events::ledger::{Committed, Database};
+use counterfoil_projections::engine::Projection;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use feeder::Feeder;
+use inbox::Inbox;
+pub use status::{FeedState, ProjectorStatus};
+
+/// A hint costs a scan of the heads, and the commits of this process send some too: not more often than this.
+const HINT_PAUSE: Duration = Duration::from_millis(10);
+
+/// What a projector stands on.
+pub struct ProjectorParts {
+    /// The projector's connections are used.
+    pub database: Database,
+    /// Scans of the chain heads.
+    pub heads: HeadsReader,
+    /// Commits of this process.
+    pub notices: broadcast::Receiver<Committed>,
+    /// Where other processes' hints come from, with the number of partitions; none: the scans must do.
+    pub hints: Option<(Backbone, u32)>,
+}
+
+/// How a projector goes about it.
+#[derive(Debug, Clone, Copy)]
+pub struct ProjectorOptions {
+    /// Whether only one projector at a time is active. Two that are do no harm, only the same work twice.
+    pub alone: bool,
+    /// How long a retired version stays for readers whose statements name it.
+    pub keep_retired: Duration,
+}
+
+impl Default for ProjectorOptions {
+    fn default() -> Self {
+        Self {
+            alone: true,
+            keep_retired: Duration::from_secs(600),
+        }
+    }
+}
+
+/// The running projector.
+pub struct Projector {
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    status: ProjectorStatus,
+}
+
+impl Projector {
+    /// Starts to feed `projections`.
+    #[must_use]
+    pub fn start(
+        projections: Vec<Arc<dyn Projection>>,
+        parts: ProjectorParts,
+        options: ProjectorOptions,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let status = ProjectorStatus::default();
+        let mut tasks = JoinSet::new();
+        let mut inboxes = Vec::new();
+        let leader = lead::Leader::start(
+            &mut tasks,
+            stop.clone(),
+            parts.database.projector().clone(),
+            options.alone,
+        );
+        for projection in projections {
+            let inbox = Arc::new(Inbox::default());
+            inboxes.push(Arc::clone(&inbox));
+            let pool = parts.database.projector().clone();
+            let feeder = Feeder::new(projection, pool, inbox, leader.clone(), status.clone(), options);
+            let until = stop.clone();
+            tasks.spawn(async move {
+                until.run_until_cancelled(feeder.run()).await;
+            });
+        }
+        let until = stop.clone();
+        tasks.spawn(async move {
+            until.run_until_cancelled(wake(parts, inboxes)).await;
+        });
+        Self { stop, tasks, status }
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn status(&self) -> &ProjectorStatus {
+        &self.status
+    }
+
+    /// Stops: what is under way is rolled back, and folded again by whoever comes next.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a task of the projector ended badly");
+            }
+        }
+    }
+}
+
+/// Tells the feeders how far the logs reach.
+async fn wake(parts: ProjectorParts, inboxes: Vec<Arc<Inbox>>) {
+    let ProjectorParts {
+        mut heads,
+        mut notices,
+        hints,
+        ..
+    } = parts;
+    let tell = |news: &[(TenantId, Position)]| inboxes.iter().for_each(|inbox| inbox.put(news));
+    let mut hints = hints_of(hints).await;
+    let mut hinted = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            notice = notices.recv() => match notice {
+                Ok(notice) => tell(&drain(notice, &mut notices)),
+                Err(RecvError::Lagged(_)) => heads.scan_now(),
+                // The sequencer has gone; the scans go on.
+                Err(RecvError::Closed) => notices = broadcast::channel(1).0.subscribe(),
+            },
+            scan = heads.next() => {
+                let news: Vec<_> = scan.by_tenant.values().map(|head| (head.tenant, head.head.position)).collect();
+                tell(&news);
+            }
+            Some(()) = hints.next() => if hinted.elapsed() >= HINT_PAUSE {
+                hinted = tokio::time::Instant::now();
+                heads.scan_now();
+            },
+        }
+    }
+}
+
+fn drain(first: Committed, notices: &mut broadcast::Receiver<Committed>) -> Vec<(TenantId, Position)> {
+    let mut news = vec![(first.tenant, first.position)];
+    while let Ok(notice) = notices.try_recv() {
+        news.push((notice.tenant, notice.position));
+    }
+    news
+}
+
+async fn hints_of(hints: Option<(Backbone, u32)>) -> BoxStream<'static, ()> {
+    let Some((backbone, partitions)) = hints else {
+        return stream::pending().boxed();
+    };
+    let mut all = Vec::new();
+    for partition in 0..partitions {
+        match backbone
+            .client()
+            .subscribe(backbone.prefix().wake(partition))
+            .await
+        {
+            Ok(hints) => all.push(hints.map(|_| ())),
+            Err(error) => tracing::warn!(%error, "wake-up hints cannot be subscribed to; the scans must do"),
+        }
+    }
+    stream::select_all(all).chain(stream::pending()).boxed()
+}
