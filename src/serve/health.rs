@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use counterfoil_consumers::projector::ProjectorStatus;
 use counterfoil_events::backbone::{Backbone, BackboneStatus};
 use counterfoil_events::ledger::Database;
 use counterfoil_events::security::{Freshness, SecurityState};
@@ -25,6 +26,7 @@ struct Looker {
     nats: Component,
     relay: Option<Component>,
     security: Component,
+    projections: Option<(Component, ProjectorStatus)>,
     database: Database,
     backbone: Backbone,
     status: BackboneStatus,
@@ -39,6 +41,7 @@ impl Health {
         status: BackboneStatus,
         state: SecurityState,
         relays: bool,
+        projections: Option<ProjectorStatus>,
     ) -> Self {
         let looker = Looker {
             postgres: readiness.required("postgres"),
@@ -47,6 +50,8 @@ impl Health {
             relay: relays.then(|| readiness.optional("relay")),
             // Until it has stood at the head, nobody can be told apart.
             security: readiness.required("security_state"),
+            // Commands and completions do without them: only queries lag.
+            projections: projections.map(|status| (readiness.optional("projections"), status)),
             database,
             backbone,
             status,
@@ -98,6 +103,12 @@ impl Looker {
                 .security
                 .down("has not stood at the head of the log for 5 s: keys are denied"),
             Freshness::Stopped { reason } => self.security.down(reason),
+        }
+        if let Some((component, status)) = &self.projections {
+            match status.problem() {
+                None => component.ok(),
+                Some(problem) => component.degraded(problem),
+            }
         }
         if let Some(relay) = &self.relay {
             match self.status.is_verified() {

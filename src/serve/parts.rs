@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use counterfoil_consumers::kri::{KriRunner, RunnerOptions};
+use counterfoil_consumers::projector::{Projector, ProjectorOptions, ProjectorParts};
 use counterfoil_events::agent::key::KeyPepper;
 use counterfoil_events::backbone::{
     Backbone, BackboneOptions, BackboneStatus, HeadWatch, Relay, RelayOptions, RelayParts, StreamPrefix,
@@ -50,6 +51,7 @@ pub struct Parts {
     connectors: Arc<Connectors<PlatformFigures>>,
     fetch: FetchConfig,
     runner: Option<KriRunner>,
+    projector: Option<Projector>,
     engine: Arc<PolicyEngine>,
     pepper: Arc<KeyPepper>,
     directory: Arc<SecurityDirectory>,
@@ -106,6 +108,15 @@ impl Parts {
                 runner_options(&config.kri),
             )
         });
+        let projector = config.roles.has(Role::Consumers).then(|| {
+            let parts = ProjectorParts {
+                database: database.clone(),
+                heads: heads.reader(),
+                notices: sequencer.subscribe(),
+                hints: Some((backbone.clone(), config.nats.partitions)),
+            };
+            Projector::start(counterfoil_projections::all(), parts, ProjectorOptions::default())
+        });
         let readiness = Readiness::new();
         let pepper = Arc::new(pepper);
         let security = SecurityState::default();
@@ -134,6 +145,7 @@ impl Parts {
             status,
             security,
             config.roles.has(Role::Relay),
+            projector.as_ref().map(|projector| projector.status().clone()),
         );
         Ok(Self {
             commands,
@@ -142,6 +154,7 @@ impl Parts {
             connectors,
             fetch: config.kri.fetch.clone(),
             runner,
+            projector,
             engine,
             pepper,
             directory,
@@ -206,6 +219,9 @@ impl Parts {
         self.health.stop().await;
         if let Some(runner) = self.runner {
             runner.stop().await;
+        }
+        if let Some(projector) = self.projector {
+            projector.stop().await;
         }
         self.tail.stop().await;
         for relay in self.relays {

@@ -6,5 +6,6 @@ mod backbone;
 mod cli;
 mod ledger;
 mod limits;
+mod projections;
 mod stack;
 mod support;

@@ -127,7 +127,7 @@ impl Rows {
     }
 
     /// Takes over what the last fold wrote.
-    pub(super) fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         for (key, slot) in self.overlay.drain() {
             self.changed.insert(key.clone());
             self.slots.insert(key, slot);
@@ -140,7 +140,7 @@ impl Rows {
     }
 
     /// What has changed since the last call: rows as whole JSON objects, or none where deleted.
-    pub(super) fn take_changes(&mut self) -> Result<Vec<(RowKey, Option<String>)>, FoldError> {
+    pub(crate) fn take_changes(&mut self) -> Result<Vec<(RowKey, Option<String>)>, FoldError> {
         let mut keys: Vec<RowKey> = self.changed.drain().collect();
         // In key order, so that two writers lock rows in the same order.
         keys.sort_unstable();

@@ -10,6 +10,8 @@ mod fold;
 mod row;
 pub mod statistics;
 pub mod summary;
+#[cfg(test)]
+mod tests;
 
 use counterfoil_events::ids::TenantId;
 

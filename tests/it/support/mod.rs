@@ -4,6 +4,7 @@ pub mod backbone;
 pub mod binary;
 pub mod invariants;
 pub mod ledger;
+pub mod projections;
 pub mod proxy;
 pub mod servers;
 pub mod stack;

@@ -1,0 +1,299 @@
+//! Read models on a real Postgres: events become rows, a rebuild makes the same rows, what cannot be folded is parked,
+//! two projectors do no harm, and every tenant sees its own rows only.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use counterfoil_consumers::projector::ProjectorOptions;
+use counterfoil_events::ids::{Position, TenantId};
+use counterfoil_projections::agent::Agents;
+use counterfoil_projections::completion::Completions;
+use counterfoil_projections::engine::{
+    EngineError, RebuildOptions, cancel, diff, ensure_live, list_parked, live_version, rebuild, retry_parked,
+};
+use counterfoil_projections::rollup::Rollups;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::ledger::TestLedger;
+use crate::support::projections::{
+    AGENT, Running, agent_payload, append, assert_no_difference, carried, populate, register_agent, settle,
+    settled_completion,
+};
+
+/// Rows that the app role sees as `tenant`, as JSON.
+async fn seen(ledger: &TestLedger, tenant: TenantId, query: &str) -> Vec<Value> {
+    let mut transaction = ledger.database.tenant(tenant).await.unwrap();
+    let rows: Vec<Value> = sqlx::query_scalar(query)
+        .fetch_all(transaction.connection())
+        .await
+        .unwrap();
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_become_rows_and_no_projection_differs_from_one_folded_anew() {
+    let ledger = TestLedger::new().await;
+    let running = Running::start(&ledger, ProjectorOptions::default());
+    let home = carried(&ledger, &[ledger.tenant]).await;
+    populate(&ledger, ledger.tenant, "4").await;
+    settle(&ledger).await;
+    assert_eq!(list_parked(ledger.database.projector(), None).await.unwrap(), []);
+    let usage = seen(
+        &ledger,
+        ledger.tenant,
+        "SELECT to_jsonb(u) - 'tenant_id' - 'key' - 'day' FROM read.usage u",
+    )
+    .await;
+    let expected = json!({"agent": AGENT, "model": "demo-small", "completions": 3, "settled": 1, "denied": 1,
+        "failed": 1, "lost": 0, "input_tokens": 17, "output_tokens": 6, "cost": {"EUR": "100"}});
+    assert_eq!(
+        usage,
+        [expected],
+        "a correction takes the place of the upper bound"
+    );
+    let agents = seen(
+        &ledger,
+        ledger.tenant,
+        "SELECT jsonb_array_length(api_keys)::text::jsonb FROM read.agents",
+    )
+    .await;
+    assert_eq!(agents, [json!(1)]);
+    let policies = seen(
+        &ledger,
+        ledger.tenant,
+        "SELECT to_jsonb(active) FROM read.policies",
+    )
+    .await;
+    assert_eq!(policies, [json!(1)]);
+    let members = seen(
+        &ledger,
+        home,
+        "SELECT jsonb_build_array(tenant, kri, latest -> 'value', share, exposure ->> 'micros') FROM read.rollup_members",
+    )
+    .await;
+    assert_eq!(
+        members,
+        [json!([ledger.tenant, "denied-share", "4", "0.5", "4000000"])]
+    );
+    assert_no_difference(&ledger).await;
+    running.stop().await;
+    ledger.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_sees_its_own_rows_only_in_every_view() {
+    let ledger = TestLedger::new().await;
+    let other = TenantId::generate();
+    ledger.create_tenant(other).await;
+    let home = carried(&ledger, &[ledger.tenant, other]).await;
+    populate(&ledger, ledger.tenant, "4").await;
+    populate(&ledger, other, "6").await;
+    let running = Running::start(&ledger, ProjectorOptions::default());
+    settle(&ledger).await;
+    let views: Vec<String> =
+        sqlx::query_scalar("SELECT viewname::text FROM pg_views WHERE schemaname = 'read' ORDER BY 1")
+            .fetch_all(ledger.database.projector())
+            .await
+            .unwrap();
+    assert!(views.len() >= 11, "{views:?}");
+    for view in views {
+        let mut rows_of_all = 0;
+        for tenant in [ledger.tenant, other, home, TenantId::PLATFORM] {
+            let mut transaction = ledger.database.tenant(tenant).await.unwrap();
+            let owners: Vec<Uuid> = sqlx::query_scalar(&format!("SELECT tenant_id FROM read.{view}"))
+                .fetch_all(transaction.connection())
+                .await
+                .unwrap();
+            assert!(
+                owners.iter().all(|owner| *owner == tenant.0),
+                "{view} shows {tenant} {owners:?}"
+            );
+            rows_of_all += owners.len();
+        }
+        assert!(
+            rows_of_all > 0 || view == "kri_sources",
+            "{view} has rows to be hidden"
+        );
+    }
+    running.stop().await;
+    ledger.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poisoned_event_parks_its_aggregate_and_is_folded_once_the_cause_is_mended() {
+    let ledger = TestLedger::new().await;
+    let running = Running::start(&ledger, ProjectorOptions::default());
+    let (tenant, pool) = (ledger.tenant, ledger.database.projector());
+    let (first, second) = (AGENT.to_string(), Uuid::from_u128(0xa2));
+    register_agent(&ledger, tenant, AGENT).await;
+    settle(&ledger).await;
+    let take = "DELETE FROM read_agent_v1.agents RETURNING to_json(agents)::text";
+    let taken: String = sqlx::query_scalar(take).fetch_one(pool).await.unwrap();
+    append(
+        &ledger,
+        tenant,
+        ("agent", &first),
+        1,
+        "AgentSuspended",
+        json!({"reason": "drill"}),
+    )
+    .await;
+    append(&ledger, tenant, ("agent", &first), 2, "AgentResumed", json!({})).await;
+    append(
+        &ledger,
+        tenant,
+        ("agent", &first),
+        3,
+        "AgentChanged",
+        agent_payload("Renamed"),
+    )
+    .await;
+    register_agent(&ledger, tenant, second).await;
+    settle(&ledger).await;
+    let parked = list_parked(pool, Some("agent")).await.unwrap();
+    let positions: Vec<i64> = parked.iter().map(|event| event.position).collect();
+    assert_eq!(
+        positions,
+        [2, 3, 4],
+        "the aggregate's later events wait in order behind it"
+    );
+    let names = seen(&ledger, tenant, "SELECT to_jsonb(key) FROM read.agents").await;
+    assert_eq!(names, [json!(second)], "other aggregates pass");
+
+    let give = "INSERT INTO read_agent_v1.agents SELECT * FROM json_populate_record(NULL::read_agent_v1.agents, $1::json)";
+    sqlx::query(give).bind(taken).execute(pool).await.unwrap();
+    let folded = retry_parked(pool, &Agents, tenant, Position(3)).await.unwrap();
+    assert_eq!(folded, 3);
+    assert_eq!(list_parked(pool, Some("agent")).await.unwrap(), []);
+    let nothing = retry_parked(pool, &Agents, tenant, Position(3)).await;
+    assert!(matches!(nothing, Err(EngineError::Version(_))));
+    assert_no_difference(&ledger).await;
+    running.stop().await;
+    ledger.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_no_fold_can_read_is_parked_and_left_out_of_the_comparison() {
+    let ledger = TestLedger::new().await;
+    let running = Running::start(&ledger, ProjectorOptions::default());
+    let malformed = json!({"name": 7});
+    append(
+        &ledger,
+        ledger.tenant,
+        ("agent", &AGENT.to_string()),
+        0,
+        "AgentRegistered",
+        malformed,
+    )
+    .await;
+    settle(&ledger).await;
+    let parked = list_parked(ledger.database.projector(), None).await.unwrap();
+    assert_eq!(parked.len(), 1);
+    assert!(
+        parked[0].reason.contains("AgentRegistered"),
+        "{}",
+        parked[0].reason
+    );
+    assert_no_difference(&ledger).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_can_be_cancelled_and_resumed_and_gives_equal_rows() {
+    let ledger = TestLedger::new().await;
+    carried(&ledger, &[ledger.tenant]).await;
+    populate(&ledger, ledger.tenant, "4").await;
+    let running = Running::start(&ledger, ProjectorOptions::default());
+    settle(&ledger).await;
+    running.stop().await;
+    let pool = ledger.database.projector();
+    // Slow enough to be cancelled after its first step.
+    let slow = RebuildOptions {
+        events_per_s: 4,
+        workers: 1,
+    };
+    let (begun, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let say = move |progress| begun.send(progress).unwrap_or(());
+    let (outcome, stopped) = tokio::join!(rebuild(pool, &Rollups, slow, &say), async {
+        seen.recv().await.unwrap();
+        cancel(pool, "rollup").await.unwrap()
+    });
+    assert!(stopped);
+    assert!(matches!(outcome, Err(EngineError::Cancelled(_))), "{outcome:?}");
+    assert_eq!(live_version(pool, "rollup").await.unwrap().version, 1);
+
+    let resumed = AtomicBool::new(false);
+    let watch = |progress: counterfoil_projections::engine::RebuildProgress| {
+        resumed.fetch_or(progress.folded < progress.done, Ordering::SeqCst);
+    };
+    let version = rebuild(pool, &Rollups, RebuildOptions::default(), &watch)
+        .await
+        .unwrap();
+    assert_eq!(version.version, 2, "it goes on with the version that was begun");
+    assert!(
+        resumed.load(Ordering::SeqCst),
+        "what was folded is not folded again"
+    );
+    for projection in counterfoil_projections::all()
+        .into_iter()
+        .filter(|one| one.name() != "rollup")
+    {
+        let version = rebuild(pool, &*projection, RebuildOptions::default(), &|_| {})
+            .await
+            .unwrap();
+        assert_eq!(live_version(pool, projection.name()).await.unwrap(), version);
+    }
+    assert_no_difference(&ledger).await;
+    ledger.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_projectors_at_once_count_every_completion_once() {
+    let ledger = TestLedger::new().await;
+    // Neither waits for the other: only the cursors keep them apart.
+    let options = ProjectorOptions {
+        alone: false,
+        ..ProjectorOptions::default()
+    };
+    let (one, other) = (Running::start(&ledger, options), Running::start(&ledger, options));
+    let ids = 1..=100u128;
+    futures::future::join_all(ids.map(|id| settled_completion(&ledger, ledger.tenant, Uuid::from_u128(id))))
+        .await;
+    settle(&ledger).await;
+    let counts = seen(
+        &ledger,
+        ledger.tenant,
+        "SELECT to_jsonb(completions + settled) FROM read.usage",
+    )
+    .await;
+    assert_eq!(counts, [json!(200)]);
+    assert_no_difference(&ledger).await;
+    one.stop().await;
+    other.stop().await;
+    ledger.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_changed_by_hand_shows_in_the_comparison() {
+    let ledger = TestLedger::new().await;
+    let running = Running::start(&ledger, ProjectorOptions::default());
+    populate(&ledger, ledger.tenant, "4").await;
+    settle(&ledger).await;
+    let pool = ledger.database.projector();
+    let live = ensure_live(pool, &Completions).await.unwrap();
+    assert_eq!(live.version, 1);
+    sqlx::query("UPDATE read_completion_v1.usage SET denied = denied + 1")
+        .execute(pool)
+        .await
+        .unwrap();
+    let found = diff(pool, &Completions).await.unwrap();
+    let sides: Vec<(&str, &str)> = found
+        .iter()
+        .map(|one| (one.table_name.as_str(), one.side.as_str()))
+        .collect();
+    assert_eq!(sides, [("usage", "fresh"), ("usage", "live")]);
+    assert_eq!(found[0].tenant_id, ledger.tenant.0);
+    assert!(diff(pool, &Agents).await.unwrap().is_empty());
+    running.stop().await;
+}
