@@ -20,6 +20,7 @@ pub use types::*;
 
 use super::answer::Response;
 use super::context::RequestId;
+use crate::gateway::wire::ApiError as OpenAiError;
 
 /// After how long a client should come back when a problem is temporary and nothing better is known.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -38,7 +39,6 @@ struct Inner {
     members: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
     retry_after: Option<Duration>,
-    openai: Option<OpenAiCode>,
 }
 
 /// One field that is wrong, by its RFC 6901 JSON pointer or its parameter's name.
@@ -48,17 +48,6 @@ pub struct FieldError {
     pub field: String,
     /// What is wrong with it, never repeating its value.
     pub message: String,
-}
-
-/// What OpenAI's error shape carries beside the message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenAiCode {
-    /// `error.type`
-    pub kind: Cow<'static, str>,
-    /// `error.code`
-    pub code: Option<Cow<'static, str>>,
-    /// `error.param`
-    pub param: Option<String>,
 }
 
 /// In which shape a group's errors are written.
@@ -85,7 +74,6 @@ impl ApiError {
             members: Map::new(),
             headers: Vec::new(),
             retry_after,
-            openai: None,
         }))
     }
 
@@ -143,13 +131,6 @@ impl ApiError {
         self
     }
 
-    /// What OpenAI's shape says instead of the defaults of the status.
-    #[must_use]
-    pub fn openai(mut self, code: OpenAiCode) -> Self {
-        self.0.openai = Some(code);
-        self
-    }
-
     /// What kind of problem it is.
     #[must_use]
     pub fn kind(&self) -> ProblemType {
@@ -196,7 +177,7 @@ impl ApiError {
                 "application/problem+json",
                 json(&self.problem_document(request_id)),
             ),
-            ErrorShape::OpenAi => ("application/json", json(&self.openai_document())),
+            ErrorShape::OpenAi => ("application/json", self.openai_error().to_json()),
         };
         let mut response = Response::new(body.into());
         *response.status_mut() = self.status();
@@ -233,26 +214,24 @@ impl ApiError {
         }
     }
 
-    fn openai_document(&self) -> Value {
-        let code = self.0.openai.clone().unwrap_or_else(|| self.openai_default());
-        serde_json::json!({"error": {"message": self.0.detail, "type": code.kind, "param": code.param, "code": code.code}})
-    }
-
-    fn openai_default(&self) -> OpenAiCode {
-        let (kind, code) = match self.0.kind.status {
-            401 => ("invalid_request_error", "invalid_api_key"),
-            403 => ("permission_error", "forbidden"),
-            404 => ("invalid_request_error", "unknown_url"),
-            429 => ("rate_limit_error", "rate_limit_exceeded"),
-            500 => ("server_error", "internal_error"),
-            501.. => ("server_error", self.0.kind.slug),
-            _ => ("invalid_request_error", self.0.kind.slug),
+    /// What the dispatcher itself refuses on OpenAI's surface; the gateway's own errors are made there.
+    fn openai_error(&self) -> OpenAiError {
+        let kind = match self.0.kind.status {
+            401 => return OpenAiError::invalid_api_key(),
+            500 => return OpenAiError::internal(),
+            403 => "permission_error",
+            429 => "rate_limit_error",
+            501.. => "server_error",
+            _ => "invalid_request_error",
         };
-        let param = self.0.errors.first().map(|error| error.field.clone());
-        OpenAiCode {
-            kind: kind.into(),
-            code: Some(code.replace('-', "_").into()),
-            param,
+        let code = match self.0.kind {
+            NO_SUCH_ROUTE => Cow::Borrowed("unknown_url"),
+            kind => Cow::Owned(kind.slug.replace('-', "_")),
+        };
+        let error = OpenAiError::new(self.status(), kind, self.0.detail.clone()).with_code(code);
+        match self.0.errors.first() {
+            Some(field) => error.with_param(field.field.clone()),
+            None => error,
         }
     }
 }

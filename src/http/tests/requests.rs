@@ -190,9 +190,17 @@ async fn the_openai_surface_answers_in_its_own_shape_also_where_there_is_no_rout
         ),
         (403, server.post("/v1/chat/completions", &large).await),
     ];
-    for (status, reply) in replies {
+    let codes = [
+        "unknown_url",
+        "unknown_url",
+        "method_not_allowed",
+        "invalid_api_key",
+        "forbidden",
+    ];
+    for ((status, reply), code) in replies.into_iter().zip(codes) {
         assert_eq!(reply.status, status);
         let error = &reply.json()["error"];
+        assert_eq!(error["code"], code);
         for key in ["message", "type", "param", "code"] {
             assert!(error.as_object().unwrap().contains_key(key), "{key} in {error}");
         }
