@@ -12,6 +12,7 @@ mod http;
 mod kri;
 mod limits;
 mod nats;
+mod policy;
 mod postgres;
 mod redis;
 mod roles;
@@ -36,6 +37,7 @@ pub use http::HttpConfig;
 pub use kri::KriConfig;
 pub use limits::LimitsConfig;
 pub use nats::NatsConfig;
+pub use policy::PolicyConfig;
 pub use postgres::{PostgresConfig, PostgresRole, TlsMode};
 pub use redis::RedisConfig;
 pub use roles::{Role, RolesConfig};
@@ -63,6 +65,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// Sources of key risk indicators.
     pub kri: KriConfig,
+    /// The engine that evaluates policies.
+    pub policy: PolicyConfig,
     /// The key that signs events.
     pub signing: SigningConfig,
     /// Requests per key.
@@ -178,6 +182,7 @@ impl Config {
         self.redis.check(&mut checks);
         self.gateway.check(&mut checks);
         self.kri.check(&mut checks);
+        self.policy.check(&mut checks);
         self.limits.check(&mut checks);
         self.roles.check(&mut checks);
         self.telemetry.check(&mut checks);

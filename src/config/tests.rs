@@ -166,6 +166,10 @@ fn the_example_file_says_the_defaults() {
         format!("{:?}", Config::default().kri)
     );
     assert_eq!(
+        format!("{:?}", example.policy),
+        format!("{:?}", Config::default().policy)
+    );
+    assert_eq!(
         format!("{:?}", example.nats),
         format!("{:?}", Config::default().nats)
     );

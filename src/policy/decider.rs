@@ -19,7 +19,8 @@ use super::compile::{CompiledPolicy, compile_here};
 use super::decision::{Fault, LayerDecision, PolicyDecision};
 use super::evaluate;
 use super::input::{InputDigest, PolicyInput};
-use super::settings::PolicyEngineConfig;
+use super::settings::time_limit;
+use crate::config::PolicyConfig;
 
 /// An active policy, as the security state holds it.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,10 +79,10 @@ pub(super) struct Decider {
 }
 
 impl Decider {
-    pub(super) fn new(config: &PolicyEngineConfig) -> Self {
+    pub(super) fn new(config: &PolicyConfig) -> Self {
         Self {
             compiled: LruCache::new(config.cached_policies),
-            time_limit: config.time_limit(),
+            time_limit: time_limit(config),
             input_bytes_max: config.input_bytes_max,
         }
     }

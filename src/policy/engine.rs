@@ -19,7 +19,8 @@ use super::error::PolicyError;
 use super::input::{InputDigest, PolicyInput};
 use super::pool::{Pool, PoolError, Worker};
 use super::self_test::{TESTS_TIME_LIMIT, TestReport, run_tests_here};
-use super::settings::{COMPILE_LIMIT, PolicyEngineConfig};
+use super::settings::{COMPILE_LIMIT, check_limits, decision_limits};
+use crate::config::PolicyConfig;
 
 /// Threads are named after it; panics on them are reported without their text.
 const THREAD_PREFIX: &str = "policy-";
@@ -70,7 +71,7 @@ impl PolicyEngine {
     ///
     /// # Errors
     /// When the system gives no threads.
-    pub fn start(config: &PolicyEngineConfig) -> std::io::Result<Self> {
+    pub fn start(config: &PolicyConfig) -> std::io::Result<Self> {
         keep_panics_quiet();
         let worker_config = config.clone();
         let make_decider = move || -> Worker<DecisionJob, PolicyDecision> {
@@ -78,10 +79,8 @@ impl PolicyEngine {
             Box::new(move |job| decider.decide(&job))
         };
         Ok(Self {
-            decisions: Pool::start(config.decision_limits(), make_decider)?,
-            checks: Pool::start(config.check_limits(), || {
-                Box::new(|source: String| check(&source))
-            })?,
+            decisions: Pool::start(decision_limits(config), make_decider)?,
+            checks: Pool::start(check_limits(), || Box::new(|source: String| check(&source)))?,
             endless: Mutex::new(BTreeSet::new()),
         })
     }

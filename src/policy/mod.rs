@@ -41,4 +41,3 @@ pub use input::{
 };
 pub use schema::{decision_schema, input_schema};
 pub use self_test::{TestReport, run_tests};
-pub use settings::PolicyEngineConfig;

@@ -34,7 +34,7 @@ use crate::kri::Connectors;
 use crate::kri::config::FetchConfig;
 use crate::kri::platform::PlatformFigures;
 use crate::limits::{KeptAnswers, Rate, RedisLink, RequestLimiter};
-use crate::policy::{PolicyEngine, PolicyEngineConfig};
+use crate::policy::PolicyEngine;
 use crate::signing;
 
 /// How often the heads are looked at, besides the notices of commits.
@@ -76,11 +76,10 @@ impl Parts {
             SequencerOptions::default(),
         );
         let commands = Arc::new(Commands::new(sequencer.clone(), config.nats.partitions));
-        let engine =
-            PolicyEngine::start(&PolicyEngineConfig::default()).map_err(|source| ServeError::Io {
-                what: "starting the policy engine".to_owned(),
-                source,
-            })?;
+        let engine = PolicyEngine::start(&config.policy).map_err(|source| ServeError::Io {
+            what: "starting the policy engine".to_owned(),
+            source,
+        })?;
 
         let backbone = Backbone::connect(backbone_options(&config.nats).await?).await?;
         let heads = HeadWatch::start(LogReader::new(database.log().clone()), HEAD_POLL);

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::memory::{MemoryDirectory, MemoryLog};
-use crate::config::{GatewayConfig, LimitsConfig, RedisConfig};
+use crate::config::{GatewayConfig, LimitsConfig, PolicyConfig, RedisConfig};
 use crate::gateway::catalogue::Catalogue;
 use crate::gateway::directory::*;
 use crate::gateway::handler::group;
@@ -26,7 +26,7 @@ use crate::gateway::{Gateway, Services};
 use crate::http::route::State;
 use crate::http::*;
 use crate::limits::{KeptAnswers, Rate, RedisLink, RequestLimiter};
-use crate::policy::{PolicyEngine, PolicyEngineConfig, PolicySource};
+use crate::policy::{PolicyEngine, PolicySource};
 
 /// Denies what speaks of payroll and tools that write; caps answers of the large model.
 const POLICY: &str = r#"package counterfoil
@@ -112,7 +112,7 @@ impl Bench {
         let link = RedisLink::keep(&RedisConfig::default(), &lifecycle, redis).unwrap();
         let services = Arc::new(Services {
             directory: directory.clone(),
-            policy: Arc::new(PolicyEngine::start(&PolicyEngineConfig::default()).unwrap()),
+            policy: Arc::new(PolicyEngine::start(&PolicyConfig::default()).unwrap()),
             log: log.clone(),
             catalogue: Catalogue::from_config(&config).unwrap(),
             limiter: Arc::new(RequestLimiter::new(link.clone(), 100)),

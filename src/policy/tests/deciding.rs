@@ -7,9 +7,10 @@ use proptest::prelude::*;
 
 use super::super::*;
 use super::{input, input_saying, layer, policy, tenant};
+use crate::config::PolicyConfig;
 
 fn engine() -> PolicyEngine {
-    PolicyEngine::start(&PolicyEngineConfig::default()).unwrap()
+    PolicyEngine::start(&PolicyConfig::default()).unwrap()
 }
 
 fn reasons(decision: &PolicyDecision) -> Vec<&str> {
@@ -145,9 +146,9 @@ async fn a_stored_text_that_does_not_compile_denies() {
 
 #[tokio::test]
 async fn an_input_over_the_limit_denies_without_evaluation() {
-    let config = PolicyEngineConfig {
+    let config = PolicyConfig {
         input_bytes_max: 2_000,
-        ..PolicyEngineConfig::default()
+        ..PolicyConfig::default()
     };
     let engine = PolicyEngine::start(&config).unwrap();
     let layers = tenant("decision := {\"allow\": true}");

@@ -3,6 +3,7 @@
 
 use super::super::*;
 use super::{input, policy, tenant};
+use crate::config::PolicyConfig;
 
 /// Texts up to the size limit that nest in one construct as deep as the size allows.
 fn deep_texts() -> Vec<(&'static str, String)> {
@@ -115,10 +116,10 @@ async fn the_longest_chains_of_rules_and_functions_are_decided() {
         ),
     ];
     for rules in chains {
-        let config = PolicyEngineConfig {
+        let config = PolicyConfig {
             time_limit_ms: 600_000,
             threads: 1,
-            ..PolicyEngineConfig::default()
+            ..PolicyConfig::default()
         };
         let engine = PolicyEngine::start(&config).unwrap();
         let decision = engine.decide(tenant(&rules), input()).await.unwrap();

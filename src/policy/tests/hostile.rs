@@ -3,13 +3,14 @@
 
 use super::super::*;
 use super::{input, tenant};
+use crate::config::PolicyConfig;
 
 const ALLOW: &str = "decision := {\"allow\": true}";
 
-fn config() -> PolicyEngineConfig {
-    PolicyEngineConfig {
+fn config() -> PolicyConfig {
+    PolicyConfig {
         threads: 1,
-        ..PolicyEngineConfig::default()
+        ..PolicyConfig::default()
     }
 }
 
@@ -19,7 +20,7 @@ async fn reason_then_alive(rules: &str) -> String {
 }
 
 async fn reason_then_alive_within(rules: &str, time_limit_ms: u64) -> String {
-    let config = PolicyEngineConfig {
+    let config = PolicyConfig {
         time_limit_ms,
         ..config()
     };
@@ -126,7 +127,7 @@ async fn a_comparison_that_never_ends_costs_its_policy_not_its_neighbours() {
         shared("a"),
         shared("b")
     );
-    let engine = PolicyEngine::start(&PolicyEngineConfig {
+    let engine = PolicyEngine::start(&PolicyConfig {
         time_limit_ms: 50,
         ..config()
     })
