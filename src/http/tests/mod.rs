@@ -4,6 +4,7 @@
 
 mod body;
 mod connections;
+mod laws;
 mod logs;
 mod requests;
 mod routes;
