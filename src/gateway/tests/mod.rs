@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod memory;
+mod prompts;
 mod refusals;
 mod repeats;
 mod streams;

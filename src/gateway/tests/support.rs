@@ -237,16 +237,26 @@ input_micros_per_million = 1_000_000
 output_micros_per_million = 10_000_000
 "#;
 
-fn directory(tenant: TenantId) -> (MemoryDirectory, String) {
-    let pepper = KeyPepper::generate();
-    let issued = IssuedKey::generate(&pepper);
-    let policy = |layer| {
-        let source = PolicySource::new(layer, 3, POLICY.to_owned());
+/// Both layers' policies.
+pub fn policies(organisation: &str, tenant: &str) -> Vec<ActivePolicy> {
+    let active = |(layer, text): (PolicyLayer, &str)| {
+        let source = PolicySource::new(layer, 3, text.to_owned());
         ActivePolicy {
             reference: source.policy(),
             source: Arc::new(source),
         }
     };
+    [
+        (PolicyLayer::Organisation, organisation),
+        (PolicyLayer::Tenant, tenant),
+    ]
+    .map(active)
+    .into()
+}
+
+fn directory(tenant: TenantId) -> (MemoryDirectory, String) {
+    let pepper = KeyPepper::generate();
+    let issued = IssuedKey::generate(&pepper);
     let models = ["demo-small", "demo-large", "up", "unpriced", "not-configured"];
     let identity = AgentIdentity {
         tenant,
@@ -257,7 +267,7 @@ fn directory(tenant: TenantId) -> (MemoryDirectory, String) {
         models: models.iter().map(|name| name.parse().unwrap()).collect(),
         tool_scopes: ["ledger:read".parse().unwrap()].into(),
         risk_tier: RiskTier::Limited,
-        policies: vec![policy(PolicyLayer::Organisation), policy(PolicyLayer::Tenant)],
+        policies: policies(POLICY, POLICY),
     };
     let directory = MemoryDirectory {
         pepper,
