@@ -15,14 +15,17 @@ use regorus::{Engine, Value};
 
 use super::builtins::ALLOWED;
 
-/// Most bytes that one call may be given, or may return. Above the largest input document.
+/// Most bytes that one call may be given. Above the largest input document.
 const CALL_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Most bytes that the calls of one evaluation may return in all. It bounds a worker's memory.
+/// Most bytes that the calls of one evaluation may return in all, and that one may be expected to return. It bounds a
+/// thread's memory.
 const EVALUATION_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most elements of a range.
 const RANGE_ELEMENTS_MAX: i64 = 10_000;
 /// Largest shift: enough for any bit field, too little to fill memory.
 const SHIFT_BITS_MAX: i64 = 1_024;
+/// Comparing this many bytes costs about as much as building one.
+const COMPARED_BYTES_PER_BYTE: usize = 16;
 /// What one value counts beside its text: about what the engine needs for it.
 const VALUE_BYTES: usize = 32;
 
@@ -94,7 +97,7 @@ impl Call {
     }
 
     fn run(&self, arguments: &[Ref<Expr>], values: Vec<Value>) -> anyhow::Result<Value> {
-        if weigh_all(&values) > CALL_BYTES_MAX || self.estimate(&values) > CALL_BYTES_MAX {
+        if weigh_all(&values) > CALL_BYTES_MAX || self.estimate(&values) > EVALUATION_BYTES_MAX {
             return self.refuse("is given more than a policy may hold");
         }
         let result = if self.name == "strings.replace_n" {
@@ -107,7 +110,7 @@ impl Call {
         Ok(result)
     }
 
-    /// An upper bound of the result's bytes for the functions that can return much more than they are given.
+    /// An upper bound of the result's bytes, for the functions that can return much more than they are given.
     fn estimate(&self, values: &[Value]) -> usize {
         let estimate = match (self.name, values) {
             ("numbers.range", [from, to]) => range_bytes(from, to, 1),
@@ -123,6 +126,10 @@ impl Call {
             ("regex.replace", [Value::String(text), _, Value::String(new)]) => {
                 let groups = new.matches('$').count().saturating_mul(text.len());
                 Some((text.len() + 1).saturating_mul(new.len()).saturating_add(groups))
+            }
+            // They compare at every place anew.
+            ("indexof" | "indexof_n", [Value::String(text), Value::String(part)]) => {
+                Some(text.len().saturating_mul(part.len()) / COMPARED_BYTES_PER_BYTE)
             }
             ("sprintf", [Value::String(format), _]) => (longest_number(format) <= 4).then_some(0),
             _ => Some(0),
@@ -140,7 +147,7 @@ impl Call {
             let (Value::String(old), Value::String(new)) = pair else {
                 bail!("strings.replace_n takes an object of strings and a string");
             };
-            if replaced_bytes(&text, old, new) > CALL_BYTES_MAX {
+            if replaced_bytes(&text, old, new) > EVALUATION_BYTES_MAX {
                 return self.refuse("would return more than a policy may hold");
             }
             text = text.replace(old.as_ref(), new.as_ref());

@@ -54,8 +54,8 @@ impl PolicySource {
 /// One decision to make.
 pub(super) struct DecisionJob {
     pub(super) layers: Vec<Arc<PolicySource>>,
-    /// Layers that are not evaluated because they once got a thread stuck.
-    pub(super) endless: Vec<bool>,
+    /// Layers that are denied without evaluation.
+    pub(super) barred: Vec<bool>,
     pub(super) input: Arc<PolicyInput>,
     /// Which layer is being evaluated.
     pub(super) at_layer: Arc<AtomicUsize>,
@@ -91,10 +91,10 @@ impl Decider {
         let json = input_json(&job.input).unwrap_or_default();
         let value = self.read_input(&json);
         let mut layers = Vec::with_capacity(job.layers.len());
-        for (at, (source, endless)) in job.layers.iter().zip(&job.endless).enumerate() {
+        for (at, (source, barred)) in job.layers.iter().zip(&job.barred).enumerate() {
             job.at_layer.store(at, Ordering::Relaxed);
             let decision = match &value {
-                _ if *endless => fault(source, Fault::TimeLimit),
+                _ if *barred => fault(source, Fault::TimeLimit),
                 Ok(input) => self.decide_layer(source, input.clone()),
                 Err(problem) => fault(source, *problem),
             };

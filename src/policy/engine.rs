@@ -1,12 +1,11 @@
 //! The service's policy engine: decides, and checks what is to be published, on threads of its own.
 //!
 //! Whatever goes wrong with a *policy* is a decision (it denies, with a code); only having no thread to decide on is
-//! an error, and the gateway then fails closed. A policy that got a thread stuck is not evaluated again by this
-//! process.
+//! an error, and the gateway then fails closed. A policy that costs its neighbours too much is denied without
+//! evaluation for a while (`probation`).
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Instant;
 
 use counterfoil_events::ids::DocumentDigest;
@@ -18,6 +17,7 @@ use super::decision::{Fault, PolicyDecision};
 use super::error::PolicyError;
 use super::input::{InputDigest, PolicyInput};
 use super::pool::{Pool, PoolError, Worker};
+use super::probation::Probation;
 use super::self_test::{TESTS_TIME_LIMIT, TestReport, run_tests_here};
 use super::settings::{COMPILE_LIMIT, check_limits, decision_limits};
 use crate::config::PolicyConfig;
@@ -62,8 +62,7 @@ pub struct CheckedPolicy {
 pub struct PolicyEngine {
     decisions: Pool<DecisionJob, PolicyDecision>,
     checks: Pool<String, Result<CheckedPolicy, PolicyError>>,
-    /// Policies that got a thread stuck.
-    endless: Mutex<BTreeSet<DocumentDigest>>,
+    probation: Mutex<Probation>,
 }
 
 impl PolicyEngine {
@@ -81,7 +80,7 @@ impl PolicyEngine {
         Ok(Self {
             decisions: Pool::start(decision_limits(config), make_decider)?,
             checks: Pool::start(check_limits(), || Box::new(|source: String| check(&source)))?,
-            endless: Mutex::new(BTreeSet::new()),
+            probation: Mutex::default(),
         })
     }
 
@@ -96,18 +95,21 @@ impl PolicyEngine {
     ) -> Result<PolicyDecision, PolicyUnavailable> {
         let input = Arc::new(input);
         let at_layer = Arc::new(AtomicUsize::new(0));
-        let endless = layers
+        let barred: Vec<bool> = layers
             .iter()
-            .map(|layer| self.is_endless(layer.policy().digest))
+            .map(|layer| self.bars(layer.policy().digest))
             .collect();
         let job = DecisionJob {
             layers: layers.clone(),
-            endless,
+            barred: barred.clone(),
             input: Arc::clone(&input),
             at_layer: Arc::clone(&at_layer),
         };
         match self.decisions.ask(job).await {
-            Ok(decision) => Ok(decision),
+            Ok(decision) => {
+                self.note(&decision, &barred);
+                Ok(decision)
+            }
             Err(PoolError::Endless) => self.give_up(&layers, at_layer.load(Ordering::Relaxed), &input),
             Err(error) => Err(unavailable(error)),
         }
@@ -128,12 +130,24 @@ impl PolicyEngine {
         }
     }
 
-    /// Whether the policy once got a thread stuck, and is no longer evaluated by this process.
-    pub(super) fn is_endless(&self, digest: DocumentDigest) -> bool {
-        self.endless
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(&digest)
+    /// Whether the policy is denied without evaluation at present.
+    pub(super) fn bars(&self, digest: DocumentDigest) -> bool {
+        self.probation().bars(digest, Instant::now())
+    }
+
+    fn note(&self, decision: &PolicyDecision, barred: &[bool]) {
+        let mut probation = self.probation();
+        for (layer, barred) in decision.layers.iter().zip(barred) {
+            if !barred {
+                let timed_out = layer.reasons.first() == Some(&Fault::TimeLimit.reason());
+                probation.note(layer.policy.digest, timed_out, Instant::now());
+            }
+        }
+    }
+
+    fn probation(&self) -> MutexGuard<'_, Probation> {
+        // Its state is whole after every call, even one that panics.
+        self.probation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn give_up(
@@ -145,10 +159,7 @@ impl PolicyEngine {
         let Some(stuck) = layers.get(at_layer) else {
             return Err(PolicyUnavailable::Failed);
         };
-        self.endless
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(stuck.policy().digest);
+        self.probation().note_endless(stuck.policy().digest);
         tracing::error!(policy = %stuck.policy().digest, "a policy does not end; it is denied without evaluation from now on");
         let json = input_json(input).ok_or(PolicyUnavailable::Failed)?;
         Ok(combine(

@@ -20,6 +20,7 @@ mod input;
 mod inspect;
 mod nesting;
 mod pool;
+mod probation;
 mod schema;
 mod self_test;
 mod settings;

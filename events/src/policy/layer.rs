@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::DocumentDigest;
 
-/// Whose policy it is. Both layers must allow; a layer with nothing active denies.
+/// Whose policy it is. Both layers must allow; one with nothing active has no say, and if neither has, all is denied.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PolicyLayer {

@@ -128,7 +128,7 @@ async fn a_comparison_that_never_ends_costs_its_policy_not_its_neighbours() {
         shared("b")
     );
     let engine = PolicyEngine::start(&PolicyConfig {
-        time_limit_ms: 50,
+        time_limit_ms: 100,
         ..config()
     })
     .unwrap();
@@ -137,9 +137,29 @@ async fn a_comparison_that_never_ends_costs_its_policy_not_its_neighbours() {
     assert_eq!(decision.reasons[0].as_str(), "policy.time_limit");
     assert!(is_alive(&engine).await);
     assert!(
-        engine.is_endless(hostile[0].policy().digest),
+        engine.bars(hostile[0].policy().digest),
         "it would be evaluated again"
     );
     let again = engine.decide(hostile, input()).await.unwrap();
     assert_eq!(again.reasons[0].as_str(), "policy.time_limit");
+}
+
+#[tokio::test]
+async fn a_policy_that_runs_to_its_limit_again_and_again_has_to_wait() {
+    let engine = PolicyEngine::start(&PolicyConfig {
+        time_limit_ms: 100,
+        ..config()
+    })
+    .unwrap();
+    let slow = tenant(
+        "r := numbers.range(1, 9999)\ndecision := {\"allow\": count([1 | some a in r; some b in r]) > 0}",
+    );
+    for _ in 0..3 {
+        let decision = engine.decide(slow.clone(), input()).await.unwrap();
+        assert_eq!(decision.reasons[0].as_str(), "policy.time_limit");
+    }
+    assert!(engine.bars(slow[0].policy().digest));
+    assert!(is_alive(&engine).await);
+    let decision = engine.decide(slow, input()).await.unwrap();
+    assert_eq!(decision.reasons[0].as_str(), "policy.time_limit");
 }
