@@ -8,6 +8,7 @@ pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod demo;
 pub mod gateway;
 pub mod http;
 pub mod init;

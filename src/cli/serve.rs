@@ -35,6 +35,9 @@ pub(super) struct UpArgs {
     /// The port to listen on, on loopback; 0 for any that is free
     #[arg(long, value_name = "N")]
     pub(super) port: Option<u16>,
+    /// Load the fixtures over HTTP, print what came of them, and stay up
+    #[arg(long)]
+    pub(super) demo: bool,
 }
 
 /// Makes roles, schema, first key and streams.
@@ -74,12 +77,22 @@ pub(super) async fn up(global: &GlobalArgs, args: UpArgs, output: Output) -> Out
     if let Some(port) = args.port {
         config.http.address = SocketAddr::from(([127, 0, 0, 1], port));
     }
+    let demo = args.demo;
     // A start that is given up ends what it has started: the servers die with their owner.
     let up = tokio::select! {
         up = Up::start(args.data, config) => up.map_err(up_error)?,
         stopped = asked_to_stop() => return stopped.map(|()| Exit::Good),
     };
     greet(&up, output)?;
+    if demo {
+        tokio::select! {
+            shown = crate::demo::run(&up) => shown.map_err(CliError::unavailable)?,
+            stopped = asked_to_stop() => {
+                stopped?;
+                return finish(up.stop()).await;
+            }
+        }
+    }
     asked_to_stop().await?;
     finish(up.stop()).await
 }

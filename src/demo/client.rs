@@ -48,7 +48,9 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(base: String, token: SecretString) -> Result<Self, DemoError> {
-        let http = reqwest::Client::builder().timeout(std::time::Duration::from_secs(30)).build()?;
+        let http = reqwest::Client::builder()
+            .timeout(std::time::Duration::from_secs(30))
+            .build()?;
         Ok(Self { base, token, http })
     }
 
@@ -57,34 +59,64 @@ impl Client {
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, DemoError> {
-        let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(self.token.expose_secret());
+        let request = self
+            .http
+            .get(format!("{}{path}", self.base))
+            .bearer_auth(self.token.expose_secret());
         self.answer("GET", path, request).await
     }
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, DemoError> {
-        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(self.token.expose_secret());
+        let request = self
+            .http
+            .post(format!("{}{path}", self.base))
+            .bearer_auth(self.token.expose_secret());
         self.answer("POST", path, request.json(body)).await
     }
 
     pub(super) async fn put(&self, path: &str, body: &Value) -> Result<Value, DemoError> {
-        let request = self.http.put(format!("{}{path}", self.base)).bearer_auth(self.token.expose_secret());
+        let request = self
+            .http
+            .put(format!("{}{path}", self.base))
+            .bearer_auth(self.token.expose_secret());
         self.answer("PUT", path, request.json(body)).await
     }
 
-    async fn answer(&self, method: &'static str, path: &str, request: reqwest::RequestBuilder) -> Result<Value, DemoError> {
+    async fn answer(
+        &self,
+        method: &'static str,
+        path: &str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<Value, DemoError> {
         let response = request.send().await?;
         let status = response.status();
         let body = response.text().await?;
         if !status.is_success() {
-            return Err(DemoError::Answer { method, path: path.to_owned(), status: status.as_u16(), body });
+            return Err(DemoError::Answer {
+                method,
+                path: path.to_owned(),
+                status: status.as_u16(),
+                body,
+            });
         }
-        serde_json::from_str(&body).map_err(|error| DemoError::Shape(format!("{method} {path} answered no JSON: {error}")))
+        serde_json::from_str(&body)
+            .map_err(|error| DemoError::Shape(format!("{method} {path} answered no JSON: {error}")))
     }
 
     /// A completion, with an agent's key: its status and whole body, whatever they are.
-    pub(super) async fn complete(&self, key: &SecretString, request: &Value) -> Result<(u16, String), DemoError> {
+    pub(super) async fn complete(
+        &self,
+        key: &SecretString,
+        request: &Value,
+    ) -> Result<(u16, String), DemoError> {
         let url = format!("{}/v1/chat/completions", self.base);
-        let response = self.http.post(url).bearer_auth(key.expose_secret()).json(request).send().await?;
+        let response = self
+            .http
+            .post(url)
+            .bearer_auth(key.expose_secret())
+            .json(request)
+            .send()
+            .await?;
         let status = response.status().as_u16();
         Ok((status, response.text().await?))
     }
@@ -92,5 +124,7 @@ impl Client {
 
 /// A text member of a JSON answer.
 pub(super) fn text<'a>(value: &'a Value, member: &str) -> Result<&'a str, DemoError> {
-    value[member].as_str().ok_or_else(|| DemoError::Shape(format!("no text `{member}` in {value}")))
+    value[member]
+        .as_str()
+        .ok_or_else(|| DemoError::Shape(format!("no text `{member}` in {value}")))
 }

@@ -55,8 +55,8 @@ struct Kri {
 
 /// Defines, configures, asks for runs, and waits until all have ended; answers how many there were.
 pub(super) async fn measure(client: &Client, world: &World, reader: &LogReader) -> Result<usize, DemoError> {
-    let fixture: Fixture =
-        serde_json::from_str(KRIS).map_err(|error| DemoError::Shape(format!("fixtures/kri/kris.json: {error}")))?;
+    let fixture: Fixture = serde_json::from_str(KRIS)
+        .map_err(|error| DemoError::Shape(format!("fixtures/kri/kris.json: {error}")))?;
     // The fixtures end on a day of their own; they are moved by whole days so that they end yesterday.
     let yesterday = Utc::now().date_naive() - Days::new(1);
     let shift = Days::new(u64::try_from((yesterday - fixture.as_of).num_days()).unwrap_or(0));
@@ -72,26 +72,43 @@ pub(super) async fn measure(client: &Client, world: &World, reader: &LogReader) 
 
 async fn measure_one(client: &Client, tenant: &Tenant, kri: &Kri, shift: Days) -> Result<usize, DemoError> {
     let base = format!("/v1/tenants/{}", tenant.id);
-    let definition = json!({"name": kri.name, "unit": kri.unit, "bands": kri.bands, "schedule": kri.schedule});
-    client.post(&format!("{base}/kris"), &json!({"id": kri.key, "definition": definition})).await?;
+    let definition =
+        json!({"name": kri.name, "unit": kri.unit, "bands": kri.bands, "schedule": kri.schedule});
+    client
+        .post(
+            &format!("{base}/kris"),
+            &json!({"id": kri.key, "definition": definition}),
+        )
+        .await?;
     let (table, dates) = shifted(series(&kri.key, tenant.name)?, shift)?;
     let mut config = kri.source.clone();
     config["kind"] = json!("csv");
     config["text"] = json!(table);
-    let source = client.post(&format!("{base}/kri-sources"), &json!({"kri": kri.key, "config": config})).await?;
+    let source = client
+        .post(
+            &format!("{base}/kri-sources"),
+            &json!({"kri": kri.key, "config": config}),
+        )
+        .await?;
     let path = format!("{base}/kri-sources/{}/runs", text(&source, "id")?);
     let step = (dates.len() / HISTORY).max(1);
     let history: Vec<_> = dates.iter().step_by(step).collect();
     for date in &history {
-        client.post(&path, &json!({"measured_at": format!("{date}T00:00:00.000000Z")})).await?;
+        client
+            .post(&path, &json!({"measured_at": format!("{date}T00:00:00.000000Z")}))
+            .await?;
     }
     client.post(&path, &json!({})).await?;
     Ok(history.len() + 1)
 }
 
 fn series(kri: &str, tenant: &str) -> Result<&'static str, DemoError> {
-    let found = SERIES.iter().find(|(of_kri, of_tenant, _)| *of_kri == kri && *of_tenant == tenant);
-    found.map(|(_, _, table)| *table).ok_or_else(|| DemoError::Shape(format!("no series of {kri} for {tenant}")))
+    let found = SERIES
+        .iter()
+        .find(|(of_kri, of_tenant, _)| *of_kri == kri && *of_tenant == tenant);
+    found
+        .map(|(_, _, table)| *table)
+        .ok_or_else(|| DemoError::Shape(format!("no series of {kri} for {tenant}")))
 }
 
 /// The table with its first column, the date, moved by whole days; and the dates.
@@ -102,7 +119,9 @@ fn shifted(table: &str, shift: Days) -> Result<(String, Vec<NaiveDate>), DemoErr
     let mut dates = Vec::new();
     for line in lines {
         let (date, rest) = line.split_once(',').unwrap_or((line, ""));
-        let date: NaiveDate = date.parse().map_err(|error| DemoError::Shape(format!("fixture date {date}: {error}")))?;
+        let date: NaiveDate = date
+            .parse()
+            .map_err(|error| DemoError::Shape(format!("fixture date {date}: {error}")))?;
         let date = date + shift;
         moved.push_str(&format!("{date},{rest}\n"));
         dates.push(date);
@@ -116,9 +135,14 @@ async fn wait(reader: &LogReader, world: &World, runs: usize) -> Result<(), Demo
     loop {
         let mut ended = 0;
         for tenant in &world.tenants {
-            let tenant: TenantId = tenant.id.parse().map_err(|error| DemoError::Shape(format!("tenant id: {error}")))?;
+            let tenant: TenantId = tenant
+                .id
+                .parse()
+                .map_err(|error| DemoError::Shape(format!("tenant id: {error}")))?;
             let until = Position(i64::MAX as u64);
-            let events = reader.of_aggregate_type(tenant, KriRun::TYPE, Position::ZERO, until, 10_000).await?;
+            let events = reader
+                .of_aggregate_type(tenant, KriRun::TYPE, Position::ZERO, until, 10_000)
+                .await?;
             ended += events
                 .iter()
                 .filter(|event| matches!(event.event_type.as_str(), "KriRunCompleted" | "KriRunFailed"))

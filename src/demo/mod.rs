@@ -16,8 +16,8 @@ mod world;
 use counterfoil_events::ledger::LogReader;
 
 use crate::up::Up;
-pub use client::DemoError;
 use client::Client;
+pub use client::DemoError;
 
 /// Runs the demo against a running installation and prints what happens.
 ///
@@ -27,7 +27,9 @@ pub async fn run(up: &Up) -> Result<(), DemoError> {
     let address = up.process.address().ok_or(DemoError::NotServing)?;
     let client = Client::new(format!("http://{address}"), up.token.clone())?;
     if world::exists(&client).await? {
-        println!("The demo has run in this data directory before; its data is there. Remove the directory to run it again.");
+        println!(
+            "The demo has run in this data directory before; its data is there. Remove the directory to run it again."
+        );
         return Ok(());
     }
     println!("Building a carrier, a group with three tenants, agents and policies …");

@@ -34,7 +34,10 @@ impl Tally {
 pub(super) async fn send(client: &Client, world: &World) -> Result<Tally, DemoError> {
     let lines: Vec<Value> = PROMPTS
         .lines()
-        .map(|line| serde_json::from_str(line).map_err(|error| DemoError::Shape(format!("fixtures/prompts.jsonl: {error}"))))
+        .map(|line| {
+            serde_json::from_str(line)
+                .map_err(|error| DemoError::Shape(format!("fixtures/prompts.jsonl: {error}")))
+        })
         .collect::<Result<_, _>>()?;
     // Keys and policies are known everywhere within a second of their commit.
     tokio::time::sleep(SETTLE).await;
@@ -63,7 +66,10 @@ async fn send_all(
         let tenant = &world.tenants[(offset + index) % world.tenants.len()];
         async move {
             let agent = text(line, "agent")?;
-            let key = tenant.keys.get(agent).ok_or_else(|| DemoError::Shape(format!("there is no agent {agent}")))?;
+            let key = tenant
+                .keys
+                .get(agent)
+                .ok_or_else(|| DemoError::Shape(format!("there is no agent {agent}")))?;
             let (status, body) = client.complete(key, &line["request"]).await?;
             Ok::<_, DemoError>((line["request"]["stream"] == true, status, body))
         }
@@ -87,7 +93,9 @@ fn reason(status: u16, body: &str) -> String {
     let error: Value = serde_json::from_str(body).unwrap_or_default();
     let message = error["error"]["message"].as_str().unwrap_or("no reason given");
     match message.rsplit_once(": ") {
-        Some((_, reasons)) if error["error"]["type"] == "policy_violation" => reasons.trim_end_matches('.').to_owned(),
+        Some((_, reasons)) if error["error"]["type"] == "policy_violation" => {
+            reasons.trim_end_matches('.').to_owned()
+        }
         _ => format!("{status} {}", error["error"]["code"].as_str().unwrap_or(message)),
     }
 }

@@ -10,8 +10,11 @@ use super::client::{Client, DemoError, text};
 const CARRIER: &str = "Northsea Mutual";
 const GROUP: &str = "Tidewater Group";
 /// Name, share that the carrier carries, exposure in millionths of a euro.
-const TENANTS: [(&str, &str, &str); 3] =
-    [("harbour", "0.6", "4000000000000"), ("meadow", "0.25", "1500000000000"), ("summit", "1", "2500000000000")];
+const TENANTS: [(&str, &str, &str); 3] = [
+    ("harbour", "0.6", "4000000000000"),
+    ("meadow", "0.25", "1500000000000"),
+    ("summit", "1", "2500000000000"),
+];
 
 const AGENTS: &str = include_str!("../../fixtures/prompts.agents.json");
 const ORGANISATION_POLICY: &str = include_str!("../../fixtures/policies/organisation.rego");
@@ -33,19 +36,38 @@ pub(super) struct Tenant {
 /// Whether the demo has been here before: its carrier is there.
 pub(super) async fn exists(client: &Client) -> Result<bool, DemoError> {
     let organisations = client.get("/v1/organisations").await?;
-    Ok(organisations["items"].as_array().is_some_and(|items| items.iter().any(|item| item["name"] == CARRIER)))
+    Ok(organisations["items"]
+        .as_array()
+        .is_some_and(|items| items.iter().any(|item| item["name"] == CARRIER)))
 }
 
 pub(super) async fn build(client: &Client) -> Result<World, DemoError> {
-    let carrier = client.post("/v1/organisations", &json!({"kind": "carrier", "name": CARRIER})).await?;
-    let group = client.post("/v1/organisations", &json!({"kind": "company", "name": GROUP})).await?;
+    let carrier = client
+        .post("/v1/organisations", &json!({"kind": "carrier", "name": CARRIER}))
+        .await?;
+    let group = client
+        .post("/v1/organisations", &json!({"kind": "company", "name": GROUP}))
+        .await?;
     let (carrier, group_id) = (text(&carrier, "id")?.to_owned(), text(&group, "id")?.to_owned());
-    publish(client, text(&group, "home_tenant")?, "organisation", ORGANISATION_POLICY).await?;
+    publish(
+        client,
+        text(&group, "home_tenant")?,
+        "organisation",
+        ORGANISATION_POLICY,
+    )
+    .await?;
     let mut tenants = Vec::new();
     for (name, share, exposure) in TENANTS {
-        let tenant = client.post("/v1/tenants", &json!({"organisation": group_id, "name": name})).await?;
+        let tenant = client
+            .post("/v1/tenants", &json!({"organisation": group_id, "name": name}))
+            .await?;
         let id = text(&tenant, "id")?.to_owned();
-        client.put(&format!("/v1/tenants/{id}/carriers/{carrier}"), &json!({"share": share})).await?;
+        client
+            .put(
+                &format!("/v1/tenants/{id}/carriers/{carrier}"),
+                &json!({"share": share}),
+            )
+            .await?;
         let amount = json!({"amount": {"micros": exposure, "currency": "EUR"}});
         client.put(&format!("/v1/tenants/{id}/exposure"), &amount).await?;
         publish(client, &id, "tenant", TENANT_POLICY).await?;
@@ -56,11 +78,13 @@ pub(super) async fn build(client: &Client) -> Result<World, DemoError> {
 }
 
 async fn register_agents(client: &Client, tenant: &str) -> Result<BTreeMap<String, SecretString>, DemoError> {
-    let cards: BTreeMap<String, Value> =
-        serde_json::from_str(AGENTS).map_err(|error| DemoError::Shape(format!("fixtures/prompts.agents.json: {error}")))?;
+    let cards: BTreeMap<String, Value> = serde_json::from_str(AGENTS)
+        .map_err(|error| DemoError::Shape(format!("fixtures/prompts.agents.json: {error}")))?;
     let mut keys = BTreeMap::new();
     for (name, card) in cards {
-        let agent = client.post(&format!("/v1/tenants/{tenant}/agents"), &card).await?;
+        let agent = client
+            .post(&format!("/v1/tenants/{tenant}/agents"), &card)
+            .await?;
         let path = format!("/v1/tenants/{tenant}/agents/{}/keys", text(&agent, "id")?);
         let issued = client.post(&path, &json!({})).await?;
         keys.insert(name, SecretString::from(text(&issued, "api_key")?));
@@ -72,7 +96,10 @@ async fn publish(client: &Client, tenant: &str, layer: &str, source: &str) -> Re
     let path = format!("/v1/tenants/{tenant}/policies/{layer}/versions");
     let published = client.post(&path, &json!({"source": source})).await?;
     let version = published["version"].as_u64().unwrap_or(0);
-    client.post(&format!("{path}/{version}/activate"), &json!({})).await.map(|_| ())
+    client
+        .post(&format!("{path}/{version}/activate"), &json!({}))
+        .await
+        .map(|_| ())
 }
 
 /// The change in the middle of the demo: every tenant tightens its policy.

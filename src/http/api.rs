@@ -7,6 +7,7 @@ use super::health::{self, Readiness};
 use super::kri::{self, Kris};
 use super::organisation;
 use super::policy::{self, Policies};
+use super::queries::{self, Queries};
 use super::route::State;
 use super::table::{Group, RouteTable, TableError};
 use super::tenant;
@@ -26,6 +27,8 @@ pub struct Api {
     pub policies: State<Policies>,
     /// What completions stand on.
     pub gateway: State<Gateway>,
+    /// What reads stand on.
+    pub queries: State<Arc<Queries>>,
     /// What KRIs' routes stand on.
     pub kris: State<Kris>,
 }
@@ -43,6 +46,7 @@ pub fn table(api: &Api) -> Result<RouteTable, TableError> {
         Group::new(policy::routes(&api.policies)),
         crate::gateway::handler::group(&api.gateway),
         Group::new(kri::routes(&api.kris)),
+        Group::new(queries::routes(&api.queries)),
     ])
 }
 

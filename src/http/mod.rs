@@ -25,6 +25,7 @@ pub mod openapi;
 pub mod organisation;
 pub mod policy;
 pub mod problem;
+pub mod queries;
 pub mod query;
 pub mod request;
 pub mod route;

@@ -28,6 +28,7 @@ use crate::http::agent::Agents;
 use crate::http::api::{self, Api};
 use crate::http::kri::Kris;
 use crate::http::policy::Policies;
+use crate::http::queries::Queries;
 use crate::http::route::State;
 use crate::http::{Authenticators, BootstrapToken, Dispatcher, Lifecycle, Readiness};
 use crate::kri::Connectors;
@@ -211,6 +212,9 @@ impl Parts {
                 fetch: self.fetch.clone(),
             }),
             gateway: State::new(self.gateway.clone()),
+            queries: State::new(Arc::new(Queries {
+                database: self.database.clone(),
+            })),
         }
     }
 

@@ -104,6 +104,10 @@ fn on_stack(mut config: Config, data: &Path, endpoints: &Endpoints, access: &Acc
     config.nats.user = Some(endpoints.nats_user.to_owned());
     config.nats.password = Some(endpoints.nats_password.clone());
     config.redis.url = Some(endpoints.redis_url.clone());
+    if config.gateway.upstreams.is_empty() {
+        // Somebody must answer; this provider says in every answer that it is none.
+        config.gateway.demo_provider = true;
+    }
     config.signing.key_file = data.join("signing.key");
     config.auth.key_pepper_file = data.join("key.pepper");
     config

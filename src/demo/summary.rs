@@ -1,0 +1,166 @@
+//! Step 4: what came of it, so that a person understands it at once.
+
+use std::time::{Duration, Instant};
+
+use counterfoil_events::ids::{Position, TenantId};
+use counterfoil_events::ledger::LogReader;
+use counterfoil_events::verify::Options;
+use counterfoil_projections::engine;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::client::{Client, DemoError};
+use super::prompts::Tally;
+use super::world::World;
+use crate::audit::{Keys, PostgresAudit, Scope};
+use crate::up::Up;
+
+/// Longest wait for the read models; they are usually done within milliseconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) async fn print(
+    client: &Client,
+    up: &Up,
+    world: &World,
+    tally: &Tally,
+    runs: usize,
+) -> Result<(), DemoError> {
+    let lag = wait_for_read_models(up, world).await?;
+    let rollups = client
+        .get(&format!("/v1/carriers/{}/rollups", world.carrier))
+        .await?;
+    print_completions(tally);
+    print_rollups(world, &rollups, runs);
+    println!(
+        "\nRead models: at the head of every log {} ms after the last event",
+        lag.as_millis()
+    );
+    print_verdict(up).await?;
+    print_next(client, up, world);
+    Ok(())
+}
+
+/// How long the rollup took to reach the heads of the tenants' logs.
+async fn wait_for_read_models(up: &Up, world: &World) -> Result<Duration, DemoError> {
+    let database = &up.process.parts().database;
+    let reader = LogReader::new(database.log().clone());
+    let begun = Instant::now();
+    for tenant in &world.tenants {
+        let tenant: TenantId = tenant
+            .id
+            .parse()
+            .map_err(|error| DemoError::Shape(format!("tenant id: {error}")))?;
+        let Some(head) = reader.head(tenant).await? else {
+            continue;
+        };
+        let wait = engine::WaitFor {
+            tenant,
+            position: head.head.position,
+        };
+        for projection in counterfoil_projections::all() {
+            engine::wait_for(database, projection.name(), wait, PATIENCE).await?;
+        }
+    }
+    Ok(begun.elapsed())
+}
+
+fn print_completions(tally: &Tally) {
+    let total = tally.allowed + tally.denied_total();
+    println!(
+        "\nCompletions: {total} asked for, {} allowed ({} streamed), {} denied, in {:.1} s",
+        tally.allowed,
+        tally.streamed,
+        tally.denied_total(),
+        tally.elapsed.as_secs_f64()
+    );
+    for (reason, count) in &tally.denied {
+        println!("  {count:>4}  {reason}");
+    }
+}
+
+fn print_rollups(world: &World, rollups: &Value, runs: usize) {
+    println!(
+        "\nCarrier rollup after {runs} KRI runs (Northsea Mutual, {} tenants)",
+        world.tenants.len()
+    );
+    println!(
+        "  {:<26} {:>5} {:>5} {:>3} {:>5}  {:<18} {:>12} {:>9} {:>9}  {}",
+        "KRI", "green", "amber", "red", "stale", "worst", "weighted", "median", "coverage", "trend"
+    );
+    for item in rollups["items"].as_array().into_iter().flatten() {
+        let figures = &item["statistics"];
+        let count = |status: &str| figures["statuses"][status].as_u64().unwrap_or(0);
+        println!(
+            "  {:<26} {:>5} {:>5} {:>3} {:>5}  {:<18} {:>12} {:>9} {:>9}  {}",
+            short(&item["kri"], 26),
+            count("green"),
+            count("amber"),
+            count("red"),
+            count("stale"),
+            worst(world, &figures["worst"]),
+            short(&figures["weighted_mean"], 8),
+            short(&figures["median"], 8),
+            short(&figures["coverage"], 6),
+            short(&figures["trend"], 10),
+        );
+    }
+}
+
+fn worst(world: &World, worst: &Value) -> String {
+    let tenant = world
+        .tenants
+        .iter()
+        .find(|tenant| worst["key"] == tenant.id.as_str());
+    match tenant {
+        Some(tenant) => format!("{} {}", tenant.name, short(&worst["value"], 8)),
+        None => "–".to_owned(),
+    }
+}
+
+fn short(value: &Value, chars: usize) -> String {
+    value
+        .as_str()
+        .map_or_else(|| "–".to_owned(), |text| text.chars().take(chars).collect())
+}
+
+async fn print_verdict(up: &Up) -> Result<(), DemoError> {
+    let verify = |error: &dyn std::fmt::Display| DemoError::Verify(error.to_string());
+    let pool = up.process.parts().database.log().clone();
+    let keys = Keys::from_postgres(&pool, Some(up.fingerprint))
+        .await
+        .map_err(|error| verify(&error))?;
+    let scope = Scope {
+        tenant: None,
+        from: Position(1),
+        options: Options::default(),
+        head_notes: Vec::new(),
+    };
+    let summary = PostgresAudit::new(pool, keys, scope)
+        .run(&())
+        .await
+        .map_err(|error| verify(&error))?;
+    let verdict = match summary.findings.is_empty() {
+        true => "every byte as it was signed".to_owned(),
+        false => format!(
+            "{} FINDINGS: run `counterfoil audit verify`",
+            summary.findings.total()
+        ),
+    };
+    println!(
+        "Verifier: {} events in {} logs, {:.0} events/s: {verdict}",
+        summary.events,
+        summary.logs.len(),
+        summary.events_per_second
+    );
+    Ok(())
+}
+
+fn print_next(client: &Client, up: &Up, world: &World) {
+    let (base, token) = (client.base(), up.token.expose_secret());
+    let tenant = &world.tenants[0].id;
+    println!(
+        "\nTry next:\n  curl -s {base}/ready\n  curl -s {base}/v1/carriers/{}/rollups -H 'Authorization: Bearer {token}'\n  \
+         curl -s {base}/v1/tenants/{tenant}/usage -H 'Authorization: Bearer {token}'\n",
+        world.carrier,
+    );
+}

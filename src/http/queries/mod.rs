@@ -1,0 +1,80 @@
+//! What can be read: lists and items of the read models, and a carrier's rollups.
+//!
+//! Every read runs in the one transaction wrapper that binds it to a tenant; row-level security does the rest. A list
+//! is paged by key (`limit`, `cursor`, `next`). `Counterfoil-Wait-For` makes a read wait, bounded, until the read model
+//! has folded a position: the `Counterfoil-Position` that a command was answered with.
+
+mod resource;
+mod rollup;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use counterfoil_events::ids::TenantId;
+use counterfoil_events::ledger::{Database, TenantTransaction};
+use counterfoil_projections::engine;
+
+use super::problem::{self, ApiError};
+use super::request::Request;
+use super::route::{Route, State};
+
+/// Longest wait for a position.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What reads stand on.
+#[derive(Clone)]
+pub struct Queries {
+    /// Bound to one tenant per transaction.
+    pub database: Database,
+}
+
+/// The group's routes.
+pub fn routes(queries: &State<Arc<Queries>>) -> Vec<Route> {
+    let mut routes = resource::routes(queries);
+    routes.extend(rollup::routes(queries));
+    routes
+}
+
+impl Queries {
+    /// A transaction in which the caller sees `tenant`'s rows, once `projection` is as far as the request asks for.
+    async fn begin<B, Q>(
+        &self,
+        request: &Request<B, Q>,
+        tenant: TenantId,
+        projection: &str,
+    ) -> Result<TenantTransaction, ApiError> {
+        for wanted in &request.wait_for {
+            let wait = engine::WaitFor {
+                tenant: wanted.tenant,
+                position: wanted.position,
+            };
+            match engine::wait_for(&self.database, projection, wait, PATIENCE)
+                .await
+                .map_err(unavailable)?
+            {
+                engine::WaitOutcome::Reached => {}
+                engine::WaitOutcome::Parked => {
+                    return Err(problem::UNAVAILABLE
+                        .detail(format!(
+                            "the event at {wanted} could not be folded into {projection}: it is parked"
+                        ))
+                        .with("code", "parked"));
+                }
+                engine::WaitOutcome::TimedOut { at } => {
+                    return Err(problem::UNAVAILABLE
+                        .detail(format!(
+                            "{projection} stands at {at}, not yet at {wanted}: try again"
+                        ))
+                        .with("code", "lagging"));
+                }
+            }
+        }
+        self.database.tenant(tenant).await.map_err(unavailable)
+    }
+}
+
+fn unavailable(error: sqlx::Error) -> ApiError {
+    problem::UNAVAILABLE
+        .detail("the read models cannot be read at the moment")
+        .because(error)
+}
