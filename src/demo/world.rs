@@ -1,6 +1,7 @@
 //! Step 1: who there is. A carrier carries three tenants of a group; each tenant has every agent of the fixtures.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -33,12 +34,20 @@ pub(super) struct Tenant {
     pub(super) keys: BTreeMap<String, SecretString>,
 }
 
-/// Whether the demo has been here before: its carrier is there.
+/// Whether the demo has been here before: its carrier is there. The read models of a fresh installation are made in its
+/// first second, so this waits for them.
 pub(super) async fn exists(client: &Client) -> Result<bool, DemoError> {
-    let organisations = client.get("/v1/organisations").await?;
-    Ok(organisations["items"]
-        .as_array()
-        .is_some_and(|items| items.iter().any(|item| item["name"] == CARRIER)))
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let organisations = loop {
+        match client.get("/v1/organisations").await {
+            Err(DemoError::Answer { status: 503, .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            other => break other?,
+        }
+    };
+    let items = organisations["items"].as_array();
+    Ok(items.is_some_and(|items| items.iter().any(|item| item["name"] == CARRIER)))
 }
 
 pub(super) async fn build(client: &Client) -> Result<World, DemoError> {
