@@ -34,9 +34,6 @@ impl KriConfig {
         if let Err(error) = self.fetch.validate() {
             checks.require("kri.fetch", false, &error.to_string());
         }
-        if let Err(error) = self.fetch.validate() {
-            checks.require("kri.fetch", false, &error.to_string());
-        }
         let outlives = self.lease_s.saturating_mul(1000) > self.fetch.total_timeout_ms;
         checks.require(
             "kri.lease_s",

@@ -74,6 +74,15 @@ impl Client {
         self.answer("POST", path, request.json(body)).await
     }
 
+    /// A command that has no body.
+    pub(super) async fn post_bare(&self, path: &str) -> Result<Value, DemoError> {
+        let request = self
+            .http
+            .post(format!("{}{path}", self.base))
+            .bearer_auth(self.token.expose_secret());
+        self.answer("POST", path, request).await
+    }
+
     pub(super) async fn put(&self, path: &str, body: &Value) -> Result<Value, DemoError> {
         let request = self
             .http

@@ -57,9 +57,9 @@ struct Kri {
 pub(super) async fn measure(client: &Client, world: &World, reader: &LogReader) -> Result<usize, DemoError> {
     let fixture: Fixture = serde_json::from_str(KRIS)
         .map_err(|error| DemoError::Shape(format!("fixtures/kri/kris.json: {error}")))?;
-    // The fixtures end on a day of their own; they are moved by whole days so that they end yesterday.
-    let yesterday = Utc::now().date_naive() - Days::new(1);
-    let shift = Days::new(u64::try_from((yesterday - fixture.as_of).num_days()).unwrap_or(0));
+    // The fixtures end on a day of their own; they are moved by whole days so that they end today.
+    let today = Utc::now().date_naive();
+    let shift = Days::new(u64::try_from((today - fixture.as_of).num_days()).unwrap_or(0));
     let mut runs = 0;
     for tenant in &world.tenants {
         for kri in &fixture.kris {

@@ -106,7 +106,7 @@ async fn publish(client: &Client, tenant: &str, layer: &str, source: &str) -> Re
     let published = client.post(&path, &json!({"source": source})).await?;
     let version = published["version"].as_u64().unwrap_or(0);
     client
-        .post(&format!("{path}/{version}/activate"), &json!({}))
+        .post_bare(&format!("{path}/{version}/activate"))
         .await
         .map(|_| ())
 }
