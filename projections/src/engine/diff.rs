@@ -55,7 +55,7 @@ pub async fn diff(pool: &PgPool, projection: &dyn Projection) -> Result<Vec<Diff
     let live = live_version(pool, projection.name()).await?;
     let mut transaction = pool.begin().await?;
     script(
-        &mut *transaction,
+        &mut transaction,
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeout = 0; \
          SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL search_path = pg_temp",
     )

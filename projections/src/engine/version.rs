@@ -227,7 +227,7 @@ pub(super) async fn drop_version(pool: &PgPool, projection: &str, version: i32) 
         .bind(version)
         .fetch_one(&mut *transaction)
         .await?;
-    script(&mut *transaction, &drop).await?;
+    script(&mut transaction, &drop).await?;
     for forget in [
         "DELETE FROM counterfoil.projection_cursors WHERE projection = $1 AND version = $2",
         "DELETE FROM counterfoil.parked_events WHERE projection = $1 AND version = $2",

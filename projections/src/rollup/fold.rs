@@ -137,7 +137,7 @@ fn defined(event: &FoldEvent<'_>, before: Option<MeasureRow>, definition: KriDef
         name: definition.name,
         unit: definition.unit,
         retired: false,
-        measured: measured.unwrap_or_else(Latest::default),
+        measured: measured.unwrap_or_default(),
         position: event.position,
         event_id: event.event_id,
     }
