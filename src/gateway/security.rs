@@ -72,9 +72,8 @@ fn agent_identity(found: &KeyIdentity) -> AgentIdentity {
 
 fn active(stored: &StoredPolicy) -> ActivePolicy {
     let StoredPolicy { reference, source } = stored;
-    let source = PolicySource::new(reference.layer, reference.version, source.as_ref().to_owned());
     ActivePolicy {
         reference: *reference,
-        source: Arc::new(source),
+        source: Arc::new(PolicySource::stored(*reference, Arc::clone(source))),
     }
 }

@@ -22,26 +22,33 @@ use super::input::{InputDigest, PolicyInput};
 use super::settings::time_limit;
 use crate::config::PolicyConfig;
 
-/// An active policy, as the security state holds it.
+/// An active policy. The text is shared with whoever holds it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct PolicySource {
     policy: PolicyRef,
-    source: String,
+    source: Arc<str>,
 }
 
 impl PolicySource {
-    /// Takes a version's text.
+    /// Takes a version's text, and digests it.
     #[must_use]
-    pub fn new(layer: PolicyLayer, version: u32, source: String) -> Self {
+    pub fn new(layer: PolicyLayer, version: u32, source: impl Into<Arc<str>>) -> Self {
+        let source = source.into();
         let digest = document::digest(source.as_bytes());
-        Self {
-            policy: PolicyRef {
+        Self::stored(
+            PolicyRef {
                 layer,
                 version,
                 digest,
             },
             source,
-        }
+        )
+    }
+
+    /// Takes a version as the log keeps it: the digest is the address that the text was read by.
+    #[must_use]
+    pub fn stored(policy: PolicyRef, source: Arc<str>) -> Self {
+        Self { policy, source }
     }
 
     /// Whose policy it is, which version, and the digest of its text.
