@@ -144,7 +144,7 @@ impl Component {
         if changed {
             tracing::info!(component = self.name, ?health, reason, "component changed");
             let value = f64::from(u8::from(health != Health::Ok) + u8::from(health == Health::Down));
-            ::metrics::gauge!("counterfoil_component_health", "component" => self.name).set(value);
+            ::metrics::gauge!(metrics::COMPONENT, "component" => self.name).set(value);
         }
     }
 }

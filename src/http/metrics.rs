@@ -15,6 +15,11 @@ const IN_FLIGHT: &str = "counterfoil_http_requests_in_flight";
 const CONNECTIONS: &str = "counterfoil_http_connections";
 const LOST: &str = "counterfoil_http_connections_lost_total";
 
+/// Reported by `health`.
+pub(super) const COMPONENT: &str = "counterfoil_component_health";
+/// Counted by `limits`.
+pub(crate) const FALLBACK: &str = "counterfoil_limits_fallback_total";
+
 /// From 0.25 ms (a read from memory) to 60 s (a model that thinks), about three a decade.
 const DURATION_BUCKETS: [f64; 16] = [
     0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0,
@@ -45,6 +50,8 @@ fn describe() {
     );
     describe_gauge!(IN_FLIGHT, "Requests whose answer has not begun");
     describe_gauge!(CONNECTIONS, "Open connections, WebSockets included");
+    describe_gauge!(COMPONENT, "Parts of the process: 0 ok, 1 degraded, 2 down");
+    describe_counter!(FALLBACK, "Counts and kept answers that Redis could not take");
     describe_counter!(LOST, "Connections given up: idle, slow_head, stalled");
 }
 

@@ -1,10 +1,12 @@
 //! The connection to Redis: used when it answers in time, left alone when it does not.
 //!
-//! A request asks once, within a few milliseconds. Whatever goes wrong, the connection counts as lost: further
-//! requests use memory at once instead of each waiting in turn. A keeper, a task of the lifecycle, opens a new
+//! A request asks once, within a few milliseconds. On an error, or when several in a row are not answered in time (one
+//! alone is a hiccup: Redis forks to save), the connection counts as lost: further requests use memory at once instead
+//! of each waiting in turn. A keeper, a task of the lifecycle, opens a new
 //! one and tries it with a real write before anyone uses it; while all is well it tries again now and then, so
 //! that an idle process knows the truth.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -14,8 +16,11 @@ use secrecy::ExposeSecret;
 use tokio::sync::Notify;
 
 use crate::config::RedisConfig;
+use crate::http::metrics::FALLBACK;
 use crate::http::{Component, Lifecycle};
 
+/// How many requests in a row may go unanswered before the connection counts as lost.
+const UNANSWERED_MAX: u32 = 3;
 /// How long opening a connection may take. Nobody waits for it but the keeper.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause between two attempts: soon enough to be back at once, rare enough to cost nothing.
@@ -32,6 +37,7 @@ struct Inner {
     timeout: Duration,
     current: RwLock<Current>,
     lost: Notify,
+    unanswered: AtomicU32,
 }
 
 /// Each connection has a number, so that a late failure of an old one does not take the new one away.
@@ -67,6 +73,7 @@ impl RedisLink {
             timeout: config.timeout(),
             current: RwLock::default(),
             lost: Notify::new(),
+            unanswered: AtomicU32::new(0),
         }));
         let Some(client) = client(config)? else {
             component.degraded("redis.url is not configured: limits and kept answers are this process's own");
@@ -93,12 +100,18 @@ impl RedisLink {
         if let Some((number, mut connection)) = self.connection() {
             let outcome = tokio::time::timeout(self.0.timeout, ask(&mut connection)).await;
             match outcome {
-                Ok(Ok(answer)) => return Some(answer),
+                Ok(Ok(answer)) => {
+                    self.0.unanswered.store(0, Ordering::Relaxed);
+                    return Some(answer);
+                }
                 Ok(Err(error)) => self.lose(number, &error),
-                Err(_) => self.lose(number, &"no answer in time"),
+                Err(_) if self.0.unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= UNANSWERED_MAX => {
+                    self.lose(number, &"no answer in time");
+                }
+                Err(_) => {}
             }
         }
-        metrics::counter!("counterfoil_limits_fallback_total", "what" => what).increment(1);
+        metrics::counter!(FALLBACK, "what" => what).increment(1);
         None
     }
 
@@ -123,6 +136,7 @@ impl RedisLink {
     fn gain(&self, connection: MultiplexedConnection) -> u64 {
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
         current.number += 1;
+        self.0.unanswered.store(0, Ordering::Relaxed);
         current.connection = Some(connection);
         current.number
     }
