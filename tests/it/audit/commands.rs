@@ -44,6 +44,24 @@ fn text(output: &Output) -> String {
     )
 }
 
+/// The independent verifier, with the packages that `deploy/dev/setup.sh --tests` installs.
+fn second_verifier(directory: &Path, root: &str) -> Output {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let prepared = repository.join(".counterfoil/tools/venv/bin/python");
+    let python = if prepared.exists() {
+        prepared
+    } else {
+        "python3".into()
+    };
+    let mut command = Command::new(python);
+    command.arg(repository.join("tests/verifier/verify.py"));
+    command
+        .args(["log.jsonl", root, "note"])
+        .current_dir(directory)
+        .output()
+        .unwrap()
+}
+
 #[tokio::test]
 async fn verify_exits_0_on_an_intact_log_and_1_naming_tenant_position_and_kind() {
     let (ledger, directory) = (ledger(12).await, tempfile::tempdir().unwrap());
@@ -136,6 +154,9 @@ async fn an_export_is_verified_without_any_server_and_a_flipped_byte_in_it_found
     let bad = alone(&["--root", &root]);
     assert_eq!(bad.status.code(), Some(1));
     assert!(text(&bad).contains("hash_mismatch"), "{}", text(&bad));
+    let second = second_verifier(directory.path(), &root);
+    assert_eq!(second.status.code(), Some(1), "{}", text(&second));
+    assert!(text(&second).contains("hash_mismatch"), "{}", text(&second));
     std::fs::write(&path, "no export").unwrap();
     assert_eq!(alone(&["--root", &root]).status.code(), Some(1));
     std::fs::remove_file(&path).unwrap();
