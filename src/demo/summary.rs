@@ -84,8 +84,8 @@ fn print_rollups(world: &World, rollups: &Value, runs: usize) {
         world.tenants.len()
     );
     println!(
-        "  {:<26} {:>5} {:>5} {:>3} {:>5}  {:<18} {:>12} {:>9} {:>9}  {}",
-        "KRI", "green", "amber", "red", "stale", "worst", "weighted", "median", "coverage", "trend"
+        "  {:<26} {:>5} {:>5} {:>3} {:>5}  {:<18} {:>12} {:>9} {:>9}  trend",
+        "KRI", "green", "amber", "red", "stale", "worst", "weighted", "median", "coverage"
     );
     for item in rollups["items"].as_array().into_iter().flatten() {
         let figures = &item["statistics"];

@@ -102,7 +102,7 @@ impl counterfoil_consumers::kri::Measure for super::Connectors<PlatformFigures> 
             value: measured.value,
             observed_at: measured.observed_at,
             payload_digest: measured.payload_digest,
-            payload_bytes: u32::try_from(measured.payload_bytes).unwrap_or(u32::MAX),
+            payload_bytes: measured.payload_bytes,
             positions: measured.positions,
         })
     }

@@ -1,8 +1,12 @@
 //! `counterfoil up`: private servers, `init` and `serve` in one process, for development and first looks.
 //!
-//! 1. the servers (`stack`) under the data directory, 2. a configuration that points at them, with credentials that
-//! are made once and kept (0600), 3. `init`, 4. `serve`. A second `up` finds all of it again. The bootstrap token is
-//! printed, the first signing key's fingerprint too: that is what an auditor is given.
+//! 1. the servers (`stack`) under the data directory,
+//! 2. a configuration that points at them, with credentials that are made once and kept (0600),
+//! 3. `init`,
+//! 4. `serve`.
+//!
+//! A second `up` finds all of it again. The bootstrap token is printed, and the first signing key's fingerprint: that
+//! is what an auditor is given.
 
 mod access;
 

@@ -12,7 +12,7 @@ use super::{
     MEMBERS, MeasureRow, MemberRow,
 };
 use crate::engine::{FoldError, FoldEvent, RowKey, Rows};
-use crate::kri::{Latest, Measurement, definition};
+use crate::kri::{Measurement, definition};
 
 pub(super) fn carriage(tenant: TenantId) -> RowKey {
     RowKey::new(CARRIAGES, tenant, "")
