@@ -47,7 +47,10 @@ async fn a_log_that_grows_while_it_is_read_yields_nothing() {
 }
 
 /// One thing done to the table of a log of twelve events, and what has to be found, at which positions.
-const TAMPERINGS: &[(&str, &str, &[(u64, &str)])] = &[
+/// Its name, the SQL, and the findings by position.
+type Tampering = (&'static str, &'static str, &'static [(u64, &'static str)]);
+
+const TAMPERINGS: &[Tampering] = &[
     (
         "a byte of an envelope",
         "UPDATE counterfoil.events SET envelope = replace(envelope, '\"note\":\"x\"', '\"note\":\"y\"')

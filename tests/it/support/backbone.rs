@@ -96,6 +96,7 @@ impl TestBackbone {
     }
 
     /// Waits until `came_true` says so.
+    #[allow(dead_code)]
     pub async fn until(&self, what: &str, mut came_true: impl AsyncFnMut() -> bool) {
         let began = Instant::now();
         while !came_true().await {
