@@ -8,6 +8,7 @@ pub mod client;
 pub mod exit;
 mod openapi;
 pub mod output;
+mod projections;
 mod serve;
 mod stack;
 mod status;
@@ -68,6 +69,9 @@ enum Command {
     /// Verify the log, export it, sign where it ends
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Read models: list, rebuild, compare with the log, see what is parked
+    #[command(subcommand)]
+    Projections(projections::ProjectionsCommand),
     /// The private servers (Postgres, NATS, Redis) alone, without the platform on them
     #[command(subcommand)]
     Stack(stack::StackCommand),
@@ -123,6 +127,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Status(args) => block_on(status::run(args, output)),
         Command::Openapi => openapi::run(),
         Command::Audit(command) => command.run(&cli.global, output),
+        Command::Projections(command) => command.run(&cli.global, output),
         Command::Stack(command) => {
             telemetry::init(&TelemetryConfig::default()).map_err(CliError::usage)?;
             block_on(command.run())

@@ -17,6 +17,7 @@ use counterfoil_events::timestamp::SystemClock;
 
 use super::ServeError;
 use super::health::Health;
+use crate::audit::{HeadNoteLoop, HeadNotes};
 use crate::commands::Commands;
 use crate::config::{Config, KriConfig, NatsConfig, Role};
 use crate::gateway::catalogue::Catalogue;
@@ -40,6 +41,8 @@ use crate::signing;
 
 /// How often the heads are looked at, besides the notices of commits.
 const HEAD_POLL: Duration = Duration::from_millis(250);
+/// How often tenants that moved get a head note: what was cut off later than this shows.
+const HEAD_NOTE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The parts of a running process.
 pub struct Parts {
@@ -58,6 +61,7 @@ pub struct Parts {
     directory: Arc<SecurityDirectory>,
     gateway: Gateway,
     tail: SecurityTail,
+    head_notes: Option<HeadNoteLoop>,
     heads: HeadWatch,
     relays: Vec<Relay>,
     wake: WakeSender,
@@ -138,6 +142,11 @@ impl Parts {
             &engine,
             Arc::clone(&directory),
         )?;
+        let head_notes = config.roles.has(Role::Relay).then(|| {
+            let signer = Arc::clone(sequencer.signer());
+            let notes = HeadNotes::new(database.log().clone(), signer, Arc::new(SystemClock));
+            HeadNoteLoop::start(notes, Some(backbone.clone()), HEAD_NOTE_INTERVAL)
+        });
         let health = Health::start(
             &readiness,
             database.clone(),
@@ -160,6 +169,7 @@ impl Parts {
             directory,
             gateway,
             tail,
+            head_notes,
             heads,
             relays,
             wake,
@@ -225,6 +235,9 @@ impl Parts {
         }
         if let Some(projector) = self.projector {
             projector.stop().await;
+        }
+        if let Some(head_notes) = self.head_notes {
+            head_notes.stop().await;
         }
         self.tail.stop().await;
         for relay in self.relays {
