@@ -13,7 +13,7 @@ use super::output::Output;
 use crate::config::{Config, PostgresRole, Role};
 use crate::init::{self, initialise};
 use crate::serve::{Process, ServeError};
-use crate::up::{Up, UpError};
+use crate::up::{Up, UpError, config_file};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -107,17 +107,19 @@ fn greet(up: &Up, output: Output) -> Result<(), CliError> {
     if output.is_json() {
         let line = serde_json::json!({
             "url": address, "bootstrap_token": token, "fingerprint": up.fingerprint, "data": up.stack.data_dir(),
+            "config": config_file(up.stack.data_dir()),
         });
         return Output::write(&format!("{line}\n"));
     }
     Output::write(&format!(
         "Counterfoil is up at {address}\n\
-         \n  bootstrap token   {token}\n  first signing key {}\n  data              {}\n\
+         \n  bootstrap token   {token}\n  first signing key {}\n  data              {}\n  configuration     {}\n\
          \nTry:\n  curl -s {address}/ready\n  curl -s -X POST {address}/v1/organisations -H 'Authorization: Bearer {token}' \\\n\
          \x20      -H 'Content-Type: application/json' -d '{{\"kind\":\"company\",\"name\":\"Example\"}}'\n\
          \nCtrl-C ends it and everything that it started.\n",
         up.fingerprint,
         up.stack.data_dir().display(),
+        config_file(up.stack.data_dir()).display(),
     ))
 }
 

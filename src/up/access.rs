@@ -1,12 +1,13 @@
 //! The credentials of an installation that `up` made: generated once, kept in the data directory (0600).
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+
+use super::private_file;
 
 /// The credentials cannot be read or kept.
 #[derive(Debug, thiserror::Error)]
@@ -111,17 +112,7 @@ impl Access {
             path: path.to_owned(),
             source,
         })?;
-        let draft = path.with_extension("new");
-        // Whole or not at all: a crash in between leaves a draft that the next start writes over.
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&draft)
-            .map_err(io)?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io)?;
-        std::fs::rename(&draft, path).map_err(io)?;
+        private_file::write(path, &text).map_err(io)?;
         Ok(access)
     }
 }

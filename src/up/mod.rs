@@ -9,6 +9,8 @@
 //! is what an auditor is given.
 
 mod access;
+mod config_file;
+mod private_file;
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +22,7 @@ use crate::init::{InitError, initialise};
 use crate::serve::{Process, ServeError};
 use crate::stack::{Endpoints, Stack, StackConfig, StackError};
 pub use access::{Access, AccessError};
+pub use config_file::path as config_file;
 
 /// It cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +87,7 @@ impl Up {
 async fn start_on(stack: &Stack, config: Config) -> Result<(Process, Access, Fingerprint, Config), UpError> {
     let access = Access::load_or_create(stack.data_dir())?;
     let config = on_stack(config, stack.data_dir(), stack.endpoints(), &access);
+    config_file::write(stack.data_dir(), &config)?;
     let fingerprint = initialise(&config).await?;
     let process = Process::start(&config).await?;
     Ok((process, access, fingerprint, config))

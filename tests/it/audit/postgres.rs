@@ -46,10 +46,10 @@ async fn a_log_that_grows_while_it_is_read_yields_nothing() {
     assert_eq!(audit(&ledger).await, []);
 }
 
-/// One thing done to the table of a log of twelve events, and what has to be found, at which positions.
-/// Its name, the SQL, and the findings by position.
+/// What it is, the statement that does it, and what has to be found at which positions.
 type Tampering = (&'static str, &'static str, &'static [(u64, &'static str)]);
 
+/// Things done to the table of a log of twelve events.
 const TAMPERINGS: &[Tampering] = &[
     (
         "a byte of an envelope",
