@@ -1,12 +1,14 @@
 //! The data directory: what lies where, and the lock that keeps a second process out.
 //!
-//!     lock              held (flock) while a stack runs; names the holder
-//!     state.json        ports, remembered
-//!     credentials.json  generated passwords, 0600
-//!     logs/             one log per server
-//!     run/              process ids of the servers, to recognise leftovers of a crash
-//!     postgres/         owned by whom Postgres runs as: data/, and run/ for its socket
-//!     nats/  redis/     configuration (0600, it holds passwords) and data
+//! ```text
+//! lock              held (flock) while a stack runs; names the holder
+//! state.json        ports, remembered
+//! credentials.json  generated passwords, 0600
+//! logs/             one log per server
+//! run/              process ids of the servers, to recognise leftovers of a crash
+//! postgres/         owned by whom Postgres runs as: data/, and run/ for its socket
+//! nats/  redis/     configuration (0600, it holds passwords) and data
+//! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};

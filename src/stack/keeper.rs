@@ -1,7 +1,9 @@
 //! Keeps one server running: notices its unexpected end, logs it, starts it again after a growing pause, and carries out
 //! orders meanwhile. Its state is visible at any time.
 //!
-//!     Up ──ended──> Down ──pause──> Up      Up, Down ──Halt──> Halted ──Start──> Up      all ──ending──> gone
+//! ```text
+//! Up ──ended──> Down ──pause──> Up      Up, Down ──Halt──> Halted ──Start──> Up      all ──ending──> gone
+//! ```
 
 use std::time::Duration;
 
