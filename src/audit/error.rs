@@ -75,6 +75,17 @@ pub enum AuditError {
     /// The log cannot be exported as it stands.
     #[error("{0}; `counterfoil audit verify` says what is wrong with the log")]
     Unexportable(#[from] WriteError),
+    /// An event leads to no state.
+    #[error("position {position} cannot be replayed: {detail}; run `counterfoil audit verify`")]
+    Unreadable {
+        /// Where.
+        position: Position,
+        /// Why.
+        detail: String,
+    },
+    /// An event that this build does not know.
+    #[error(transparent)]
+    Unknown(#[from] counterfoil_events::schema::DecodeError),
     /// A part of the audit itself failed.
     #[error("the audit failed: {0}")]
     Internal(#[from] tokio::task::JoinError),

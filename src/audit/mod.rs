@@ -1,5 +1,5 @@
 //! Auditing the log where it is kept: `audit verify` over Postgres, JetStream or an export file, `audit export`,
-//! head notes.
+//! head notes, replay.
 //!
 //! What is right is decided by `counterfoil_events::verify`, which does no I/O. The parts here fetch what it is fed:
 //! raw rows and messages, believed in nothing, so that damage is a finding and not an error.
@@ -14,6 +14,7 @@ mod keys;
 mod logs;
 mod notes;
 mod postgres;
+mod replay;
 mod rows;
 mod summary;
 
@@ -24,6 +25,7 @@ pub use head_notes::{HeadNoteLoop, HeadNotes};
 pub use jetstream::JetStreamAudit;
 pub use keys::Keys;
 pub use postgres::PostgresAudit;
+pub use replay::{AsOf, AsOfError, CrossCheck, Difference, Replay, ReplayScope, Replayed, ReplayedEvent};
 pub use summary::{Progress, Summary};
 
 /// What a verification covers and how.

@@ -9,6 +9,7 @@ pub mod exit;
 mod openapi;
 pub mod output;
 mod projections;
+mod replay;
 mod serve;
 mod stack;
 mod status;
@@ -69,6 +70,8 @@ enum Command {
     /// Verify the log, export it, sign where it ends
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Fold an aggregate, or all of a tenant's, from the log, as of now or any moment
+    Replay(replay::ReplayArgs),
     /// Read models: list, rebuild, compare with the log, see what is parked
     #[command(subcommand)]
     Projections(projections::ProjectionsCommand),
@@ -127,6 +130,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Status(args) => block_on(status::run(args, output)),
         Command::Openapi => openapi::run(),
         Command::Audit(command) => command.run(&cli.global, output),
+        Command::Replay(args) => args.run(&cli.global, output),
         Command::Projections(command) => command.run(&cli.global, output),
         Command::Stack(command) => {
             telemetry::init(&TelemetryConfig::default()).map_err(CliError::usage)?;

@@ -31,8 +31,15 @@ pub struct CatalogueEntry {
     /// Every event type that it has ever written.
     pub events: &'static [EventSchema],
     current: fn(&str, &str, &RawValue) -> Result<Box<RawValue>, DecodeError>,
+    state: StateFold,
     payloads: fn() -> serde_json::Value,
 }
+
+/// An event as it was written: type, version, payload.
+pub type Written<'a> = (&'a str, &'a str, &'a RawValue);
+
+type StateFold =
+    for<'a, 'i> fn(&'i mut dyn Iterator<Item = Written<'a>>) -> Result<serde_json::Value, DecodeError>;
 
 /// Every kind of aggregate, in the order of the documentation.
 pub const CATALOGUE: &[CatalogueEntry] = &[
@@ -52,6 +59,7 @@ const fn entry<A: EventSourced>() -> CatalogueEntry {
         aggregate: A::TYPE,
         events: A::EVENTS,
         current: current::<A>,
+        state: state::<A>,
         payloads: schemas::payloads_of::<A>,
     }
 }
@@ -90,6 +98,43 @@ pub fn upcast(
     Ok(CurrentPayload {
         version: known.version,
         payload: (entry.current)(event_type, version, payload)?,
+    })
+}
+
+/// Folds an aggregate's events, from its first, to the state that they lead to, as JSON: for readers of any kind of
+/// aggregate. Whoever knows the kind loads it instead.
+///
+/// # Errors
+/// When the kind, or an event's type or version, is unknown, or a payload is not of its shape.
+pub fn state_of<'a>(
+    aggregate: &str,
+    events: impl Iterator<Item = Written<'a>>,
+) -> Result<serde_json::Value, DecodeError> {
+    let mut events = events.peekable();
+    let entry = find(aggregate).ok_or_else(|| {
+        let (event_type, version) = events
+            .peek()
+            .map_or(("", ""), |(name, version, _)| (name, version));
+        DecodeError::Unknown {
+            aggregate: aggregate.to_owned(),
+            event_type: event_type.to_owned(),
+            version: version.to_owned(),
+        }
+    })?;
+    (entry.state)(&mut events)
+}
+
+fn state<A: EventSourced>(
+    events: &mut dyn Iterator<Item = Written<'_>>,
+) -> Result<serde_json::Value, DecodeError> {
+    let mut state = A::default();
+    for (event_type, version, payload) in events {
+        state.apply(schema::decode::<A>(event_type, version, payload)?);
+    }
+    serde_json::to_value(&state).map_err(|source| DecodeError::Malformed {
+        event_type: A::TYPE.to_owned(),
+        version: "state".to_owned(),
+        source,
     })
 }
 

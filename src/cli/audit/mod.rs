@@ -40,7 +40,7 @@ impl AuditCommand {
 }
 
 /// Runs `work` with configuration and database, and closes the database after it.
-fn with_log<F: Future<Output = Outcome>>(
+pub(super) fn with_log<F: Future<Output = Outcome>>(
     global: &GlobalArgs,
     work: impl FnOnce(Config, Database) -> F,
 ) -> Outcome {
@@ -65,7 +65,7 @@ fn head_notes(config: &Config, database: &Database) -> Result<HeadNotes, CliErro
 }
 
 /// What the caller can change is usage; what does not answer is unavailable; a damaged log is a finding.
-fn failed(error: &AuditError) -> CliError {
+pub(super) fn failed(error: &AuditError) -> CliError {
     let exit = match error {
         AuditError::Postgres(_) | AuditError::Backbone(_) | AuditError::Internal(_) => Exit::Unavailable,
         AuditError::DamagedHead { .. } | AuditError::Forked { .. } | AuditError::Unexportable(_) => {

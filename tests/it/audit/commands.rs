@@ -16,8 +16,10 @@ async fn run(ledger: &TestLedger, directory: &Path, arguments: &[&str]) -> Outpu
     std::fs::write(&key, "07".repeat(32)).unwrap();
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     let mut command = Command::new(binary());
+    if arguments[0] != "replay" {
+        command.arg("audit");
+    }
     command
-        .arg("audit")
         .args(arguments)
         .current_dir(directory)
         .env_remove("COUNTERFOIL_CONFIG")
@@ -30,6 +32,7 @@ async fn run(ledger: &TestLedger, directory: &Path, arguments: &[&str]) -> Outpu
         )
         .env("COUNTERFOIL_POSTGRES__TLS", "disable")
         .env("COUNTERFOIL_POSTGRES__LOG_PASSWORD", "only-for-tests")
+        .env("COUNTERFOIL_POSTGRES__READER_PASSWORD", "only-for-tests")
         .env("COUNTERFOIL_SIGNING__KEY_FILE", &key);
     tokio::task::spawn_blocking(move || command.output().unwrap())
         .await
@@ -210,4 +213,62 @@ async fn verify_is_unavailable_when_postgres_does_not_answer() {
     let (ledger, directory) = (ledger(1).await, tempfile::tempdir().unwrap());
     let output = run(&ledger, directory.path(), &["verify", "--set", "postgres.port=1"]).await;
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+}
+
+#[tokio::test]
+async fn replay_prints_states_for_people_and_machines_and_cross_checks() {
+    let (ledger, directory) = (
+        super::replay::ledger_with_every_event().await,
+        tempfile::tempdir().unwrap(),
+    );
+    let tenant = ledger.tenant.to_string();
+    let whole = run(
+        &ledger,
+        directory.path(),
+        &["replay", "--tenant", &tenant, "--cross-check"],
+    )
+    .await;
+    assert_eq!(whole.status.code(), Some(0), "{}", text(&whole));
+    assert!(
+        text(&whole).contains("postgres-es arrives at the same 10 states"),
+        "{}",
+        text(&whole)
+    );
+    let one = ["replay", "--tenant", &tenant, "--aggregate", "agent/one"];
+    let people = run(&ledger, directory.path(), &one).await;
+    assert!(
+        text(&people).contains("AgentRegistered") && text(&people).contains("after event 7"),
+        "{}",
+        text(&people)
+    );
+    let machines = run(
+        &ledger,
+        directory.path(),
+        &[&one[..], &["--json", "--as-of", "14"]].concat(),
+    )
+    .await;
+    let line: Value = serde_json::from_slice(&machines.stdout).unwrap();
+    assert_eq!(
+        (&line["sequence"], &line["events"][1]["type"]),
+        (&2.into(), &"AgentChanged".into())
+    );
+    for (arguments, code) in [
+        (
+            &["replay", "--tenant", &tenant, "--aggregate", "agent/nobody"][..],
+            2,
+        ),
+        (&["replay", "--tenant", &tenant, "--as-of", "yesterday"], 2),
+        (
+            &["replay", "--tenant", &tenant, "--as-of", "3", "--cross-check"],
+            2,
+        ),
+    ] {
+        let output = run(&ledger, directory.path(), arguments).await;
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?} {}",
+            text(&output)
+        );
+    }
 }

@@ -4,4 +4,5 @@ mod commands;
 mod jetstream;
 mod notes;
 mod postgres;
+mod replay;
 mod support;
