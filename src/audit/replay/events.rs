@@ -64,14 +64,16 @@ impl Events {
             if self.waiting.is_empty() && !self.ended {
                 self.fetch().await?;
             }
-            let same = |next: &mut Fetched| aggregate.as_ref().is_none_or(|this| *this == next.aggregate);
-            match self.waiting.pop_front_if(same) {
-                Some(next) => {
-                    aggregate.get_or_insert(next.aggregate);
-                    events.push(next.held);
-                }
-                None => return Ok(Some(events).filter(|events| !events.is_empty())),
-            }
+            let goes_on = self
+                .waiting
+                .front()
+                .is_some_and(|next| aggregate.as_ref().is_none_or(|this| *this == next.aggregate));
+            let next = if goes_on { self.waiting.pop_front() } else { None };
+            let Some(next) = next else {
+                return Ok(Some(events).filter(|events| !events.is_empty()));
+            };
+            aggregate.get_or_insert(next.aggregate);
+            events.push(next.held);
         }
     }
 
