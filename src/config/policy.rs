@@ -21,7 +21,7 @@ pub struct PolicyConfig {
     pub time_limit_ms: u64,
     /// Largest input document, as JSON.
     pub input_bytes_max: usize,
-    /// Compiled policies that each thread keeps.
+    /// Compiled policies that are kept.
     pub cached_policies: NonZeroUsize,
 }
 

@@ -7,7 +7,7 @@
 //! what it built to the evaluation. No clock is involved: the same input meets the same bound.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::bail;
 use regorus::unstable::{BUILTINS, Expr, Ref, Source, Span};
@@ -47,6 +47,20 @@ pub(super) fn over_limit() -> bool {
 
 /// Installs the bounded functions over the engine's own.
 pub(super) fn install(engine: &mut Engine) -> anyhow::Result<()> {
+    for call in calls()? {
+        let (name, arity) = (call.name.to_owned(), call.arguments.len());
+        let run = move |values: Vec<Value>| call.run(values);
+        engine.add_extension(name, u8::try_from(arity)?, Box::new(run))?;
+    }
+    Ok(())
+}
+
+/// One of each for all policies.
+fn calls() -> anyhow::Result<Vec<Arc<Call>>> {
+    static CALLS: OnceLock<Vec<Arc<Call>>> = OnceLock::new();
+    if let Some(calls) = CALLS.get() {
+        return Ok(calls.clone());
+    }
     let source = Source::from_contents("builtin".to_owned(), " ".to_owned())?;
     let span = Span {
         source,
@@ -55,48 +69,41 @@ pub(super) fn install(engine: &mut Engine) -> anyhow::Result<()> {
         start: 0,
         end: 1,
     };
-    for name in ALLOWED {
-        let Some(&(function, arity)) = BUILTINS.get(name) else {
-            bail!("the Rego engine was built without {name}");
-        };
-        let call = Call {
-            name,
-            function,
-            arity,
-            span: span.clone(),
-        };
-        let arguments = call.placeholders();
-        engine.add_extension(
-            name.to_owned(),
-            arity,
-            Box::new(move |values: Vec<Value>| call.run(&arguments, values)),
-        )?;
-    }
-    Ok(())
+    let call = |name| match BUILTINS.get(name) {
+        Some(&(function, arity)) => Ok(Arc::new(Call::new(name, function, arity, &span))),
+        None => bail!("the Rego engine was built without {name}"),
+    };
+    let calls: Vec<_> = ALLOWED.into_iter().map(call).collect::<anyhow::Result<_>>()?;
+    Ok(CALLS.get_or_init(|| calls).clone())
 }
 
 type BuiltinFunction = fn(&Span, &[Ref<Expr>], &[Value], bool) -> anyhow::Result<Value>;
 
-#[derive(Clone)]
 struct Call {
     name: &'static str,
     function: BuiltinFunction,
-    arity: u8,
+    /// The engine's functions want the expressions of their arguments, only to point at them in errors.
+    arguments: Vec<Ref<Expr>>,
     span: Span,
 }
 
 impl Call {
-    /// The engine's functions want the expressions of their arguments, only to point at them in errors.
-    fn placeholders(&self) -> Arc<[Ref<Expr>]> {
+    fn new(name: &'static str, function: BuiltinFunction, arity: u8, span: &Span) -> Self {
         let null = || Expr::Null {
-            span: self.span.clone(),
+            span: span.clone(),
             value: Value::Null,
             eidx: 0,
         };
-        (0..self.arity).map(|_| Ref::new(null())).collect()
+        let arguments = (0..arity).map(|_| Ref::new(null())).collect();
+        Self {
+            name,
+            function,
+            arguments,
+            span: span.clone(),
+        }
     }
 
-    fn run(&self, arguments: &[Ref<Expr>], values: Vec<Value>) -> anyhow::Result<Value> {
+    fn run(&self, values: Vec<Value>) -> anyhow::Result<Value> {
         if weigh_all(&values) > CALL_BYTES_MAX || self.estimate(&values) > EVALUATION_BYTES_MAX {
             return self.refuse("is given more than a policy may hold");
         }
@@ -104,7 +111,7 @@ impl Call {
             self.replace_all(&values)?
         } else {
             // Strict: an error is an error and denies, rather than an undefined value that `not` would turn round.
-            (self.function)(&self.span, arguments, &values, true).map_err(|error| bare(&error))?
+            (self.function)(&self.span, &self.arguments, &values, true).map_err(|error| bare(&error))?
         };
         self.charge(&values, &result)?;
         Ok(result)

@@ -1,5 +1,5 @@
 //! What one policy thread does for a decision: 1. serialise the input once and digest it; 2. per layer, take the
-//! compiled policy from the thread's cache, or compile it; 3. evaluate it within the limits; 4. `combine`.
+//! compiled policy from the cache, or compile it; 3. evaluate it within the limits; 4. `combine`.
 //!
 //! It always comes to a decision. Whatever goes wrong with a policy denies, with a code of its own.
 
@@ -9,13 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use counterfoil_events::document;
-use counterfoil_events::ids::DocumentDigest;
 use counterfoil_events::policy::{PolicyLayer, PolicyRef};
-use lru::LruCache;
 use regorus::Value;
 
+use super::cache::PolicyCache;
 use super::combine::combine;
-use super::compile::{CompiledPolicy, compile_here};
 use super::decision::{Fault, LayerDecision, PolicyDecision};
 use super::evaluate;
 use super::input::{InputDigest, PolicyInput};
@@ -80,21 +78,21 @@ pub(super) fn input_json(input: &PolicyInput) -> Option<String> {
 
 /// What one thread decides with.
 pub(super) struct Decider {
-    compiled: LruCache<DocumentDigest, Option<CompiledPolicy>>,
+    cache: PolicyCache,
     time_limit: Duration,
     input_bytes_max: usize,
 }
 
 impl Decider {
-    pub(super) fn new(config: &PolicyConfig) -> Self {
+    pub(super) fn new(config: &PolicyConfig, cache: PolicyCache) -> Self {
         Self {
-            compiled: LruCache::new(config.cached_policies),
+            cache,
             time_limit: time_limit(config),
             input_bytes_max: config.input_bytes_max,
         }
     }
 
-    pub(super) fn decide(&mut self, job: &DecisionJob) -> PolicyDecision {
+    pub(super) fn decide(&self, job: &DecisionJob) -> PolicyDecision {
         let json = input_json(&job.input).unwrap_or_default();
         let value = self.read_input(&json);
         let mut layers = Vec::with_capacity(job.layers.len());
@@ -117,12 +115,12 @@ impl Decider {
         Value::from_json_str(json).map_err(|_| Fault::Error)
     }
 
-    fn decide_layer(&mut self, source: &PolicySource, input: Value) -> LayerDecision {
+    fn decide_layer(&self, source: &PolicySource, input: Value) -> LayerDecision {
         let time_limit = self.time_limit;
-        let Some(policy) = self.policy(source) else {
+        let Some(policy) = self.cache.get(source.policy.digest, &source.source) else {
             return fault(source, Fault::Broken);
         };
-        let result = catch_unwind(AssertUnwindSafe(|| evaluate::decide(policy, input, time_limit)));
+        let result = catch_unwind(AssertUnwindSafe(|| evaluate::decide(&policy, input, time_limit)));
         match result {
             Ok(Ok(answer)) => LayerDecision::answered(source.policy, answer),
             Ok(Err(failure)) => {
@@ -133,24 +131,9 @@ impl Decider {
             }
             Err(_) => {
                 // Evaluation works on a clone, but what a panic leaves behind is nobody's promise.
-                self.compiled.pop(&source.policy.digest);
+                self.cache.forget(source.policy.digest);
                 fault(source, Fault::Error)
             }
         }
-    }
-
-    /// The compiled policy; nothing if the text does not compile, which is remembered too.
-    fn policy(&mut self, source: &PolicySource) -> Option<&CompiledPolicy> {
-        let compile = || {
-            let compiled = catch_unwind(AssertUnwindSafe(|| compile_here(&source.source)));
-            let policy = compiled.ok().and_then(Result::ok);
-            if policy.is_none() {
-                tracing::error!(policy = %source.policy.digest, "an active policy does not compile; it denies everything");
-            }
-            policy
-        };
-        self.compiled
-            .get_or_insert(source.policy.digest, compile)
-            .as_ref()
     }
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use counterfoil_events::ids::DocumentDigest;
 
+use super::cache::PolicyCache;
 use super::combine::combine;
 use super::compile::compile_here;
 use super::decider::{Decider, DecisionJob, PolicySource, fault, input_json};
@@ -73,8 +74,9 @@ impl PolicyEngine {
     pub fn start(config: &PolicyConfig) -> std::io::Result<Self> {
         keep_panics_quiet();
         let worker_config = config.clone();
+        let cache = PolicyCache::new(config.cached_policies);
         let make_decider = move || -> Worker<DecisionJob, PolicyDecision> {
-            let mut decider = Decider::new(&worker_config);
+            let decider = Decider::new(&worker_config, cache.clone());
             Box::new(move |job| decider.decide(&job))
         };
         Ok(Self {

@@ -9,6 +9,7 @@
 
 mod bounds;
 mod builtins;
+mod cache;
 mod combine;
 mod compile;
 mod decider;
