@@ -14,6 +14,7 @@ mod keys;
 mod logs;
 mod notes;
 mod postgres;
+mod reconcile;
 mod replay;
 mod rows;
 mod summary;
@@ -25,6 +26,7 @@ pub use head_notes::{HeadNoteLoop, HeadNotes};
 pub use jetstream::JetStreamAudit;
 pub use keys::Keys;
 pub use postgres::PostgresAudit;
+pub use reconcile::{Reconcile, Reconciled};
 pub use replay::{AsOf, AsOfError, CrossCheck, Difference, Replay, ReplayScope, Replayed, ReplayedEvent};
 pub use summary::{Progress, Summary};
 

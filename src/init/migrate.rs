@@ -24,6 +24,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     migration!(3, "0003_cqrs_events"),
     migration!(4, "0004_projections"),
     migration!(5, "0005_kri_runs"),
+    migration!(6, "0006_restore_head"),
 ];
 
 /// The schema could not be changed.

@@ -7,5 +7,6 @@ mod cli;
 mod ledger;
 mod limits;
 mod projections;
+mod security;
 mod stack;
 mod support;

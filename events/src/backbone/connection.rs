@@ -129,16 +129,14 @@ impl Backbone {
     /// # Errors
     /// When it has other settings, or NATS is too old or does not answer.
     pub async fn ensure_stream(&self, partition: u32) -> Result<Stream, BackboneError> {
-        self.check_version()?;
         let expected = self.settings.config(&self.prefix, partition);
-        let stream = match self.context.get_stream(&expected.name).await {
-            Ok(stream) => stream,
-            Err(error) if is_absent(&error.kind()) => {
+        let stream = match self.find_stream(partition).await? {
+            Some(stream) => stream,
+            None => {
                 tracing::info!(stream = expected.name, "creating the stream");
                 let created = self.context.create_stream(expected.clone()).await;
                 created.map_err(BackboneError::nats)?
             }
-            Err(error) => return Err(BackboneError::nats(error)),
         };
         let wrong = wrong_settings(&stream.cached_info().config, &expected);
         if wrong.is_empty() {
@@ -157,6 +155,38 @@ impl Backbone {
         tokio::time::timeout(patience, link.wait_for(|link| link.up))
             .await
             .is_ok_and(|up| up.is_ok())
+    }
+
+    /// The stream of a partition as it is, if it is.
+    ///
+    /// # Errors
+    /// When NATS is too old or does not answer.
+    pub async fn find_stream(&self, partition: u32) -> Result<Option<Stream>, BackboneError> {
+        let found = self.context.get_stream(self.prefix.stream(partition)).await;
+        match found {
+            Err(error) if error.kind() == GetStreamErrorKind::Request => Err(BackboneError::nats(error)),
+            // It is known only after an answer who answers.
+            found => {
+                self.check_version()?;
+                match found {
+                    Ok(stream) => Ok(Some(stream)),
+                    Err(error) if is_absent(&error.kind()) => Ok(None),
+                    Err(error) => Err(BackboneError::nats(error)),
+                }
+            }
+        }
+    }
+
+    /// Makes the stream of a partition anew: whatever it held is gone.
+    ///
+    /// # Errors
+    /// When NATS does not answer.
+    pub(super) async fn remake_stream(&self, partition: u32) -> Result<(), BackboneError> {
+        if self.find_stream(partition).await?.is_some() {
+            let deleted = self.context.delete_stream(self.prefix.stream(partition)).await;
+            deleted.map_err(BackboneError::nats)?;
+        }
+        self.ensure_stream(partition).await.map(drop)
     }
 
     fn check_version(&self) -> Result<(), BackboneError> {

@@ -145,7 +145,7 @@ impl StreamCursor {
 }
 
 /// From when on a stream that has discarded messages still holds everything; none for one that never has.
-fn discarded_before(state: &State, max_age: Duration, now: DateTime<Utc>) -> Option<Timestamp> {
+pub(super) fn discarded_before(state: &State, max_age: Duration, now: DateTime<Utc>) -> Option<Timestamp> {
     let moment = |time: async_nats::datetime::DateTime| {
         DateTime::from_timestamp(time.unix_timestamp(), time.nanosecond()).unwrap_or_default()
     };

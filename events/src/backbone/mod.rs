@@ -19,6 +19,7 @@ mod leader;
 mod live;
 mod message;
 mod pipeline;
+pub mod reconcile;
 mod relay;
 mod scan;
 mod session;

@@ -3,6 +3,7 @@
 
 mod export;
 mod head_note;
+mod reconcile;
 mod verify;
 
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub(super) enum AuditCommand {
     Export(export::ExportArgs),
     /// Sign where a tenant's log ends now; kept elsewhere, the note shows whether anything was cut off later
     HeadNote(head_note::HeadNoteArgs),
+    /// Hold Postgres and JetStream against each other; put back what one of them lost
+    Reconcile(reconcile::ReconcileArgs),
 }
 
 impl AuditCommand {
@@ -35,6 +38,7 @@ impl AuditCommand {
             Self::Verify(args) => args.run(global, output),
             Self::Export(args) => with_log(global, |config, database| args.run(config, database, output)),
             Self::HeadNote(args) => with_log(global, |config, database| args.run(config, database, output)),
+            Self::Reconcile(args) => with_log(global, |config, database| args.run(config, database, output)),
         }
     }
 }

@@ -40,6 +40,30 @@ impl TestBackbone {
         }
     }
 
+    /// The same streams seen from another database.
+    pub async fn with(self, ledger: &TestLedger) -> Self {
+        self.heads.stop().await;
+        Self {
+            backbone: self.backbone,
+            heads: HeadWatch::start(ledger.reader.clone(), Duration::from_millis(100)),
+            status: BackboneStatus::default(),
+        }
+    }
+
+    /// Deletes a tenant's event from the stream.
+    pub async fn delete(&self, tenant: TenantId, position: Position) {
+        let mut scan = StreamScan::open(&self.backbone, 0, Some(tenant)).await.unwrap();
+        loop {
+            let page = scan.next_page().await.unwrap();
+            assert!(!page.is_empty(), "{tenant} {position} is not in the stream");
+            let at = |event: &RecordedEvent| event.position == position;
+            if let Some(found) = page.iter().find(|message| message.event.as_ref().is_ok_and(at)) {
+                self.stream().await.delete_message(found.sequence).await.unwrap();
+                return;
+            }
+        }
+    }
+
     /// A relay of partition 0.
     pub fn relay(&self, ledger: &TestLedger, options: RelayOptions) -> Relay {
         let parts = RelayParts {

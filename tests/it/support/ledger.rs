@@ -43,6 +43,14 @@ impl TestLedger {
 
     /// On the cluster that `admin` administers.
     pub async fn on(admin: PgConnectOptions, clock: Arc<dyn Clock>) -> Self {
+        let ledger = Self::bare(admin, clock).await;
+        ledger.create_tenant(ledger.tenant).await;
+        ledger
+    }
+
+    /// With nothing but the first key in it; its tenant does not exist. For whatever reads only events that this
+    /// build knows.
+    pub async fn bare(admin: PgConnectOptions, clock: Arc<dyn Clock>) -> Self {
         let database = unique_name();
         prepare_cluster(&admin, &database, &logins()).await.unwrap();
         let server = admin.clone().database(&database);
@@ -55,16 +63,14 @@ impl TestLedger {
         let sequencer = Sequencer::new(database.clone(), signer, clock, SequencerOptions::default());
         introduce_first_key(&sequencer).await.unwrap();
         let reader = LogReader::new(database.log().clone());
-        let ledger = Self {
+        Self {
             admin: server,
             options,
             database,
             sequencer,
             reader,
             tenant: TenantId::generate(),
-        };
-        ledger.create_tenant(ledger.tenant).await;
-        ledger
+        }
     }
 
     /// Another process's sequencer on the same database.

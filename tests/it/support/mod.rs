@@ -6,5 +6,6 @@ pub mod invariants;
 pub mod ledger;
 pub mod projections;
 pub mod proxy;
+pub mod restored;
 pub mod servers;
 pub mod stack;

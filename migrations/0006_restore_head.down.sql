@@ -1,0 +1,1 @@
+DROP FUNCTION counterfoil.restore_head;
