@@ -2,7 +2,7 @@
 //!
 //! 1. the steps of the request phase: a denial ends here, with an event if the call is bound to its tenant;
 //! 2. `CompletionAuthorized` becomes durable: no audit, no call (the fence of the Idempotency-Key is here too);
-//! 3. the provider is called; a caller who leaves meanwhile cancels it;
+//! 3. the provider is called; a caller who leaves meanwhile, or a process that must stop, cancels it;
 //! 4. the steps of the ending phase: what was used is priced, and `CompletionSettled` or `CompletionFailed` durable;
 //! 5. only then is the answer complete: the body is sent, or the stream's `[DONE]` (`streaming`).
 //!
@@ -149,17 +149,18 @@ async fn answer(mut context: Context, call: ProviderCall, mut reply: ReplyTo) {
     let called = Instant::now();
     let answered = tokio::select! {
         biased;
-        answered = model.provider.call(call) => Some(answered),
-        () = reply.closed() => None,
+        answered = model.provider.call(call) => Ok(answered),
+        () = reply.closed() => Err((FailureCode::ClientGone, ApiError::internal())),
+        () = context.incoming.stopping.cancelled() => Err((FailureCode::ShuttingDown, shutting_down())),
     };
     let provider_ms = upstream::elapsed_ms(called);
     match answered {
-        None => {
-            let gone = Failed::before_content(FailureCode::ClientGone, None, Used::Unknown, 1, provider_ms);
-            fail(context, gone, ApiError::internal(), reply).await;
+        Err((code, error)) => {
+            let cancelled = Failed::before_content(code, None, Used::Unknown, 1, provider_ms);
+            fail(context, cancelled, error, reply).await;
         }
-        Some(Err(error)) => unanswered(context, error, provider_ms, reply).await,
-        Some(Ok(upstream::Answered {
+        Ok(Err(error)) => unanswered(context, error, provider_ms, reply).await,
+        Ok(Ok(upstream::Answered {
             answer: Answer::Whole { body, completion },
             attempts,
         })) => {
@@ -170,7 +171,7 @@ async fn answer(mut context: Context, call: ProviderCall, mut reply: ReplyTo) {
             };
             whole(context, body, &completion, delivered, reply).await;
         }
-        Some(Ok(upstream::Answered {
+        Ok(Ok(upstream::Answered {
             answer: Answer::Stream(events),
             attempts,
         })) => {
@@ -287,6 +288,15 @@ fn not_recorded() -> ApiError {
     ApiError::unavailable(
         "audit_unavailable",
         "The audit log does not take events at the moment, so the call is refused.",
+    )
+}
+
+/// For a caller whose answer was not there when this process had to stop.
+#[must_use]
+pub fn shutting_down() -> ApiError {
+    ApiError::unavailable(
+        "shutting_down",
+        "This server is stopping and could not wait for the whole answer; what the model has used is booked.",
     )
 }
 

@@ -99,6 +99,7 @@ async fn complete(gateway: Gateway, request: Request<ChatBody>) -> Answer {
             .as_ref()
             .map(|key| key.as_str().to_owned()),
         body: request.body.0,
+        stopping: request.lifecycle.hurrying().clone(),
     };
     let context = Context::new(Arc::clone(&gateway.0), incoming);
     let (reply, replied) = oneshot::channel();

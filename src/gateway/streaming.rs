@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use counterfoil_events::completion::FinishReason;
+use counterfoil_events::completion::{FailureCode, FinishReason};
 use counterfoil_events::ids::ContentDigest;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -52,6 +52,8 @@ pub struct Begun {
 enum End {
     Complete,
     CallerGone,
+    /// This process has to stop.
+    Stopping,
     Fault(UpstreamFault),
 }
 
@@ -84,7 +86,14 @@ pub async fn run(
         copy: kept::answer_key(&context).map(|_| Vec::new()),
     };
     let mut relay = StreamRelay::new(begun.asked.include_usage);
-    let end = relay_all(events, &mut relay, &mut sent, begun.asked.choices).await;
+    let end = {
+        let relaying = relay_all(events, &mut relay, &mut sent, begun.asked.choices);
+        let stopping = context.incoming.stopping.cancelled();
+        tokio::select! {
+            end = relaying => end,
+            () = stopping => End::Stopping,
+        }
+    };
     let provider_ms = upstream::elapsed_ms(begun.called);
     let delivered = Delivered {
         bytes: sent.bytes,
@@ -97,6 +106,7 @@ pub async fn run(
         (End::CallerGone, _) => return,
         (End::Complete, Ok(())) => return finish(&context, sent).await,
         (End::Fault(fault), Ok(())) => fault.to_api_error(),
+        (End::Stopping, Ok(())) => call::shutting_down(),
         (_, Err(error)) => error,
     };
     // Without [DONE] after it. A caller who has left does not hear it.
@@ -162,15 +172,17 @@ impl Sent {
 fn ending(end: &End, relay: &StreamRelay, sent: &Sent, delivered: Delivered) -> Ending {
     let summary = relay.summary();
     let used = Used::reported_or_seen(summary.usage, summary.output_bytes);
+    let failed = |code, provider_status| {
+        Ending::Failed(Failed {
+            code,
+            provider_status,
+            used,
+            delivered,
+        })
+    };
     let finish_reason = match end {
-        End::Fault(fault) => {
-            return Ending::Failed(Failed {
-                code: fault.failure_code(),
-                provider_status: fault.status(),
-                used,
-                delivered,
-            });
-        }
+        End::Fault(fault) => return failed(fault.failure_code(), fault.status()),
+        End::Stopping => return failed(FailureCode::ShuttingDown, None),
         End::CallerGone => FinishReason::ClientGone,
         End::Complete => finish_reason(summary.finish_reason.as_deref()),
     };

@@ -1,11 +1,11 @@
 //! What ends, and in which order, when a process stops serving.
 //!
-//! `drain` tells everyone who holds a copy: the server stops accepting, open streams end, background work
-//! finishes. Whatever is left at the deadline is aborted. Every task outside a connection is spawned here,
-//! so that none is detached.
+//! `drain` tells everyone who holds a copy: the server stops accepting, open streams end, background work finishes.
+//! `hurry`, shortly before the deadline, tells work that others wait for (a provider's answer) to end with what it
+//! has, while that can still be recorded. Whatever is left at the deadline is aborted. Every task outside a connection
+//! is spawned here, so that none is detached.
 
 use std::future::Future;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
     draining: CancellationToken,
+    hurrying: CancellationToken,
     aborted: CancellationToken,
     tasks: TaskTracker,
 }
@@ -36,6 +37,17 @@ impl Lifecycle {
         self.draining.cancel();
     }
 
+    /// Cancelled shortly before the drain deadline. Work that waits for somebody else ends with what it has.
+    #[must_use]
+    pub fn hurrying(&self) -> &CancellationToken {
+        &self.hurrying
+    }
+
+    /// Says that the drain deadline is near. Repeating it changes nothing.
+    pub fn hurry(&self) {
+        self.hurrying.cancel();
+    }
+
     /// Runs a task that the drain awaits, and aborts at its deadline.
     pub fn spawn<F>(&self, name: &'static str, task: F)
     where
@@ -50,12 +62,15 @@ impl Lifecycle {
         });
     }
 
-    /// Waits for the tasks; at the deadline the rest is aborted. True if all finished by themselves.
-    pub async fn finish(&self, deadline: Duration) -> bool {
+    /// Waits until all tasks have ended.
+    pub async fn ended(&self) {
         self.tasks.close();
-        let finished = tokio::time::timeout(deadline, self.tasks.wait()).await.is_ok();
-        self.aborted.cancel();
         self.tasks.wait().await;
-        finished
+    }
+
+    /// Aborts what is left, and waits until it has ended.
+    pub async fn abort(&self) {
+        self.aborted.cancel();
+        self.ended().await;
     }
 }

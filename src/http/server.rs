@@ -2,8 +2,8 @@
 //!
 //! warp alone has no header, idle or write timeouts, no TCP_NODELAY, no cap on connections and no drain
 //! deadline; here each has one. When the lifecycle drains: stop accepting → idle connections close, open
-//! subscriptions end, requests in flight finish → at the deadline the rest is aborted. Every connection is a
-//! task of the server's own set.
+//! subscriptions end, requests in flight finish → shortly before the deadline the rest is told to hurry → at the
+//! deadline what is left is aborted. Every connection is a task of the server's own set.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::connection;
 use super::dispatch::{self, Dispatcher};
@@ -30,6 +30,9 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often histograms are folded, so that they do not grow when nobody scrapes.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Before the drain deadline: enough for work that is told to hurry to record how it ended.
+const LAST_MOMENTS: Duration = Duration::from_secs(3);
 
 /// Limits of the server. Each has its default in the configuration (`http.*`).
 #[derive(Debug, Clone, Copy)]
@@ -187,17 +190,29 @@ async fn accept(
 
 async fn drain(mut connections: JoinSet<()>, lifecycle: &Lifecycle, deadline: Duration) -> bool {
     let end = Instant::now() + deadline;
-    let all = async { while connections.join_next().await.is_some() {} };
-    let closed = tokio::time::timeout_at(end, all).await.is_ok();
-    if !closed {
+    // A short deadline is halved, so that there is time to finish and time to hurry.
+    let hurry = end - LAST_MOMENTS.min(deadline / 2);
+    let all_ended = async {
+        while connections.join_next().await.is_some() {}
+        lifecycle.ended().await;
+    };
+    let ended = {
+        let mut all_ended = std::pin::pin!(all_ended);
+        match timeout_at(hurry, &mut all_ended).await {
+            Ok(()) => true,
+            Err(_) => {
+                lifecycle.hurry();
+                timeout_at(end, &mut all_ended).await.is_ok()
+            }
+        }
+    };
+    if !ended {
         tracing::warn!(
-            left = connections.len(),
-            "drain deadline reached; connections aborted"
+            connections = connections.len(),
+            "drain deadline reached; what is left is aborted"
         );
         connections.shutdown().await;
+        lifecycle.abort().await;
     }
-    let finished = lifecycle
-        .finish(end.saturating_duration_since(Instant::now()))
-        .await;
-    closed && finished
+    ended
 }

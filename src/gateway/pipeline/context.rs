@@ -12,6 +12,7 @@ use counterfoil_events::ids::{CompletionId, ContentDigest};
 use counterfoil_events::money::Money;
 use counterfoil_events::text::Code;
 use counterfoil_events::timestamp::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use super::{Denied, Edit, Verdict};
 use crate::gateway::Services;
@@ -35,6 +36,8 @@ pub struct Incoming {
     pub idempotency_key: Option<String>,
     /// The body as it came.
     pub body: Bytes,
+    /// Cancelled when this process is about to stop: the call ends with what there is.
+    pub stopping: CancellationToken,
 }
 
 /// What a call may use and cost at most.

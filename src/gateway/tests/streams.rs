@@ -212,3 +212,28 @@ async fn a_caller_who_leaves_before_the_answer_cancels_the_provider_too() {
     // Nobody knows what the provider did: the bound is booked, and said to be an estimate.
     assert_eq!((failed.usage.output_tokens, failed.usage.estimated), (100, true));
 }
+
+#[tokio::test]
+async fn a_process_that_must_stop_ends_its_streams_with_an_error_and_records_them() {
+    let (url, mut hung_up) = waiting_upstream().await;
+    let mut bench = Bench::with_upstream(&url).await;
+    let mut response = bench.request(&streamed("up", "Hello")).send().await.unwrap();
+    let mut text = response.chunk().await.unwrap().unwrap().to_vec();
+    bench.lifecycle.drain();
+    bench.lifecycle.hurry();
+    hung_up.recv().await.unwrap();
+    while let Some(chunk) = response.chunk().await.unwrap() {
+        text.extend_from_slice(&chunk);
+    }
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains(r#""code":"shutting_down""#), "{text}");
+    assert!(!text.contains("[DONE]"));
+    bench.drain().await;
+    let Record::Failed(failed) = bench.log.last() else {
+        panic!("not failed: {:?}", bench.log.names())
+    };
+    assert_eq!(
+        (failed.code, failed.usage.output_tokens, failed.usage.estimated),
+        (FailureCode::ShuttingDown, 2, true)
+    );
+}

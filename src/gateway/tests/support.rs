@@ -56,7 +56,7 @@ pub struct Bench {
     pub tenant: TenantId,
     services: Arc<Services>,
     address: SocketAddr,
-    lifecycle: Lifecycle,
+    pub lifecycle: Lifecycle,
     running: Option<JoinHandle<bool>>,
 }
 
@@ -169,6 +169,7 @@ impl Bench {
             },
             idempotency_key: None,
             body: bytes::Bytes::new(),
+            stopping: self.lifecycle.hurrying().clone(),
         };
         Context::new(self.services.clone(), incoming)
     }

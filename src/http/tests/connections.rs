@@ -179,3 +179,19 @@ async fn draining_aborts_what_does_not_end_by_the_deadline() {
     assert!(!server.drained().await, "something had to be aborted");
     assert_eq!(slow.rest().await, b"");
 }
+
+#[tokio::test]
+async fn what_hurries_when_the_deadline_is_near_ends_by_itself() {
+    let server = TestServer::with(ServerLimits {
+        // Half of it is for hurrying, also on a busy machine.
+        drain_deadline: Duration::from_secs(2),
+        ..patient()
+    })
+    .await;
+    let hurrying = server.lifecycle.hurrying().clone();
+    server.lifecycle.spawn(
+        "waits for somebody else",
+        async move { hurrying.cancelled().await },
+    );
+    assert!(server.drained().await, "nothing had to be aborted");
+}
