@@ -4,5 +4,5 @@
 //! expects. What it needs from above (fetching from a network, say) it names as a small trait.
 
 pub mod kri;
-
 pub mod projector;
+pub mod sweeper;

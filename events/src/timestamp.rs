@@ -5,8 +5,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
-use chrono::{DateTime, Datelike, NaiveDate, SubsecRound, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, SubsecRound, TimeDelta, Timelike, Utc};
 use serde::{Deserialize, Serialize};
 
 /// The one spelling; `0` stands for a digit.
@@ -30,6 +31,20 @@ impl Timestamp {
     #[must_use]
     pub fn as_datetime(self) -> DateTime<Utc> {
         self.0
+    }
+
+    /// So much later; none beyond what a calendar holds.
+    #[must_use]
+    pub fn checked_add(self, delay: Duration) -> Option<Self> {
+        let delay = TimeDelta::from_std(delay).ok()?;
+        self.0.checked_add_signed(delay).map(Self::from)
+    }
+
+    /// So much earlier; none before what a calendar holds.
+    #[must_use]
+    pub fn checked_sub(self, delay: Duration) -> Option<Self> {
+        let delay = TimeDelta::from_std(delay).ok()?;
+        self.0.checked_sub_signed(delay).map(Self::from)
     }
 
     /// Microseconds since 1970.

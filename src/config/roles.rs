@@ -15,7 +15,7 @@ pub enum Role {
     Relay,
     /// Projections and whatever else follows the log.
     Consumers,
-    /// Runs KRI sources.
+    /// Runs KRI sources, and ends completions that nobody ended.
     Runner,
 }
 

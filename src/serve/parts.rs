@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use counterfoil_consumers::kri::{KriRunner, RunnerOptions};
 use counterfoil_consumers::projector::{Projector, ProjectorOptions, ProjectorParts};
+use counterfoil_consumers::sweeper::{Sweep, Sweeper};
 use counterfoil_events::agent::key::KeyPepper;
 use counterfoil_events::backbone::{
     Backbone, BackboneOptions, BackboneStatus, HeadWatch, Relay, RelayOptions, RelayParts, StreamPrefix,
@@ -55,6 +56,7 @@ pub struct Parts {
     connectors: Arc<Connectors<PlatformFigures>>,
     fetch: FetchConfig,
     runner: Option<KriRunner>,
+    sweeper: Option<Sweeper>,
     projector: Option<Projector>,
     engine: Arc<PolicyEngine>,
     pepper: Arc<KeyPepper>,
@@ -112,6 +114,10 @@ impl Parts {
                 runner_options(&config.kri),
             )
         });
+        let sweeper = config
+            .roles
+            .has(Role::Runner)
+            .then(|| Sweeper::start(Sweep::new(sequencer.clone(), &database)));
         let projector = config.roles.has(Role::Consumers).then(|| {
             let parts = ProjectorParts {
                 database: database.clone(),
@@ -163,6 +169,7 @@ impl Parts {
             connectors,
             fetch: config.kri.fetch.clone(),
             runner,
+            sweeper,
             projector,
             engine,
             pepper,
@@ -232,6 +239,9 @@ impl Parts {
         self.health.stop().await;
         if let Some(runner) = self.runner {
             runner.stop().await;
+        }
+        if let Some(sweeper) = self.sweeper {
+            sweeper.stop().await;
         }
         if let Some(projector) = self.projector {
             projector.stop().await;

@@ -10,3 +10,4 @@ mod projections;
 mod security;
 mod stack;
 mod support;
+mod sweeper;

@@ -19,7 +19,8 @@ const USAGE: usize = 1;
 const TABLES: &[Table] = &[
     table!(
         "completions": "agent", "api_key", "model", "provider", "stream", "day", "asked_at", "ended_at", "status",
-        "corrected", "input_tokens", "output_tokens", "estimated", "cost", "step", "code", "reasons", "position"
+        "corrected", "input_tokens", "output_tokens", "estimated", "cost", "step", "code", "reasons", "position",
+        "settle_by"
     ),
     table!(
         "usage": "agent", "model", "day", "completions", "settled", "denied", "failed", "lost", "input_tokens",
@@ -33,7 +34,7 @@ impl Projection for Completions {
     }
 
     fn revision(&self) -> i32 {
-        1
+        2
     }
 
     fn event_types(&self) -> &'static [&'static str] {

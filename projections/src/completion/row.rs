@@ -1,6 +1,7 @@
 //! The rows of completions and their usage, and how an event changes them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use counterfoil_events::completion::{CompletionEvent, FailureCode, Usage};
 use counterfoil_events::ids::{AgentId, ApiKeyId, Position};
@@ -66,6 +67,8 @@ pub struct CompletionRow {
     pub reasons: Vec<Code>,
     /// The last event that the row stands on.
     pub position: Position,
+    /// When the whole call must be over; none unless it is under way. Well after that it counts as lost.
+    pub settle_by: Option<Timestamp>,
 }
 
 impl CompletionRow {
@@ -92,6 +95,7 @@ impl CompletionRow {
             code: None,
             reasons: Vec::new(),
             position: event.position,
+            settle_by: None,
         };
         match change {
             E::CompletionAuthorized {
@@ -100,10 +104,14 @@ impl CompletionRow {
                 model,
                 provider,
                 stream,
+                timeout_ms,
                 ..
             } => Some(Self {
                 provider: Some(provider.clone()),
                 stream: *stream,
+                settle_by: event
+                    .recorded_at
+                    .checked_add(Duration::from_millis(u64::from(*timeout_ms))),
                 ..open(*agent, *key_id, Some(model.clone()))
             }),
             E::CompletionDenied {
@@ -147,6 +155,7 @@ impl CompletionRow {
             }
         }
         self.ended_at = Some(event.recorded_at);
+        self.settle_by = None;
         self.position = event.position;
         self
     }

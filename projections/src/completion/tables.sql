@@ -19,10 +19,13 @@ CREATE TABLE completions (
     code          text,
     reasons       text[]  NOT NULL,
     position      bigint  NOT NULL,
+    settle_by     text COLLATE "C",
     PRIMARY KEY (tenant_id, key)
 );
 -- Serves the list of one agent's completions.
 CREATE INDEX ON completions (tenant_id, agent, key);
+-- Serves the sweeper, which looks at all tenants: only what is under way is in it.
+CREATE INDEX ON completions (settle_by) WHERE settle_by IS NOT NULL;
 CREATE TABLE usage (
     tenant_id     uuid   NOT NULL,
     key           text COLLATE "C" NOT NULL,

@@ -119,6 +119,22 @@ pub async fn register_agent(ledger: &TestLedger, tenant: TenantId, agent: Uuid) 
     .await;
 }
 
+/// A completion that nobody has ended.
+pub async fn open_completion(ledger: &TestLedger, tenant: TenantId, id: Uuid, timeout_ms: u32) {
+    let mut payload = authorized();
+    payload["timeout_ms"] = timeout_ms.into();
+    let id = id.to_string();
+    append(
+        ledger,
+        tenant,
+        ("completion", &id),
+        0,
+        "CompletionAuthorized",
+        payload,
+    )
+    .await;
+}
+
 fn authorized() -> Value {
     json!({"agent": AGENT, "key_id": Uuid::from_u128(2), "model": "demo-small", "provider": "demo", "stream": false,
            "policies": [], "policy_input_digest": "22".repeat(32), "request_digest": "33".repeat(32),
