@@ -297,6 +297,11 @@ hex_newtype!(
     32
 );
 hex_newtype!(
+    /// BLAKE3 of a policy's input under the context of policy inputs (`docs/policy-contract.md`).
+    PolicyInputDigest,
+    32
+);
+hex_newtype!(
     /// The keyed hash of an agent's API key: what is kept of a key that is shown once.
     ApiKeyHash,
     32
@@ -307,6 +312,16 @@ impl ContentDigest {
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
         Self(*blake3::hash(content).as_bytes())
+    }
+}
+
+impl PolicyInputDigest {
+    const CONTEXT: &str = "counterfoil 2026 policy input v1";
+
+    /// Of an input's JSON text.
+    #[must_use]
+    pub fn of(json: &[u8]) -> Self {
+        Self(blake3::derive_key(Self::CONTEXT, json))
     }
 }
 

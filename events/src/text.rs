@@ -1,6 +1,6 @@
 //! Text that may stand in events: declared business text, and names in a fixed alphabet.
 //!
-//! Envelopes hold no content and no personal data (LOG §1); so there is no plain `String` in an event. Free text is
+//! Envelopes hold no content and no personal data; so there is no plain `String` in an event. Free text is
 //! business text with a limit ([`Name`], [`Purpose`], [`Owner`]): trimmed, one line, without control or
 //! direction-changing characters, and refused when it holds an e-mail address. Everything else is a name of lower
 //! entropy ([`Code`], [`ModelName`], [`ToolScope`]).

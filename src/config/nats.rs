@@ -1,4 +1,4 @@
-//! `[nats]`: the backbone, and how its streams are kept (LOG §5).
+//! `[nats]`: the backbone, and how its streams are kept.
 
 use std::path::PathBuf;
 

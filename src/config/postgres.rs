@@ -1,4 +1,4 @@
-//! `[postgres]`: the database of the log, and one login per role (DESIGN §3).
+//! `[postgres]`: the database of the log, and one login per role (`deploy/sql/roles.sql`).
 
 use std::path::PathBuf;
 

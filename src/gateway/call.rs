@@ -24,7 +24,7 @@ use super::log::{AuthoriseError, LogError};
 use super::pipeline::Phase;
 use super::pipeline::context::Context;
 use super::pipeline::runner::{Stopped, run_phase};
-use super::pipeline::steps::audit_append::{narrow, policy_input_digest};
+use super::pipeline::steps::audit_append::narrow;
 use super::reply::{Facts, Replied, Reply};
 use super::streaming;
 use super::upstream::{self, Answer, ProviderCall, UpstreamError};
@@ -120,7 +120,7 @@ fn authorization(context: &Context) -> Option<Authorization> {
         provider: model.provider.name().clone(),
         stream: request.stream,
         policies: identity.policy_refs(),
-        policy_input_digest: policy_input_digest(context.decision.as_ref()?)?,
+        policy_input_digest: context.decision.as_ref()?.input_digest,
         request_digest: context.request_digest,
         request_bytes: narrow(context.request_bytes),
         input_tokens_bound: narrow(reservation.input_tokens),

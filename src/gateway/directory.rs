@@ -2,7 +2,7 @@
 //!
 //! **Contract.** `find` answers from memory, at once, by the state of the log it last knew; it never waits and never
 //! does I/O. It knows how far behind it may be and says [`DirectoryStale`] rather than answer from a state that is
-//! too old (LOG §5): a revoked key then fails closed. A key that was revoked or has expired, or whose agent, tenant
+//! too old: a revoked key then fails closed. A key that was revoked or has expired, or whose agent, tenant
 //! or organisation is suspended, is still *found*, with its standing: to refuse it is step identity.key_state's
 //! business, so that the refusal stands in the log. Comparing secrets takes constant time.
 

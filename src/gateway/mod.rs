@@ -1,4 +1,4 @@
-//! The gateway: governed completions on OpenAI's wire (GATEWAY.md).
+//! The gateway: governed completions on OpenAI's wire (`docs/completions.md`).
 //!
 //! A call's way: `handler` takes it, `call` runs the registered steps (`pipeline`), makes its authorisation durable
 //! (`log`), has a provider answer (`upstream`), settles what was used (`prices`) and only then lets the answer be

@@ -1,4 +1,4 @@
-//! What a call answers with, and the headers of it (GATEWAY.md §3).
+//! What a call answers with, and the headers of it.
 
 use std::time::Duration;
 

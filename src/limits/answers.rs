@@ -19,7 +19,7 @@ pub const MAX_ANSWER_BYTES: usize = 1 << 20;
 pub struct AnswerKey(String);
 
 impl AnswerKey {
-    /// Of an Idempotency-Key in its scope (LOG §2): tenant, principal and route.
+    /// Of an Idempotency-Key in its scope: tenant, principal and route.
     #[must_use]
     pub fn of(tenant: TenantId, principal: &str, route: &str, idempotency_key: &str) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("counterfoil 2026 kept answer v1");

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use counterfoil_events::document;
+use counterfoil_events::ids::PolicyInputDigest;
 use counterfoil_events::policy::{PolicyLayer, PolicyRef};
 use regorus::Value;
 
@@ -16,7 +17,7 @@ use super::cache::PolicyCache;
 use super::combine::combine;
 use super::decision::{Fault, LayerDecision, PolicyDecision};
 use super::evaluate;
-use super::input::{InputDigest, PolicyInput};
+use super::input::PolicyInput;
 use super::settings::time_limit;
 use crate::config::PolicyConfig;
 
@@ -105,7 +106,7 @@ impl Decider {
             };
             layers.push(decision);
         }
-        combine(layers, InputDigest::of(json.as_bytes()))
+        combine(layers, PolicyInputDigest::of(json.as_bytes()))
     }
 
     fn read_input(&self, json: &str) -> Result<Value, Fault> {

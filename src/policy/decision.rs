@@ -5,12 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use counterfoil_events::ids::PolicyInputDigest;
 use counterfoil_events::policy::PolicyRef;
 use counterfoil_events::text::Code;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use super::input::InputDigest;
 
 /// Most reasons that one policy may give: a decision has to fit its event.
 pub const MAX_REASONS: usize = 16;
@@ -182,14 +181,14 @@ impl LayerDecision {
 pub struct PolicyDecision {
     /// Whether the completion may go ahead.
     pub allow: bool,
-    /// Why: the layers' reasons, one layer after the other.
+    /// Why: the layers' reasons, one layer after the other, each once.
     pub reasons: Vec<Code>,
     /// The strictest of what the layers demand.
     pub obligations: Obligations,
     /// Each layer's own decision.
     pub layers: Vec<LayerDecision>,
     /// What was decided upon.
-    pub input_digest: InputDigest,
+    pub input_digest: PolicyInputDigest,
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Instant;
 
-use counterfoil_events::ids::DocumentDigest;
+use counterfoil_events::ids::{DocumentDigest, PolicyInputDigest};
 
 use super::cache::PolicyCache;
 use super::combine::combine;
@@ -16,7 +16,7 @@ use super::compile::compile_here;
 use super::decider::{Decider, DecisionJob, PolicySource, fault, input_json};
 use super::decision::{Fault, PolicyDecision};
 use super::error::PolicyError;
-use super::input::{InputDigest, PolicyInput};
+use super::input::PolicyInput;
 use super::pool::{Pool, PoolError, Worker};
 use super::probation::Probation;
 use super::self_test::{TESTS_TIME_LIMIT, TestReport, run_tests_here};
@@ -166,7 +166,7 @@ impl PolicyEngine {
         let json = input_json(input).ok_or(PolicyUnavailable::Failed)?;
         Ok(combine(
             vec![fault(stuck, Fault::TimeLimit)],
-            InputDigest::of(json.as_bytes()),
+            PolicyInputDigest::of(json.as_bytes()),
         ))
     }
 }

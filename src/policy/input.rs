@@ -5,16 +5,12 @@
 //! which the policy may read because the input is evaluated in memory and never stored. Of it, only its digest
 //! stays. Time is handed in: a policy has no clock, so that the same input decides the same way for ever.
 
-use std::fmt;
-
 use chrono::{Datelike, Timelike};
 use counterfoil_events::agent::RiskTier;
 use counterfoil_events::timestamp::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-const DIGEST_CONTEXT: &str = "counterfoil 2026 policy input v1";
 
 /// What `input` is in a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -165,36 +161,6 @@ impl RequestInput {
             bytes: body_bytes,
             messages,
         }
-    }
-}
-
-/// BLAKE3 of the input's JSON under the context of policy inputs: what an event keeps of it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct InputDigest([u8; 32]);
-
-impl InputDigest {
-    /// The digest of an input's JSON text.
-    #[must_use]
-    pub fn of(json: &[u8]) -> Self {
-        Self(blake3::derive_key(DIGEST_CONTEXT, json))
-    }
-}
-
-impl fmt::Display for InputDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for InputDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "InputDigest({self})")
-    }
-}
-
-impl Serialize for InputDigest {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Policies: Rego that decides which completions may go ahead (GATEWAY step 12, `policy.authz`).
+//! Policies: Rego that decides which completions may go ahead (the gateway's step `policy.authz`).
 //!
 //! `docs/policy-contract.md` is the contract for authors. Text becomes a [`CompiledPolicy`] (`compile`, held
 //! against the contract by `inspect`), which must pass its own tests (`self_test`) to be published. To decide,
@@ -38,8 +38,7 @@ pub use decision::{
 pub use engine::{CheckError, CheckedPolicy, PolicyEngine, PolicyUnavailable};
 pub use error::{Place, PolicyError};
 pub use input::{
-    AgentInput, InputDigest, MessageInput, OrganisationInput, PolicyInput, RequestInput, TenantInput,
-    TimeInput, Weekday,
+    AgentInput, MessageInput, OrganisationInput, PolicyInput, RequestInput, TenantInput, TimeInput, Weekday,
 };
 pub use schema::{decision_schema, input_schema};
 pub use self_test::{TestReport, run_tests};

@@ -1,4 +1,4 @@
-//! Private NATS with JetStream: the backbone. Its store is a copy that can be refilled from Postgres (LOG §5), so the
+//! Private NATS with JetStream: the backbone. Its store is a copy that can be refilled from Postgres, so the
 //! default sync interval of two minutes is left as it is, and being killed does it no harm.
 
 use std::path::{Path, PathBuf};

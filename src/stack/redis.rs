@@ -1,4 +1,4 @@
-//! Private Redis: counters and kept answers, in memory only. Losing it loses nothing (DESIGN §4), so it writes nothing to
+//! Private Redis: counters and kept answers, in memory only. Losing it loses nothing, so it writes nothing to
 //! disk; and when it is full it refuses rather than forgetting a counter that still limits somebody.
 
 use std::time::Duration;

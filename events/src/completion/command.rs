@@ -3,7 +3,7 @@
 //! Each command is a struct of its own, since the gateway fills it in field by field as the call proceeds.
 
 use super::parts::{FailureCode, FinishReason, Policies, PriceRef, Reasons, Usage, Verdicts};
-use crate::ids::{AgentId, ApiKeyId, ContentDigest};
+use crate::ids::{AgentId, ApiKeyId, ContentDigest, PolicyInputDigest};
 use crate::money::Money;
 use crate::text::{Code, ModelName};
 
@@ -38,7 +38,7 @@ pub struct Authorization {
     /// The policies that allowed it.
     pub policies: Policies,
     /// Digest of the document that they decided upon, so that the decision can be made again from it.
-    pub policy_input_digest: ContentDigest,
+    pub policy_input_digest: PolicyInputDigest,
     /// Digest of the request's body.
     pub request_digest: ContentDigest,
     /// Length of the request's body.
@@ -75,7 +75,7 @@ pub struct Denial {
     /// The policies that took part.
     pub policies: Policies,
     /// Digest of the document that they decided upon; none if it was denied before they were asked.
-    pub policy_input_digest: Option<ContentDigest>,
+    pub policy_input_digest: Option<PolicyInputDigest>,
     /// Digest of the request's body.
     pub request_digest: ContentDigest,
     /// Length of the request's body.

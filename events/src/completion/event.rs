@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::parts::{FailureCode, FinishReason, Policies, PriceRef, Reasons, Usage, Verdicts};
-use crate::ids::{AgentId, ApiKeyId, ContentDigest};
+use crate::ids::{AgentId, ApiKeyId, ContentDigest, PolicyInputDigest};
 use crate::money::Money;
 use crate::text::{Code, ModelName};
 
@@ -30,7 +30,7 @@ pub enum CompletionEvent {
         /// The policies that allowed it.
         policies: Policies,
         /// Digest of the document that they decided upon, so that the decision can be made again from it.
-        policy_input_digest: ContentDigest,
+        policy_input_digest: PolicyInputDigest,
         /// Digest of the request's body.
         request_digest: ContentDigest,
         /// Length of the request's body.
@@ -65,7 +65,7 @@ pub enum CompletionEvent {
         /// The policies that took part.
         policies: Policies,
         /// Digest of the document that they decided upon; none if it was denied before they were asked.
-        policy_input_digest: Option<ContentDigest>,
+        policy_input_digest: Option<PolicyInputDigest>,
         /// Digest of the request's body.
         request_digest: ContentDigest,
         /// Length of the request's body.

@@ -4,7 +4,7 @@
 use cqrs_es::test::TestFramework;
 
 use super::*;
-use crate::ids::{AgentId, ApiKeyId, ContentDigest, DocumentDigest};
+use crate::ids::{AgentId, ApiKeyId, ContentDigest, DocumentDigest, PolicyInputDigest};
 use crate::money::Micros;
 use crate::policy::{PolicyLayer, PolicyRef};
 use crate::text::Code;
@@ -45,7 +45,7 @@ fn authorization() -> Authorization {
         provider: Code::literal("demo"),
         stream: false,
         policies: policies(),
-        policy_input_digest: ContentDigest::of(b"input"),
+        policy_input_digest: PolicyInputDigest::of(b"input"),
         request_digest: ContentDigest::of(b"{}"),
         request_bytes: 2,
         input_tokens_bound: 100,

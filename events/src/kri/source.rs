@@ -1,7 +1,7 @@
 //! Where a KRI's values come from: the configuration of a source, as commands carry and events keep it.
 //!
 //! Each kind holds only what was checked: names are bounded, pointers valid, a CSV source has exactly one
-//! origin. A CSV text given in a command is kept as a document of the log (LOG §1), so what an event holds of it
+//! origin. A CSV text given in a command is kept as a document of the log, so what an event holds of it
 //! is its reference; [`CsvSource::attach`] and [`CsvSource::with_text`] convert between the two.
 
 use schemars::JsonSchema;

@@ -1,7 +1,7 @@
 //! A KRI's status at an instant: the colour of its latest value, unless that value is too old or there is none.
 //!
 //! Stale and missing are states of their own and never count as green. Nothing here reads a clock: the caller
-//! says for which instant it asks (LOG §7).
+//! says for which instant it asks.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

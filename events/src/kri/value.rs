@@ -1,7 +1,7 @@
 //! A measured value: an exact decimal with at most 28 significant digits.
 //!
 //! It is read from text exactly or refused with the reason; it is never rounded on the way in, and no
-//! floating-point number takes part. In events, answers and queries it is a string (LOG §1), in one spelling
+//! floating-point number takes part. In events, answers and queries it is a string, in one spelling
 //! per number: no trailing zeros, no exponent, no minus on zero.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The security state: who may act, held in memory by every process (LOG §5).
+//! The security state: who may act, held in memory by every process.
 //!
 //! Agent keys, agents, tenants, organisations and active policies, folded from the log. It tails *Postgres*, never
 //! JetStream, so that a revocation works with NATS down, and it knows when it last stood at the head: a lookup is

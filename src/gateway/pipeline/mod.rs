@@ -1,4 +1,4 @@
-//! The pipeline: steps in one order, each a small function over a context (GATEWAY.md §1).
+//! The pipeline: steps in one order, each a small function over a context.
 //!
 //! [`registry`] lists them, [`runner`] runs them. A step reads what earlier ones found, says one [`Verdict`], and
 //! never waits, except the few that hand over to another thread or to the log ([`Run::Waits`]). What a verdict does

@@ -1,7 +1,7 @@
 //! The one list of steps, in the one order in which they run. A new step is a file under `steps/` and a line here.
 //!
-//! The order is GATEWAY.md §1's, with identity and the request rate moved to the front: nobody without a key has us
-//! read a body, and nobody with one buys more work or events than its rate, whatever the body holds.
+//! Identity and the request rate stand first: nobody without a key has us read a body, and nobody with one buys more
+//! work or events than its rate, whatever the body holds.
 
 use std::sync::LazyLock;
 

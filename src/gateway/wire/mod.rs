@@ -1,4 +1,4 @@
-//! OpenAI's wire, spoken exactly (GATEWAY.md §3): what callers send, what they get, and how both stream.
+//! OpenAI's wire, spoken exactly: what callers send, what they get, and how both stream.
 //!
 //! Nothing here does I/O. A request is *read* into a small typed view for the pipeline, and *forwarded* as
 //! the bytes that the caller sent, with the fewest edits ([`splice`]): unknown fields, key order and number

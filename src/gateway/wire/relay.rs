@@ -1,6 +1,6 @@
 //! A provider's chunks on their way to the caller: read for settling, mended where they break the wire's rules.
 //!
-//! Chunks are forwarded as the bytes that came, except for the edits that GATEWAY.md §3 asks for: one id,
+//! Chunks are forwarded as the bytes that came, except for the edits that official clients rely on: one id,
 //! created and model throughout; the role in each choice's first delta; an index on every tool-call delta,
 //! id and name in its first only; never `stop` after tool calls; usage only for callers who asked.
 //! It is a fold without I/O: [`StreamRelay::take`] for each event, [`StreamRelay::summary`] at any time.

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use counterfoil_events::completion::{Denial, Failure, Reasons, Settlement, Verdicts};
 use counterfoil_events::envelope::Receipt;
-use counterfoil_events::ids::ContentDigest;
 use counterfoil_events::text::Code;
 use futures::future::{BoxFuture, FutureExt as _};
 
@@ -124,7 +123,7 @@ fn denied(context: &Context, denial: &context::Denial) -> Option<Denial> {
         code: denial.denied.code.clone(),
         reasons: Reasons::first_of(denial.denied.reasons.iter().cloned()),
         policies: identity.policy_refs(),
-        policy_input_digest: decision.and_then(policy_input_digest),
+        policy_input_digest: decision.map(|decision| decision.input_digest),
         request_digest: context.request_digest,
         request_bytes: narrow(context.request_bytes),
         verdicts: Verdicts::first_of(context.verdicts.iter().cloned()),
@@ -157,11 +156,6 @@ fn failure(context: &Context, failed: &Failed, bill: Bill, verdicts: Verdicts) -
         total_ms: context.elapsed_ms(),
         verdicts,
     }
-}
-
-/// The digest of what the policies decided upon, as the log holds digests.
-pub fn policy_input_digest(decision: &crate::policy::PolicyDecision) -> Option<ContentDigest> {
-    decision.input_digest.to_string().parse().ok()
 }
 
 /// Lengths in events are 32 bits wide, saturating.

@@ -1,4 +1,4 @@
-//! The steps, one file each, named as in GATEWAY.md §1.
+//! The steps, one file each, named by group and step: `policy_authz` is the step `policy.authz` of events and metrics.
 
 pub mod accounting_settle;
 pub mod audit_append;

@@ -1,6 +1,6 @@
 //! A source's configuration as an event keeps it: without content.
 //!
-//! A command may hold a CSV text; an event may not (LOG §1). Since this type cannot hold one either, neither can an
+//! A command may hold a CSV text; an event may not. Since this type cannot hold one either, neither can an
 //! event, nor is there a place for one in the published schema.
 
 use std::borrow::Cow;
