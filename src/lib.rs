@@ -5,6 +5,7 @@
 //! `counterfoil-events`; `docs/architecture.md` walks one command through all of it.
 
 pub mod audit;
+pub mod backup;
 pub mod cli;
 pub mod commands;
 pub mod config;

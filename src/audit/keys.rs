@@ -8,7 +8,7 @@ use counterfoil_events::keyring::{
     AGGREGATE, AGGREGATE_ID, KeyEventProblem, SigningKeyIntroduced, TrustedKeys,
 };
 use counterfoil_events::verify::{FindingKind, Report};
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 
 use super::error::AuditError;
 use super::rows::recorded;
@@ -36,12 +36,15 @@ impl Keys {
     ///
     /// # Errors
     /// When Postgres does not answer, or there are no key events.
-    pub async fn from_postgres(pool: &PgPool, root: Option<Fingerprint>) -> Result<Self, AuditError> {
+    pub async fn from_postgres(
+        log: impl PgExecutor<'_>,
+        root: Option<Fingerprint>,
+    ) -> Result<Self, AuditError> {
         let rows = sqlx::query(KEY_EVENTS)
             .bind(TenantId::PLATFORM.0)
             .bind(AGGREGATE)
             .bind(AGGREGATE_ID)
-            .fetch_all(pool)
+            .fetch_all(log)
             .await?;
         // A row that cannot be read is a finding of the platform log; its key is then unknown.
         let events = rows

@@ -1,6 +1,7 @@
 //! The API's client behind the thin commands: sends one request, gives the JSON of the answer, and turns a
 //! problem document into one line.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
@@ -8,7 +9,9 @@ use reqwest::{Client, Method, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::GlobalArgs;
 use super::exit::CliError;
+use crate::config::Config;
 
 /// Above the server's own limit for a handler, whose answer says more than ours would.
 const TIMEOUT: Duration = Duration::from_secs(40);
@@ -16,15 +19,10 @@ const TIMEOUT: Duration = Duration::from_secs(40);
 /// Where the API is, and as whom to ask it.
 #[derive(Debug, Clone, Args)]
 pub struct ApiArgs {
-    /// Address of the API
-    #[arg(
-        long,
-        env = "COUNTERFOIL_URL",
-        default_value = "http://127.0.0.1:8080",
-        value_name = "URL"
-    )]
-    url: String,
-    /// Credential, such as the bootstrap token
+    /// Address of the API [default: that of the configuration, or of the `up` on this machine]
+    #[arg(long, env = "COUNTERFOIL_URL", value_name = "URL")]
+    url: Option<String>,
+    /// Credential; the bootstrap token of the configuration, or of the `up`, is used for its own address alone
     #[arg(long, env = "COUNTERFOIL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<SecretString>,
 }
@@ -40,16 +38,23 @@ impl Api {
     /// A client for these arguments.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
-    pub fn new(args: ApiArgs) -> Result<Self, CliError> {
+    /// When TLS cannot be set up, or the configuration, which says what the arguments do not, cannot be used.
+    pub fn new(args: ApiArgs, global: &GlobalArgs) -> Result<Self, CliError> {
+        let (base, token) = match args.url {
+            Some(url) => (url, args.token),
+            None => {
+                let config = global.installation()?;
+                (address(&config), args.token.or(config.auth.bootstrap_token))
+            }
+        };
         let client = Client::builder()
             .timeout(TIMEOUT)
             .build()
             .map_err(CliError::unavailable)?;
         Ok(Self {
             client,
-            base: args.url.trim_end_matches('/').to_owned(),
-            token: args.token,
+            base: base.trim_end_matches('/').to_owned(),
+            token,
         })
     }
 
@@ -107,6 +112,18 @@ impl Api {
             self.base
         ))
     }
+}
+
+/// Where the configuration's server is reached from its own machine.
+fn address(config: &Config) -> String {
+    let mut address = config.http.address;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{address}")
 }
 
 async fn read_json(response: Response) -> Result<Value, reqwest::Error> {

@@ -4,6 +4,7 @@
 //! function from its arguments to an `Outcome`; what it needs beyond them (configuration, a runtime) it gets here.
 
 mod audit;
+mod backup;
 pub mod client;
 pub mod exit;
 mod openapi;
@@ -15,14 +16,18 @@ mod stack;
 mod status;
 pub mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Sources, TelemetryConfig};
 use crate::telemetry;
+use crate::up::config_file;
 use exit::{CliError, Exit, Outcome};
 use output::Output;
+
+/// Where `up` keeps everything if it is not told.
+const DEFAULT_DATA: &str = ".counterfoil/data";
 
 /// Control and evidence for organisations that run AI agents under supervision
 #[derive(Debug, Parser)]
@@ -45,6 +50,10 @@ pub struct GlobalArgs {
     /// Configuration file [default: counterfoil.toml, if it is there]
     #[arg(long, global = true, env = "COUNTERFOIL_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Data directory of `counterfoil up`: there `up` keeps everything, and other commands find its servers
+    /// [default: .counterfoil/data]
+    #[arg(long, global = true, env = "COUNTERFOIL_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Set one configuration key, such as `--set http.address=0.0.0.0:8080`
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
@@ -75,6 +84,10 @@ enum Command {
     /// Read models: list, rebuild, compare with the log, see what is parked
     #[command(subcommand)]
     Projections(projections::ProjectionsCommand),
+    /// Write the log, and the keys that continue it, into a directory, while the system runs or not
+    Backup(backup::BackupArgs),
+    /// Load a backup into an installation that has no log yet, and prove that it is whole
+    Restore(backup::RestoreArgs),
     /// The private servers (Postgres, NATS, Redis) alone, without the platform on them
     #[command(subcommand)]
     Stack(stack::StackCommand),
@@ -87,24 +100,69 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl GlobalArgs {
-    /// The configuration, and logs as it says: the first step of every command that works on the platform itself.
+    /// The configuration of a command that makes or runs an installation: file, environment and flags, and the
+    /// servers of `up` if `--data` names its directory. Logs are as it says.
     ///
     /// # Errors
     /// What is wrong with it, and where.
     pub fn begin(&self) -> Result<Config, CliError> {
-        let config = Config::load(self.sources()).map_err(CliError::usage)?;
-        telemetry::init(&config.telemetry).map_err(CliError::usage)?;
-        Ok(config)
+        load(self.sources().installation(self.data.as_deref().map(config_file)))
     }
 
-    /// File, environment and flags of this call; a command may add flags of its own.
+    /// The configuration of a command that works on an installation: as [`Self::begin`], and where neither a file nor
+    /// a directory is named, that of an `up` which keeps its data in the usual place.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn installation(&self) -> Result<Config, CliError> {
+        let usual = config_file(Path::new(DEFAULT_DATA));
+        if self.data.is_none() && self.means_data() {
+            return load(self.sources().installation(Some(usual)));
+        }
+        self.begin()
+    }
+
+    /// Whether the installation is that of an `up`: its directory is named, or it is in the usual place and nothing
+    /// else is named.
     #[must_use]
-    pub fn sources(&self) -> Sources {
+    pub fn means_data(&self) -> bool {
+        let usual = || !self.sources().has_file() && config_file(Path::new(DEFAULT_DATA)).is_file();
+        self.data.is_some() || usual()
+    }
+
+    /// The configuration for servers that are to be started in `--data`: what that holds is not asked. Logs are not
+    /// set up yet.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn without_installation(&self) -> Result<Config, CliError> {
+        Config::load(self.sources()).map_err(CliError::usage)
+    }
+
+    /// Where `up` keeps everything.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| DEFAULT_DATA.into())
+    }
+
+    /// File, environment and flags of this call.
+    fn sources(&self) -> Sources {
         let sources = Sources::of_process().file(self.config.clone());
         self.set
             .iter()
             .fold(sources, |sources, (key, value)| sources.flag_text(key, value))
     }
+}
+
+fn load(sources: Sources) -> Result<Config, CliError> {
+    let config = Config::load(sources).map_err(CliError::usage)?;
+    set_up_logs(&config)?;
+    Ok(config)
+}
+
+/// Logs as the configuration says; once per process.
+fn set_up_logs(config: &Config) -> Result<(), CliError> {
+    telemetry::init(&config.telemetry).map_err(CliError::usage)
 }
 
 /// Runs the process's command.
@@ -127,14 +185,16 @@ fn run(cli: Cli) -> Outcome {
         Command::Init => block_on(serve::init(cli.global.begin()?)),
         Command::Migrate => block_on(serve::migrate(cli.global.begin()?)),
         Command::Serve(args) => block_on(serve::serve(cli.global.begin()?, args)),
-        Command::Status(args) => block_on(status::run(args, output)),
+        Command::Status(args) => block_on(status::run(args, &cli.global, output)),
         Command::Openapi => openapi::run(),
         Command::Audit(command) => command.run(&cli.global, output),
         Command::Replay(args) => args.run(&cli.global, output),
         Command::Projections(command) => command.run(&cli.global, output),
+        Command::Backup(args) => block_on(args.run(&cli.global, output)),
+        Command::Restore(args) => block_on(args.run(&cli.global, output)),
         Command::Stack(command) => {
             telemetry::init(&TelemetryConfig::default()).map_err(CliError::usage)?;
-            block_on(command.run())
+            block_on(command.run(cli.global.data()))
         }
     }
 }

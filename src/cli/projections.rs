@@ -69,7 +69,7 @@ struct Listed {
 
 impl ProjectionsCommand {
     pub fn run(self, global: &GlobalArgs, output: Output) -> Outcome {
-        let config = global.begin()?;
+        let config = global.installation()?;
         let options = config.postgres.database_options();
         block_on(async move {
             let database = Database::new(&options);

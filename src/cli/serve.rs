@@ -1,15 +1,14 @@
 //! `counterfoil init`, `migrate`, `serve` and `up`: the commands that run the platform itself.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use clap::Args;
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::GlobalArgs;
 use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
+use super::{GlobalArgs, set_up_logs};
 use crate::config::{Config, PostgresRole, Role};
 use crate::init::{self, initialise};
 use crate::serve::{Process, ServeError};
@@ -24,14 +23,6 @@ pub(super) struct ServeArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct UpArgs {
-    /// Where everything lies; made if absent
-    #[arg(
-        long,
-        default_value = ".counterfoil/data",
-        env = "COUNTERFOIL_DATA",
-        value_name = "DIR"
-    )]
-    pub(super) data: PathBuf,
     /// The port to listen on, on loopback; 0 for any that is free
     #[arg(long, value_name = "N")]
     pub(super) port: Option<u16>,
@@ -73,14 +64,15 @@ pub(super) async fn serve(mut config: Config, args: ServeArgs) -> Outcome {
 
 /// Runs everything until asked to stop.
 pub(super) async fn up(global: &GlobalArgs, args: UpArgs, output: Output) -> Outcome {
-    let mut config = global.begin()?;
+    let mut config = global.without_installation()?;
+    set_up_logs(&config)?;
     if let Some(port) = args.port {
         config.http.address = SocketAddr::from(([127, 0, 0, 1], port));
     }
     let demo = args.demo;
     // A start that is given up ends what it has started: the servers die with their owner.
     let up = tokio::select! {
-        up = Up::start(args.data, config) => up.map_err(up_error)?,
+        up = Up::start(global.data(), config) => up.map_err(up_error)?,
         stopped = asked_to_stop() => return stopped.map(|()| Exit::Good),
     };
     greet(&up, output)?;

@@ -12,11 +12,7 @@ use crate::stack::{Endpoints, ServerKind, Stack, StackConfig};
 #[derive(Debug, Subcommand)]
 pub(super) enum StackCommand {
     /// Runs the servers until Ctrl-C, and prints their addresses as one line of JSON when all of them answer.
-    Run {
-        /// Where their data, logs and generated credentials lie; made if absent.
-        #[arg(long, default_value = ".counterfoil/data", env = "COUNTERFOIL_DATA")]
-        data: PathBuf,
-    },
+    Run,
 }
 
 /// What is printed: everything but the passwords, which are in the file it names.
@@ -34,8 +30,8 @@ struct Addresses<'a> {
 }
 
 impl StackCommand {
-    pub async fn run(self) -> Outcome {
-        let Self::Run { data } = self;
+    pub async fn run(self, data: PathBuf) -> Outcome {
+        let Self::Run = self;
         run(data).await.map_err(CliError::unavailable)?;
         Ok(Exit::Good)
     }

@@ -4,6 +4,7 @@ use clap::Args;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
+use super::GlobalArgs;
 use super::client::{Api, ApiArgs};
 use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
@@ -20,8 +21,8 @@ pub struct StatusArgs {
 ///
 /// # Errors
 /// When nobody answers.
-pub async fn run(args: StatusArgs, output: Output) -> Outcome {
-    let api = Api::new(args.api)?;
+pub async fn run(args: StatusArgs, global: &GlobalArgs, output: Output) -> Outcome {
+    let api = Api::new(args.api, global)?;
     let (status, answer) = api.send(Method::GET, "/ready", None).await?;
     let expected = matches!(status, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE);
     if !expected || !answer["components"].is_object() {

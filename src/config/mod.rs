@@ -102,6 +102,7 @@ fn list(violations: &[Violation]) -> String {
 #[derive(Debug, Default)]
 pub struct Sources {
     file: Option<PathBuf>,
+    installation: Option<PathBuf>,
     environment: Vec<(String, String)>,
     flags: Vec<(String, Value)>,
 }
@@ -125,6 +126,19 @@ impl Sources {
     pub fn file(mut self, path: Option<PathBuf>) -> Self {
         self.file = path;
         self
+    }
+
+    /// The file that `up` keeps in its data directory, on top of the other one: servers, passwords, keys.
+    #[must_use]
+    pub fn installation(mut self, path: Option<PathBuf>) -> Self {
+        self.installation = path;
+        self
+    }
+
+    /// Whether a file is named, or lies where it is looked for.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        self.file.is_some() || Path::new(DEFAULT_FILE).is_file()
     }
 
     /// These variables instead of the process's.
@@ -156,6 +170,10 @@ impl Config {
     pub fn load(sources: Sources) -> Result<Self, ConfigError> {
         let mut figment = Figment::new();
         if let Some(path) = file_to_read(sources.file)? {
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        if let Some(path) = sources.installation {
+            let path = file_to_read(Some(path))?.unwrap_or_default();
             figment = figment.merge(Toml::file_exact(path));
         }
         figment = figment.merge(Environment::new(sources.environment));

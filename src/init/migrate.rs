@@ -25,6 +25,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     migration!(4, "0004_projections"),
     migration!(5, "0005_kri_runs"),
     migration!(6, "0006_restore_head"),
+    migration!(7, "0007_schema_version"),
 ];
 
 /// The schema could not be changed.
@@ -38,8 +39,9 @@ pub enum MigrateError {
     Migrate(#[from] sqlx::migrate::MigrateError),
 }
 
-fn migrator() -> Migrator {
-    let migrations = MIGRATIONS.iter().flat_map(|(version, name, up, down)| {
+fn migrator(up_to: i64) -> Migrator {
+    let wanted = MIGRATIONS.iter().filter(|(version, ..)| *version <= up_to);
+    let migrations = wanted.flat_map(|(version, name, up, down)| {
         let make = |kind, sql: &'static str| {
             Migration::new(*version, Cow::Borrowed(*name), kind, Cow::Borrowed(sql), false)
         };
@@ -75,8 +77,22 @@ async fn connect(owner: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> 
 /// # Errors
 /// When a migration fails (nothing of it stays), or the database was migrated by a later build.
 pub async fn migrate(owner: &PgConnectOptions) -> Result<(), MigrateError> {
+    migrate_to(owner, newest_migration()).await
+}
+
+/// The version that this build's schema has.
+#[must_use]
+pub fn newest_migration() -> i64 {
+    MIGRATIONS.last().map_or(0, |(version, ..)| *version)
+}
+
+/// Brings the schema to an earlier build's version: what a backup is loaded into.
+///
+/// # Errors
+/// As [`migrate`]; also when the database is past that version.
+pub async fn migrate_to(owner: &PgConnectOptions, version: i64) -> Result<(), MigrateError> {
     let mut connection = connect(owner).await?;
-    migrator().run_direct(&mut connection).await?;
+    migrator(version).run_direct(&mut connection).await?;
     connection.close().await?;
     Ok(())
 }
@@ -87,7 +103,9 @@ pub async fn migrate(owner: &PgConnectOptions) -> Result<(), MigrateError> {
 /// When a down migration refuses or fails.
 pub async fn revert(owner: &PgConnectOptions, version: i64) -> Result<(), MigrateError> {
     let mut connection = connect(owner).await?;
-    migrator().undo(&mut connection, version).await?;
+    migrator(newest_migration())
+        .undo(&mut connection, version)
+        .await?;
     connection.close().await?;
     Ok(())
 }

@@ -25,7 +25,7 @@ use crate::serve::{ServeError, backbone_options};
 use crate::signing::{self, KeyFileError};
 
 pub use genesis::{GenesisError, introduce_first_key};
-pub use migrate::{MigrateError, applied_versions, migrate, revert};
+pub use migrate::{MigrateError, applied_versions, migrate, migrate_to, newest_migration, revert};
 pub use roles::{Logins, RolesError, prepare_cluster};
 
 /// The installation could not be made.
@@ -69,7 +69,7 @@ pub async fn initialise(config: &Config) -> Result<Fingerprint, InitError> {
     prepare_cluster(
         &admin.database("postgres"),
         &config.postgres.database,
-        &logins(config)?,
+        &logins(config).map_err(InitError::NotSet)?,
     )
     .await?;
     migrate(&config.postgres.connect_as(PostgresRole::Owner)).await?;
@@ -111,13 +111,10 @@ async fn ensure_streams(config: &Config) -> Result<(), InitError> {
     Ok(())
 }
 
-fn logins(config: &Config) -> Result<Logins, InitError> {
-    let password = |role: PostgresRole, key: &'static str| -> Result<SecretString, InitError> {
-        config
-            .postgres
-            .password(role)
-            .cloned()
-            .ok_or(InitError::NotSet(key))
+/// The passwords of the roles; the name of one that is not set.
+pub(crate) fn logins(config: &Config) -> Result<Logins, &'static str> {
+    let password = |role: PostgresRole, key: &'static str| -> Result<SecretString, &'static str> {
+        config.postgres.password(role).cloned().ok_or(key)
     };
     Ok(Logins {
         owner: password(PostgresRole::Owner, "postgres.owner_password")?,

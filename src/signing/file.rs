@@ -86,8 +86,22 @@ pub fn load_secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     Ok(seed)
 }
 
-/// Writes a fresh seed beside the path and links it there: whole or not at all, and never over another's.
+/// Makes a fresh secret.
 fn create(path: &Path) -> Result<(), KeyFileError> {
+    let mut seed = Zeroizing::new([0u8; 32]);
+    let filled = File::open("/dev/urandom").and_then(|mut random| random.read_exact(seed.as_mut()));
+    filled.map_err(|source| KeyFileError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    place(path, &seed)
+}
+
+/// Writes a secret beside the path and links it there: whole or not at all, and never over another's.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn place(path: &Path, secret: &[u8; 32]) -> Result<(), KeyFileError> {
     let io = |source| KeyFileError::Io {
         path: path.to_owned(),
         source,
@@ -96,11 +110,7 @@ fn create(path: &Path) -> Result<(), KeyFileError> {
         std::fs::create_dir_all(folder).map_err(io)?;
     }
     let draft = path.with_extension(format!("new-{}", std::process::id()));
-    let mut seed = Zeroizing::new([0u8; 32]);
-    File::open("/dev/urandom")
-        .and_then(|mut random| random.read_exact(seed.as_mut()))
-        .map_err(io)?;
-    let text = Zeroizing::new(hex::encode(seed.as_ref()));
+    let text = Zeroizing::new(hex::encode(secret));
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)

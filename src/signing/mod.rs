@@ -4,4 +4,4 @@
 
 mod file;
 
-pub use file::{KeyFileError, ensure, load, load_or_create, load_secret};
+pub use file::{KeyFileError, ensure, load, load_or_create, load_secret, place};

@@ -1,6 +1,6 @@
 //! The configuration of an installation that `up` made, as a file: so that `counterfoil --config FILE audit verify`
-//! and other commands find its servers while it runs. Written at each start, since ports may have changed; it holds
-//! passwords (0600).
+//! and other commands (`--data DIR`) find its servers and its API while it runs. Written at each start, since ports may
+//! have changed; it holds passwords and the bootstrap token (0600).
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -58,6 +58,10 @@ fn text(config: &Config) -> String {
     if let Some(url) = &config.redis.url {
         line("redis.url", url.expose_secret());
     }
+    line("http.address", &config.http.address.to_string());
+    if let Some(token) = &config.auth.bootstrap_token {
+        line("auth.bootstrap_token", token.expose_secret());
+    }
     let PostgresConfig {
         host, port, database, ..
     } = &config.postgres;
@@ -69,7 +73,17 @@ fn text(config: &Config) -> String {
             line(&format!("postgres.{key}"), password.expose_secret());
         }
     }
-    let _ = writeln!(text, "postgres.port = {port}");
+    let mut number = |key: &str, value: u64| {
+        let _ = writeln!(text, "{key} = {value}");
+    };
+    number("postgres.port", u64::from(*port));
+    number("nats.partitions", u64::from(config.nats.partitions));
+    number("nats.stream_max_bytes", config.nats.stream_max_bytes);
+    number("nats.stream_max_age_s", config.nats.stream_max_age_s);
+    number(
+        "nats.stream_duplicate_window_s",
+        config.nats.stream_duplicate_window_s,
+    );
     text
 }
 

@@ -61,18 +61,32 @@ impl Up {
     /// # Errors
     /// See [`UpError`]; what was started is ended again.
     pub async fn start(data: PathBuf, config: Config) -> Result<Self, UpError> {
-        let stack = Stack::start(StackConfig::new(data)).await?;
-        match start_on(&stack, config).await {
-            Ok((process, access, fingerprint, config)) => Ok(Self {
-                stack,
-                process,
-                token: access.bootstrap_token,
-                fingerprint,
-                config,
-            }),
+        let Servers { stack, mut config } = Servers::start(data, config).await?;
+        let started = async {
+            let fingerprint = initialise(&config).await?;
+            let process = Process::start(&config).await?;
+            Ok::<_, UpError>((fingerprint, process))
+        };
+        let (fingerprint, process) = match started.await {
+            Ok(started) => started,
             Err(error) => {
                 stack.stop().await;
-                Err(error)
+                return Err(error);
+            }
+        };
+        config.http.address = process.address().unwrap_or(config.http.address);
+        let up = Self {
+            token: config.auth.bootstrap_token.clone().unwrap_or_default(),
+            stack,
+            process,
+            fingerprint,
+            config,
+        };
+        match config_file::write(up.stack.data_dir(), &up.config) {
+            Ok(()) => Ok(up),
+            Err(error) => {
+                up.stop().await;
+                Err(error.into())
             }
         }
     }
@@ -84,13 +98,33 @@ impl Up {
     }
 }
 
-async fn start_on(stack: &Stack, config: Config) -> Result<(Process, Access, Fingerprint, Config), UpError> {
-    let access = Access::load_or_create(stack.data_dir())?;
-    let config = on_stack(config, stack.data_dir(), stack.endpoints(), &access);
-    config_file::write(stack.data_dir(), &config)?;
-    let fingerprint = initialise(&config).await?;
-    let process = Process::start(&config).await?;
-    Ok((process, access, fingerprint, config))
+/// The private servers alone, and the configuration of whoever works on them: what `up`, `backup` and `restore` begin
+/// with.
+pub struct Servers {
+    /// They run until they are stopped.
+    pub stack: Stack,
+    /// With every login there is.
+    pub config: Config,
+}
+
+impl Servers {
+    /// Starts them under `data`, making what is not there; `config` says the rest.
+    ///
+    /// # Errors
+    /// When they do not start, or their credentials cannot be kept.
+    pub async fn start(data: PathBuf, config: Config) -> Result<Self, UpError> {
+        let stack = Stack::start(StackConfig::new(data)).await?;
+        match Access::load_or_create(stack.data_dir()) {
+            Ok(access) => {
+                let config = on_stack(config, stack.data_dir(), stack.endpoints(), &access);
+                Ok(Self { stack, config })
+            }
+            Err(error) => {
+                stack.stop().await;
+                Err(error.into())
+            }
+        }
+    }
 }
 
 /// The configuration with the private servers and the kept credentials in it.

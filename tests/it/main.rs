@@ -3,6 +3,7 @@
 
 mod audit;
 mod backbone;
+mod backup;
 mod cli;
 mod ledger;
 mod limits;
@@ -11,3 +12,4 @@ mod security;
 mod stack;
 mod support;
 mod sweeper;
+mod up;

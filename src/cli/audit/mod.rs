@@ -4,7 +4,7 @@
 mod export;
 mod head_note;
 mod reconcile;
-mod verify;
+pub(super) mod verify;
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub(super) fn with_log<F: Future<Output = Outcome>>(
     global: &GlobalArgs,
     work: impl FnOnce(Config, Database) -> F,
 ) -> Outcome {
-    let config = global.begin()?;
+    let config = global.installation()?;
     let database = config.postgres.database_options();
     block_on(async {
         let database = Database::new(&database);
@@ -84,10 +84,10 @@ pub(super) fn failed(error: &AuditError) -> CliError {
 }
 
 /// An audit's progress as a bar.
-struct Bar(ProgressBar);
+pub(super) struct Bar(ProgressBar);
 
 impl Bar {
-    fn new(output: Output, what: &'static str) -> Self {
+    pub(super) fn new(output: Output, what: &'static str) -> Self {
         Self(output.progress(what, 1))
     }
 }

@@ -160,7 +160,7 @@ fn finish(summary: &Summary, output: Output) -> Outcome {
     })
 }
 
-fn human(summary: &Summary) -> String {
+pub(in super::super) fn human(summary: &Summary) -> String {
     let mut text = String::new();
     let mut logs = Table::new(["log", ">from", ">to", ">events", ">findings"]);
     let worth_showing = |report: &&counterfoil_events::verify::Report| {

@@ -9,3 +9,4 @@ pub mod proxy;
 pub mod restored;
 pub mod servers;
 pub mod stack;
+pub mod up;

@@ -1,0 +1,197 @@
+//! `counterfoil backup` and `counterfoil restore`.
+//!
+//! Both work on configured servers, and on those that `up` keeps in a directory (`--data`). A running `up` is backed up
+//! as it runs; a stopped one's servers are started for as long as it takes. A restore needs the directory for itself.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use counterfoil_events::ids::Fingerprint;
+
+use super::audit::{Bar, verify};
+use super::exit::{CliError, Exit, Outcome};
+use super::output::Output;
+use super::serve::asked_to_stop;
+use super::{GlobalArgs, set_up_logs};
+use crate::audit::AuditError;
+use crate::backup::{BackedUp, Backup, BackupError, Restore, Restored};
+use crate::config::Config;
+use crate::stack::StackError;
+use crate::up::{Servers, UpError};
+
+/// Arguments of `backup`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  counterfoil backup --out /backups/counterfoil-2026-11-20\n\n\
+    The directory holds the signing key and can read everything: keep it as you keep the key."
+)]
+pub struct BackupArgs {
+    /// The directory to make
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Leave out the signing key and the pepper of API keys: the backup can then be verified, but continued only where
+    /// they are kept
+    #[arg(long)]
+    without_key: bool,
+}
+
+/// Arguments of `restore`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  counterfoil restore /backups/counterfoil-2026-11-20 --data .counterfoil/data\n\n\
+    On your own servers it needs the logins that `counterfoil init` needs."
+)]
+pub struct RestoreArgs {
+    /// The directory that `counterfoil backup` made
+    #[arg(value_name = "FROM")]
+    from: PathBuf,
+    /// Fingerprint of the first signing key, as `counterfoil init` printed it; the backup's own word, if not given
+    #[arg(long, env = "COUNTERFOIL_ROOT_FINGERPRINT", value_name = "FINGERPRINT")]
+    root: Option<Fingerprint>,
+}
+
+impl BackupArgs {
+    pub async fn run(self, global: &GlobalArgs, output: Output) -> Outcome {
+        match stopped_servers(global).await? {
+            None => self.take(&global.installation()?, output).await,
+            Some(Servers { stack, config }) => {
+                set_up_logs(&config)?;
+                let outcome = self.take(&config, output).await;
+                stack.stop().await;
+                outcome
+            }
+        }
+    }
+
+    async fn take(&self, config: &Config, output: Output) -> Outcome {
+        let backup = Backup {
+            config,
+            out: &self.out,
+            with_keys: !self.without_key,
+        };
+        let bar = Bar::new(output, "backing up");
+        let taken = tokio::select! {
+            taken = backup.take(&bar) => taken.map_err(failed)?,
+            stopped = asked_to_stop() => return stopped.and(Err(CliError::usage("interrupted: no backup was made"))),
+        };
+        drop(bar);
+        output.print(&taken, told)?;
+        Ok(Exit::Good)
+    }
+}
+
+/// The servers of an `up` that does not run now, started.
+async fn stopped_servers(global: &GlobalArgs) -> Result<Option<Servers>, CliError> {
+    let data = global.data();
+    // Only a directory that `up` has made: one that is not there would be made by starting on it.
+    if !global.means_data() || !data.join("credentials.json").is_file() {
+        return Ok(None);
+    }
+    match Servers::start(data, global.without_installation()?).await {
+        Ok(servers) => Ok(Some(servers)),
+        Err(UpError::Stack(StackError::InUse { .. })) => Ok(None),
+        Err(error) => Err(CliError::unavailable(error)),
+    }
+}
+
+impl RestoreArgs {
+    pub async fn run(self, global: &GlobalArgs, output: Output) -> Outcome {
+        if !global.means_data() {
+            return self.restore(&global.begin()?, output).await;
+        }
+        let config = global.without_installation()?;
+        set_up_logs(&config)?;
+        let Servers { stack, config } = Servers::start(global.data(), config)
+            .await
+            .map_err(CliError::unavailable)?;
+        let outcome = self.restore(&config, output).await;
+        stack.stop().await;
+        outcome
+    }
+
+    async fn restore(&self, config: &Config, output: Output) -> Outcome {
+        let restore = Restore {
+            from: &self.from,
+            config,
+            root: self.root,
+        };
+        let (loading, verifying) = (Bar::new(output, "loading"), Bar::new(output, "verifying"));
+        let restored = tokio::select! {
+            restored = restore.run(&loading, &verifying) => restored.map_err(failed)?,
+            stopped = asked_to_stop() => return stopped.and(Err(CliError::usage(
+                "interrupted: if the log was loaded already, remove the database before you try again",
+            ))),
+        };
+        drop((loading, verifying));
+        output.print(&restored, put_back)?;
+        Ok(if restored.verified.findings.is_empty() {
+            Exit::Good
+        } else {
+            Exit::Finding
+        })
+    }
+}
+
+fn told(taken: &BackedUp) -> String {
+    let manifest = &taken.manifest;
+    let mut text = format!(
+        "{} events of {} logs, {} bytes, are in {}\ntaken at {}, root {}\n",
+        manifest.events(),
+        manifest.logs.len(),
+        taken.bytes,
+        taken.path.display(),
+        manifest.taken_at,
+        manifest.root,
+    );
+    text.push_str(if manifest.has_keys {
+        "It holds the signing key: whoever can read it can sign as you do. Keep it as you keep the key.\n"
+    } else {
+        "It does not hold the signing key: without the key that you keep elsewhere, the log can be verified but not \
+         continued.\n"
+    });
+    text
+}
+
+fn put_back(restored: &Restored) -> String {
+    let manifest = &restored.manifest;
+    let mut text = verify::human(&restored.verified);
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "\n{} events of {} tenants, as of {}, are restored",
+        manifest.events(),
+        manifest.logs.len().saturating_sub(1),
+        manifest.taken_at,
+    );
+    for key in &restored.keys {
+        let _ = writeln!(text, "put in place: {}", key.display());
+    }
+    if restored.verified.findings.is_empty() {
+        text.push_str(
+            "Before clients come back: `counterfoil audit reconcile --repair` puts back what JetStream still has from \
+             after the backup.\n",
+        );
+    } else {
+        text.push_str(
+            "The log is there as it was backed up, but it is not proven: the keys were not put in place. See \
+             docs/auditor-guide.md for what the findings mean.\n",
+        );
+    }
+    text
+}
+
+fn failed(error: BackupError) -> CliError {
+    let exit = match &error {
+        BackupError::Postgres(_)
+        | BackupError::Roles(_)
+        | BackupError::Migrate(_)
+        | BackupError::Audit(AuditError::Postgres(_)) => Exit::Unavailable,
+        BackupError::Altered(_) | BackupError::OtherHead(_) => Exit::Finding,
+        _ => Exit::Usage,
+    };
+    CliError {
+        exit,
+        message: error.to_string(),
+    }
+}

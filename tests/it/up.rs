@@ -1,0 +1,102 @@
+//! `counterfoil up` as a process: what a second start finds, what a crash leaves, and that other commands need no
+//! configuration written by hand.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::binary::{binary, descendants, wait_until_gone};
+use crate::support::up::{UpProcess, place, run, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_of_up_leaves_no_process_and_the_next_start_finds_everything() {
+    let (_dir, data) = place();
+    let up = UpProcess::start(&data).await;
+    let (tenant, agent, key) = up.with_an_agent().await;
+    up.complete(&key).await;
+    let (token, fingerprint, family) = (up.token.clone(), up.fingerprint.clone(), descendants(up.pid()));
+    assert!(family.len() > 3, "three servers, and Postgres's own: {family:?}");
+    drop(up); // kill -9
+    wait_until_gone(&family);
+
+    let up = UpProcess::start(&data).await;
+    assert_eq!((&up.token, &up.fingerprint), (&token, &fingerprint));
+    up.complete(&key).await;
+    let path = format!("/v1/tenants/{tenant}/agents/{agent}");
+    let (status, answer) = up.send(Method::GET, &path, None).await;
+    assert!(status.is_success() && answer["name"] == "helper", "{answer}");
+    let family = descendants(up.pid());
+    up.interrupt().await;
+    wait_until_gone(&family);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_finds_a_running_up_by_its_directory_alone() {
+    let (dir, data) = place();
+    let up = UpProcess::start(&data).await;
+    let made = up
+        .post("/v1/organisations", json!({"kind": "company", "name": "Example"}))
+        .await;
+    let tenant = made["home_tenant"].as_str().unwrap();
+    up.until_good(&["audit", "reconcile"]).await;
+    up.until_good(&["projections", "diff", "--all"]).await;
+    for arguments in [
+        &["status"][..],
+        &["audit", "verify"],
+        &["audit", "verify", "--source", "jetstream"],
+        &[
+            "audit",
+            "export",
+            "--tenant",
+            "00000000-0000-0000-0000-000000000000",
+            "--out",
+            "platform.jsonl",
+        ],
+        &[
+            "audit",
+            "head-note",
+            "--tenant",
+            "00000000-0000-0000-0000-000000000000",
+        ],
+        &[
+            "replay",
+            "--tenant",
+            "00000000-0000-0000-0000-000000000000",
+            "--cross-check",
+        ],
+        &["projections", "list"],
+        &["projections", "rebuild", "tenant"],
+        &["projections", "parked"],
+        &["backup", "--out", "kept"],
+    ] {
+        let output = up.run(arguments).await;
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output));
+    }
+    // The same where nothing is named at all, in the directory in which `up` was started without a word.
+    let usual = dir.path().join("home/.counterfoil");
+    std::fs::create_dir_all(&usual).unwrap();
+    std::os::unix::fs::symlink(&data, usual.join("data")).unwrap();
+    let mut bare = std::process::Command::new(binary());
+    bare.args(["audit", "verify"])
+        .current_dir(dir.path().join("home"));
+    for ours in [
+        "COUNTERFOIL_DATA",
+        "COUNTERFOIL_CONFIG",
+        "COUNTERFOIL_ROOT_FINGERPRINT",
+    ] {
+        bare.env_remove(ours);
+    }
+    let output = tokio::task::spawn_blocking(move || bare.output().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    up.interrupt().await;
+
+    let stopped = run(&data, &["audit", "verify", "--tenant", tenant]).await;
+    assert_eq!(
+        stopped.status.code(),
+        Some(3),
+        "its servers have ended with it: {}",
+        text(&stopped)
+    );
+}
