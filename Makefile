@@ -13,7 +13,7 @@ help:
 	@echo "make lint     formatting and clippy, warnings are errors"
 	@echo "make fmt      format the code"
 	@echo "make openapi  write openapi.json anew from the code (it is checked in; CI compares)"
-	@echo "make bench    the benchmarks, ours beside others', with the budgets"
+	@echo "make bench    the benchmarks beside peers, limits and budgets (docs/benchmarks.md); BENCH=\"--quick --only append\""
 	@echo "make setup    only install what is missing (servers; never asks, leaves nothing running)"
 
 demo: setup
@@ -37,7 +37,7 @@ openapi: setup
 	mv openapi.json.new openapi.json
 
 bench: setup
-	cargo bench --locked
+	cargo bench --locked --bench budgets -- $(BENCH)
 
 setup:
 	@deploy/dev/setup.sh
