@@ -5,11 +5,15 @@ use std::time::{Duration, Instant};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
+use crate::cpu::Stopwatch;
+
 /// How long each unit of work took.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct Sample {
     /// From the start until the last worker had ended.
     pub elapsed_s: f64,
+    /// Processor time of everything in this run, for each unit.
+    pub cpu_micros: f64,
     /// Microseconds, in no order until [`Sample::percentile`] sorts them.
     pub micros: Vec<u32>,
 }
@@ -67,6 +71,7 @@ impl Meter {
     pub fn sample(self) -> Sample {
         Sample {
             elapsed_s: 0.0,
+            cpu_micros: 0.0,
             micros: self.micros,
         }
     }
@@ -85,11 +90,13 @@ where
     Fut: Future<Output = anyhow::Result<Meter>> + Send + 'static,
 {
     let began = Instant::now();
+    let used = Stopwatch::start();
     let working = (0..tasks).map(|task| tokio::spawn(work(task, Meter::new(length))));
     let mut sample = Sample::default();
     for done in try_join_all(working).await? {
         sample.micros.extend(done?.micros);
     }
     sample.elapsed_s = began.elapsed().as_secs_f64();
+    sample.cpu_micros = used.micros_each(sample.micros.len());
     Ok(sample)
 }

@@ -6,6 +6,7 @@
 //! The program is its own load generator: [`worker`] runs it again as a child process in a role of its own.
 
 mod agents;
+mod cpu;
 mod filled;
 mod http;
 mod load;

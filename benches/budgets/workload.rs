@@ -11,7 +11,9 @@ use counterfoil_events::completion::{
     Verdict, Verdicts,
 };
 use counterfoil_events::envelope::Receipt;
-use counterfoil_events::ids::{AgentId, ApiKeyId, ContentDigest, DocumentDigest, KriSourceId, TenantId};
+use counterfoil_events::ids::{
+    AgentId, ApiKeyId, ContentDigest, DocumentDigest, KriSourceId, PolicyInputDigest, TenantId,
+};
 use counterfoil_events::kri::aggregates::KriId;
 use counterfoil_events::kri::aggregates::run::KriRunCommand;
 use counterfoil_events::ledger::IdempotencyClaim;
@@ -140,7 +142,7 @@ pub fn authorize() -> anyhow::Result<CompletionCommand> {
         provider: Code::literal("demo"),
         stream: false,
         policies: Policies::try_from(policies)?,
-        policy_input_digest: ContentDigest([0xee; 32]),
+        policy_input_digest: PolicyInputDigest([0xee; 32]),
         request_digest: ContentDigest([0xff; 32]),
         request_bytes: 812,
         input_tokens_bound: 180,

@@ -40,11 +40,12 @@ async fn beside_peer(
     ours(commands, &tenants, tasks, warm).await?;
     peer.persist(tasks, warm).await?;
     let (mut rates, mut persisted, mut framework) = (Vec::new(), Vec::new(), Vec::new());
-    let mut sample = Sample::default();
+    let (mut sample, mut theirs) = (Sample::default(), Sample::default());
     for _ in 0..options.rounds() {
         sample = ours(commands, &tenants, tasks, options.length()).await?;
         rates.push(sample.rate());
-        persisted.push(peer.persist(tasks, options.length()).await?.rate());
+        theirs = peer.persist(tasks, options.length()).await?;
+        persisted.push(theirs.rate());
         framework.push(peer.execute(tasks, options.length()).await?.rate());
     }
     let (ours, persisted, framework) = (median(rates), median(persisted), median(framework));
@@ -52,18 +53,27 @@ async fn beside_peer(
     let bytes = installation.mean_bytes(tenants[0]).await?;
     let what = format!("append, {tasks} tasks, {} tenants, {bytes:.0} B", tenants.len());
     table.add(
-        Line::new(what, format!("{}, {}", rate(ours), sample.latency()))
-            .budget(
-                format!("≥ {}, ≥ {LEAST_RATIO}× postgres-es", rate(least)),
-                ours >= least && ratio >= LEAST_RATIO,
-            )
-            .beside(format!(
-                "postgres-es persist {} ({}), its framework {} ({})",
-                rate(persisted),
-                times(ratio),
-                rate(framework),
-                times(ours / framework)
-            )),
+        Line::new(
+            what,
+            format!(
+                "{}, {}, {:.0} µs CPU each",
+                rate(ours),
+                sample.latency(),
+                sample.cpu_micros
+            ),
+        )
+        .budget(
+            format!("≥ {}, ≥ {LEAST_RATIO}× postgres-es", rate(least)),
+            ours >= least && ratio >= LEAST_RATIO,
+        )
+        .beside(format!(
+            "postgres-es persist {} ({}), {:.0} µs CPU; its framework {} ({})",
+            rate(persisted),
+            times(ratio),
+            theirs.cpu_micros,
+            rate(framework),
+            times(ours / framework)
+        )),
     );
     peer.end().await?;
     installation.end().await
@@ -92,7 +102,12 @@ async fn completions(site: &Site, options: &Options, table: &mut Table) -> anyho
     })
     .await?;
     let bytes = installation.mean_bytes(tenant).await?;
-    let ours = format!("{}, {}", rate(sample.rate()), sample.latency());
+    let ours = format!(
+        "{}, {}, {:.0} µs CPU each",
+        rate(sample.rate()),
+        sample.latency(),
+        sample.cpu_micros
+    );
     table.add(Line::new(
         format!("the same with completions' events, 64 tasks, 1 tenant, {bytes:.0} B"),
         ours,
