@@ -10,7 +10,8 @@ use counterfoil_events::backbone::Backbone;
 use counterfoil_events::envelope;
 use counterfoil_events::head_note::{Head, HeadNote};
 use counterfoil_events::ids::{EventHash, Position, TenantId};
-use counterfoil_events::signature::{Keyring, Signer};
+use counterfoil_events::ledger::CurrentKey;
+use counterfoil_events::signature::Keyring;
 use counterfoil_events::timestamp::Clock;
 use sqlx::{PgPool, Row};
 use tokio::task::JoinHandle;
@@ -36,15 +37,16 @@ const MOVED: &str = "SELECT h.tenant_id FROM counterfoil.chain_heads h WHERE h.p
 #[derive(Clone)]
 pub struct HeadNotes {
     pool: PgPool,
-    signer: Arc<dyn Signer>,
+    key: CurrentKey,
     clock: Arc<dyn Clock>,
 }
 
 impl HeadNotes {
     /// As `counterfoil_log`, with the key that signs events.
     #[must_use]
-    pub fn new(pool: PgPool, signer: Arc<dyn Signer>, clock: Arc<dyn Clock>) -> Self {
-        Self { pool, signer, clock }
+    pub fn new(pool: PgPool, key: impl Into<CurrentKey>, clock: Arc<dyn Clock>) -> Self {
+        let key = key.into();
+        Self { pool, key, clock }
     }
 
     /// A note for where the log of `tenant` ends now.
@@ -79,7 +81,7 @@ impl HeadNotes {
 
     /// Signs and keeps a head, or finds the note that is kept for that position already.
     async fn keep(&self, head: Head) -> Result<HeadNote, AuditError> {
-        let note = HeadNote::sign(head, &*self.signer);
+        let note = HeadNote::sign(head, &*self.key.get());
         let kept = sqlx::query(KEEP)
             .bind(head.tenant.0)
             .bind(head.position.as_i64())
@@ -109,7 +111,7 @@ impl HeadNotes {
     fn own_ring(&self) -> Keyring {
         let mut ring = Keyring::default();
         // A ring that holds nothing yet takes any key.
-        let _ = ring.add(self.signer.public_key());
+        let _ = ring.add(self.key.get().public_key());
         ring
     }
 

@@ -90,7 +90,10 @@ pub enum BackupError {
         what: String,
     },
     /// Another key is in the place of the backup's.
-    #[error("{0} is there and holds another secret than the backup: nothing was changed. Move it away first")]
+    #[error(
+        "{0} is there and holds another secret than the backup: nothing was changed. Move it away first; if it is a \
+         later key of the same log, put it back after `audit reconcile --repair`"
+    )]
     KeyInTheWay(PathBuf),
     /// The backup has no keys, and none is at its place.
     #[error(

@@ -21,7 +21,7 @@ use super::manifest::{self, BackedUpLog, FileEntry, Manifest};
 use super::tables::{TABLES, Table};
 use crate::audit::{AuditError, Keys, Progress};
 use crate::config::{Config, PostgresRole};
-use crate::signing;
+use crate::signing::{self, KeyFile};
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const END: &str = "COMMIT";
@@ -102,9 +102,8 @@ impl Backup<'_> {
     /// Step 3.
     async fn copy_keys(&self, draft: &Path, expected: KeyId) -> Result<[FileEntry; 2], BackupError> {
         let path = &self.config.signing.key_file;
-        let found = signing::load(path)?.public_key().id();
-        if found != expected {
-            let path = path.clone();
+        if KeyFile::new(path).find_key(expected)?.is_none() {
+            let (path, found) = (path.clone(), signing::load(path)?.public_key().id());
             return Err(BackupError::OtherKey {
                 path,
                 found,

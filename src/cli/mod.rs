@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 pub mod client;
 pub mod exit;
+mod keys;
 mod openapi;
 pub mod output;
 mod projections;
@@ -84,6 +85,9 @@ enum Command {
     /// Read models: list, rebuild, compare with the log, see what is parked
     #[command(subcommand)]
     Projections(projections::ProjectionsCommand),
+    /// The keys that sign the log: list, rotate
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Write the log, and the keys that continue it, into a directory, while the system runs or not
     Backup(backup::BackupArgs),
     /// Load a backup into an installation that has no log yet, and prove that it is whole
@@ -190,6 +194,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Audit(command) => command.run(&cli.global, output),
         Command::Replay(args) => args.run(&cli.global, output),
         Command::Projections(command) => command.run(&cli.global, output),
+        Command::Keys(command) => command.run(&cli.global, output),
         Command::Backup(args) => block_on(args.run(&cli.global, output)),
         Command::Restore(args) => block_on(args.run(&cli.global, output)),
         Command::Stack(command) => {

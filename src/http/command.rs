@@ -166,6 +166,9 @@ impl From<AppendError> for ApiError {
             AppendError::Quarantined { .. } => problem::UNAVAILABLE
                 .detail("this tenant takes no commands: its copies of the log disagree, and an operator must reconcile them")
                 .because(text),
+            AppendError::KeySuperseded { .. } => problem::UNAVAILABLE
+                .detail("the log takes nothing from this process until an operator gives it the new signing key; nothing was done")
+                .because(text),
             AppendError::Unavailable(_) => {
                 problem::UNAVAILABLE.detail("the log is unavailable; nothing was done").because(text)
             }

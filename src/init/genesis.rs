@@ -31,6 +31,17 @@ pub enum GenesisError {
          Start with the key that this database was made with, or restore both from one backup"
     )]
     ForeignKey(Fingerprint),
+    /// The key at hand signed once, and was followed by another.
+    #[error(
+        "the signing key at hand ({ours}) was followed by {newest} in a rotation: put that key's file in the place of \
+         signing.key_file"
+    )]
+    Superseded {
+        /// What is at hand.
+        ours: KeyId,
+        /// What signs now.
+        newest: KeyId,
+    },
 }
 
 /// Begins the platform's log, or finds it begun; answers the first key's fingerprint, for the auditor.
@@ -41,16 +52,24 @@ pub async fn introduce_first_key(sequencer: &Sequencer) -> Result<Fingerprint, G
     sqlx::query("SELECT counterfoil.create_platform_head()")
         .execute(sequencer.database().log())
         .await?;
-    let ours = sequencer.signer().public_key();
+    let ours = sequencer.key().get().public_key();
     let mut keys = introduced(sequencer).await?;
     if keys.is_empty() {
         introduce(sequencer, ours).await?;
         keys = introduced(sequencer).await?;
     }
-    match keys.first() {
-        Some((_, first)) if keys.iter().any(|(id, _)| *id == ours.id()) => Ok(*first),
-        _ => Err(GenesisError::ForeignKey(ours.fingerprint())),
+    let known = keys.iter().any(|(id, _)| *id == ours.id());
+    let (Some((_, first)), Some((newest, _)), true) = (keys.first(), keys.last(), known) else {
+        return Err(GenesisError::ForeignKey(ours.fingerprint()));
+    };
+    // A rotation that was cut off has left the newest key beside ours.
+    if sequencer.key().change_to(*newest).await {
+        return Ok(*first);
     }
+    Err(GenesisError::Superseded {
+        ours: ours.id(),
+        newest: *newest,
+    })
 }
 
 async fn introduce(sequencer: &Sequencer, public_key: PublicKey) -> Result<(), GenesisError> {

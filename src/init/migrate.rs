@@ -26,6 +26,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     migration!(5, "0005_kri_runs"),
     migration!(6, "0006_restore_head"),
     migration!(7, "0007_schema_version"),
+    migration!(8, "0008_signing_key"),
 ];
 
 /// The schema could not be changed.

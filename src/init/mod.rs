@@ -22,7 +22,7 @@ use secrecy::SecretString;
 
 use crate::config::{Config, PostgresRole};
 use crate::serve::{ServeError, backbone_options};
-use crate::signing::{self, KeyFileError};
+use crate::signing::{self, KeyFile, KeyFileError};
 
 pub use genesis::{GenesisError, introduce_first_key};
 pub use migrate::{MigrateError, applied_versions, migrate, migrate_to, newest_migration, revert};
@@ -74,12 +74,13 @@ pub async fn initialise(config: &Config) -> Result<Fingerprint, InitError> {
     .await?;
     migrate(&config.postgres.connect_as(PostgresRole::Owner)).await?;
     signing::ensure(&config.auth.key_pepper_file)?;
-    let signer = Arc::new(signing::load_or_create(&config.signing.key_file)?);
+    signing::ensure(&config.signing.key_file)?;
+    let key = KeyFile::new(&config.signing.key_file).current()?;
     let database = Database::new(&config.postgres.database_options());
     database.check_durability().await?;
     let sequencer = Sequencer::new(
         database.clone(),
-        signer,
+        key,
         Arc::new(SystemClock),
         SequencerOptions::default(),
     );

@@ -38,7 +38,7 @@ use crate::kri::config::FetchConfig;
 use crate::kri::platform::PlatformFigures;
 use crate::limits::{KeptAnswers, Rate, RedisLink, RequestLimiter};
 use crate::policy::PolicyEngine;
-use crate::signing;
+use crate::signing::{self, KeyFile};
 
 /// How often the heads are looked at, besides the notices of commits.
 const HEAD_POLL: Duration = Duration::from_millis(250);
@@ -74,11 +74,11 @@ impl Parts {
     pub(super) async fn start(config: &Config, lifecycle: &Lifecycle) -> Result<Self, ServeError> {
         let database = Database::new(&config.postgres.database_options());
         database.check_durability().await?;
-        let signer = Arc::new(signing::load(&config.signing.key_file)?);
+        let key = KeyFile::new(&config.signing.key_file).current()?;
         let pepper = KeyPepper::new(*signing::load_secret(&config.auth.key_pepper_file)?);
         let sequencer = Sequencer::new(
             database.clone(),
-            signer,
+            key,
             Arc::new(SystemClock),
             SequencerOptions::default(),
         );
@@ -149,8 +149,8 @@ impl Parts {
             Arc::clone(&directory),
         )?;
         let head_notes = config.roles.has(Role::Relay).then(|| {
-            let signer = Arc::clone(sequencer.signer());
-            let notes = HeadNotes::new(database.log().clone(), signer, Arc::new(SystemClock));
+            let key = sequencer.key().clone();
+            let notes = HeadNotes::new(database.log().clone(), key, Arc::new(SystemClock));
             HeadNoteLoop::start(notes, Some(backbone.clone()), HEAD_NOTE_INTERVAL)
         });
         let health = Health::start(

@@ -5,6 +5,7 @@ mod audit;
 mod backbone;
 mod backup;
 mod cli;
+mod keys;
 mod ledger;
 mod limits;
 mod projections;

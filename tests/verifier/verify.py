@@ -118,7 +118,7 @@ def open_note(note, keys):  # §5: position, hash, tenant; or the kind of what i
 
 
 class Verifier:
-    def __init__(self, root): self.root, self.keys, self.introduced, self.newest, self.found, self.events = root, {}, {}, None, 0, 0
+    def __init__(self, root): self.root, self.keys, self.introduced, self.newest, self.found, self.events, self.key_introduced = root, {}, {}, None, 0, 0, 0
 
     def find(self, position, kind, detail="", tenant=None):
         self.found += 1
@@ -206,15 +206,20 @@ class Verifier:
             try:
                 e = read_envelope(line["envelope"])
                 if e["tenant"] != self.tenant: problems.append("foreign_tenant")
-                elif self.tenant == PLATFORM and self.introduced.get(line["key_id"], 0) > e["position"]: problems.append("key_not_introduced")
+                elif self.tenant == PLATFORM and key: problems += self.out_of_turn(line["key_id"], e["position"])
             except Malformed: problems.append("malformed")
         at = e["position"] if e and e["tenant"] == self.tenant else self.next
         for problem in problems: self.find(at, problem)
         if not e or e["tenant"] != self.tenant: self.unplaced += 1
         elif at < self.next: self.find(at, "duplicate")
-        else: self.place(e, digest, documents)
+        else: self.place(e, digest, documents, line["key_id"])
 
-    def place(self, e, digest, documents):
+    def out_of_turn(self, key_id, at):  # the platform log
+        if self.introduced[key_id] > at: return ["key_not_introduced"]
+        before = [known for known, introduced in self.introduced.items() if introduced < at]  # oldest first
+        return ["key_superseded"] if before and before[-1] != key_id else []
+
+    def place(self, e, digest, documents, key_id):
         at = e["position"]
         if at > self.next:
             if at - self.next > self.unplaced: self.find(self.next, "gap", "%d lost" % (at - self.next - self.unplaced))
@@ -224,6 +229,9 @@ class Verifier:
         self.prev = self.last_hash = digest
         if e["recorded_at"] < self.latest: self.find(at, "time_decreases")
         self.latest = max(self.latest, e["recorded_at"])
+        if self.tenant != PLATFORM and key_id in self.introduced:
+            if self.introduced[key_id] < self.key_introduced: self.find(at, "key_superseded")
+            self.key_introduced = self.introduced[key_id]
         name = (e["aggregate"], e["aggregate_id"])
         sequence, lost = self.aggregates.get(name, (0, 0))
         if not 0 <= e["sequence"] - sequence - 1 <= self.lost - lost: self.find(at, "sequence_gap")

@@ -20,6 +20,8 @@ pub struct TrustedKeys {
     root: Fingerprint,
     ring: Keyring,
     introduced: HashMap<KeyId, Position>,
+    /// Oldest first.
+    order: Vec<(Position, KeyId)>,
     newest: Option<KeyId>,
 }
 
@@ -43,6 +45,7 @@ impl TrustedKeys {
             root,
             ring: Keyring::default(),
             introduced: HashMap::new(),
+            order: Vec::new(),
             newest: None,
         }
     }
@@ -106,6 +109,7 @@ impl TrustedKeys {
         }
         let id = self.ring.add(key).map_err(|error| malformed(error.to_string()))?;
         self.introduced.entry(id).or_insert(envelope.position);
+        self.order.push((envelope.position, id));
         self.newest = Some(id);
         Ok(id)
     }
@@ -157,6 +161,14 @@ impl TrustedKeys {
     #[must_use]
     pub fn introduced_at(&self, id: KeyId) -> Option<Position> {
         self.introduced.get(&id).copied()
+    }
+
+    /// The key that has to sign position `at` of the platform log: the last one introduced before it. None for the
+    /// first key's own event.
+    #[must_use]
+    pub fn signing_at(&self, at: Position) -> Option<KeyId> {
+        let before = self.order.iter().rev().find(|(introduced, _)| *introduced < at);
+        before.map(|(_, id)| *id)
     }
 
     /// The key that was introduced last.

@@ -8,6 +8,7 @@
 //! 3. *Write*: one call; its COMMIT is the commit point.
 //! 4. *Settle*: answer what was written or refused; what only missed the head goes round again. After three misses
 //!    the head is locked first and the batch placed under the lock, so that two busy processes both make progress.
+//!    What was signed with a key that another has followed goes round again with that one.
 //! 5. If the outcome is *unknown*, find out before anything else is taken.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -18,7 +19,7 @@ use sqlx::{Acquire, PgConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
-use crate::ids::{EventHash, Position, Sequence, TenantId};
+use crate::ids::{EventHash, KeyId, Position, Sequence, TenantId};
 use crate::ledger::place::{Head, PlacedBatch, place};
 use crate::ledger::request::{AppendError, AppendRequest, Appended, Committed};
 use crate::ledger::sequencer::Shared;
@@ -209,7 +210,7 @@ impl Lane {
             self.tenant,
             head,
             self.shared.clock.now(),
-            self.shared.signer.as_ref(),
+            self.shared.key.get().as_ref(),
             &requests(batch),
         )
     }
@@ -220,6 +221,7 @@ impl Lane {
             Outcome::Written => self.settle_written(&placed, batch),
             Outcome::Refused(refusal) => self.settle_refused(&refusal, batch).await,
             Outcome::Missing => answer_all(batch, &AppendError::MissingTenant(self.tenant)),
+            Outcome::Superseded(current) => self.settle_superseded(current, batch).await,
             Outcome::Failed(reason) => {
                 self.head = None;
                 tracing::error!(tenant = %self.tenant, requests = batch.len(), reason, "Postgres refused an append");
@@ -326,6 +328,17 @@ impl Lane {
             }
         }
         self.put_back(batch.into_iter().flatten().collect());
+    }
+
+    /// Takes the key that signs now and places again; without it nothing can be appended.
+    async fn settle_superseded(&mut self, current: KeyId, batch: Vec<Waiting>) {
+        let ours = self.shared.key.get().public_key().id();
+        if self.shared.key.change_to(current).await {
+            tracing::info!(%ours, %current, "the signing key was rotated; the new one is in use");
+            return self.put_back(batch);
+        }
+        tracing::error!(%ours, %current, "the signing key was rotated, and the new one is not in place here");
+        answer_all(batch, &AppendError::KeySuperseded { ours, current });
     }
 
     fn put_back(&mut self, batch: Vec<Waiting>) {

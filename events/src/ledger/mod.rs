@@ -13,6 +13,7 @@ mod place;
 mod read;
 mod request;
 mod sequencer;
+mod signing;
 mod unknown;
 mod write;
 
@@ -24,3 +25,4 @@ pub use request::{
     NewHead,
 };
 pub use sequencer::{Sequencer, SequencerOptions};
+pub use signing::{CurrentKey, KeySource};

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::actor::Actor;
 use crate::document::Document;
 use crate::envelope::{EnvelopeTooLarge, Receipt};
-use crate::ids::{EventId, Position, Sequence, TenantId};
+use crate::ids::{EventId, KeyId, Position, Sequence, TenantId};
 
 /// An event that has no place yet.
 #[derive(Debug, Clone)]
@@ -173,6 +173,17 @@ pub enum AppendError {
         /// What disagrees.
         reason: String,
     },
+    /// Another key signs now, and it is not at hand.
+    #[error(
+        "this process signs with key {ours}, which was followed by {current}, and has not got that one: put its file in \
+         the place of signing.key_file; nothing was written"
+    )]
+    KeySuperseded {
+        /// What it signs with.
+        ours: KeyId,
+        /// What signs now.
+        current: KeyId,
+    },
     /// An event is over the limit.
     #[error(transparent)]
     TooLarge(#[from] EnvelopeTooLarge),
@@ -203,7 +214,11 @@ impl AppendError {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::OutcomeUnknown(_) | Self::Unavailable(_) | Self::Busy { .. } | Self::Stopping
+            Self::OutcomeUnknown(_)
+                | Self::Unavailable(_)
+                | Self::KeySuperseded { .. }
+                | Self::Busy { .. }
+                | Self::Stopping
         )
     }
 }

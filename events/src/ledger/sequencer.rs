@@ -13,8 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::ids::TenantId;
 use crate::ledger::lane::{Lane, Waiting};
 use crate::ledger::request::{AppendError, AppendRequest, Appended, Committed, KeyLookup};
-use crate::ledger::{Database, IdempotencyClaim, LogReader};
-use crate::signature::Signer;
+use crate::ledger::{CurrentKey, Database, IdempotencyClaim, LogReader};
 use crate::timestamp::Clock;
 
 /// How many commit notices a slow follower may miss before it must look for itself.
@@ -60,7 +59,7 @@ pub struct Sequencer {
 pub(super) struct Shared {
     pub(super) database: Database,
     pub(super) reader: LogReader,
-    pub(super) signer: Arc<dyn Signer>,
+    pub(super) key: CurrentKey,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: SequencerOptions,
     pub(super) committed: broadcast::Sender<Committed>,
@@ -84,11 +83,11 @@ impl Shared {
 }
 
 impl Sequencer {
-    /// A sequencer on `database` that signs with `signer`.
+    /// A sequencer on `database` that signs with `key`.
     #[must_use]
     pub fn new(
         database: Database,
-        signer: Arc<dyn Signer>,
+        key: impl Into<CurrentKey>,
         clock: Arc<dyn Clock>,
         options: SequencerOptions,
     ) -> Self {
@@ -96,7 +95,7 @@ impl Sequencer {
         let shared = Shared {
             reader: LogReader::new(database.log().clone()),
             database,
-            signer,
+            key: key.into(),
             clock,
             options,
             committed,
@@ -179,10 +178,10 @@ impl Sequencer {
         &self.shared.database
     }
 
-    /// The key it signs with.
+    /// The key it signs with: it changes with a rotation.
     #[must_use]
-    pub fn signer(&self) -> &Arc<dyn Signer> {
-        &self.shared.signer
+    pub fn key(&self) -> &CurrentKey {
+        &self.shared.key
     }
 
     /// Notices of commits made by this process. A follower that lags looks at the heads instead.

@@ -1,6 +1,7 @@
 //! The one call that writes: `counterfoil.append`, check-first, all or nothing.
 //!
-//! Its outcomes are four: written; refused (nothing written, with the true head and what was off); failed (nothing
+//! Its outcomes: written; refused (nothing written, with the true head and what was off, or with the key that signs
+//! now); failed (nothing
 //! written, the server said so); unknown (the connection was lost, or time ran out, around COMMIT).
 
 use std::time::Duration;
@@ -10,7 +11,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use uuid::Uuid;
 
-use crate::ids::{EventHash, Position, Sequence};
+use crate::ids::{EventHash, KeyId, Position, Sequence};
 use crate::ledger::place::{Head, PlacedBatch};
 use crate::ledger::request::AppendRequest;
 use crate::timestamp::Timestamp;
@@ -30,6 +31,8 @@ pub(super) enum Outcome {
     Refused(Refusal),
     /// Nothing written: there is no such head.
     Missing,
+    /// Nothing written: this key signs now.
+    Superseded(KeyId),
     /// Nothing written: the server said why.
     Failed(String),
     /// Perhaps written.
@@ -90,6 +93,9 @@ pub(super) enum RefusedItem {
 #[serde(untagged)]
 enum Answer {
     Refused(Refusal),
+    Superseded {
+        superseded: KeyId,
+    },
     Missing {
         #[serde(rename = "missing")]
         _missing: bool,
@@ -109,6 +115,7 @@ pub(super) async fn write(
         Ok(Ok(None)) => Outcome::Written,
         Ok(Ok(Some(answer))) => match serde_json::from_value(answer) {
             Ok(Answer::Refused(refusal)) => Outcome::Refused(refusal),
+            Ok(Answer::Superseded { superseded }) => Outcome::Superseded(superseded),
             Ok(Answer::Missing { .. }) => Outcome::Missing,
             Err(error) => Outcome::Failed(format!("counterfoil.append answered in another shape: {error}")),
         },

@@ -33,6 +33,8 @@ pub(super) struct Facts {
     pub hash: EventHash,
     pub prev: EventHash,
     pub recorded_at: Timestamp,
+    /// Where the platform log introduces the key that signed it; none if no signature was checked.
+    pub key_introduced: Option<Position>,
     /// `aggregate/id`, for the reader.
     pub aggregate: String,
     /// The same as a key of fixed size, for the map.
@@ -145,6 +147,7 @@ impl Rules<'_> {
             hash,
             prev: envelope.prev,
             recorded_at: envelope.recorded_at,
+            key_introduced: self.keys.introduced_at(event.key_id).filter(|_| self.signatures),
             aggregate,
             aggregate_key,
             sequence: envelope.sequence,
@@ -168,15 +171,23 @@ impl Rules<'_> {
             let detail = format!("not as in the envelope: {}", columns.join(", "));
             problems.push((FindingKind::ColumnsDisagree, detail));
         }
+        problems.extend(self.key_out_of_turn(event, envelope.position));
+        problems
+    }
+
+    /// In the platform log the order of events and of keys is one: each event has its one key.
+    fn key_out_of_turn(&self, event: &StoredEvent, at: Position) -> Option<Problem> {
         let introduced = self
             .keys
             .introduced_at(event.key_id)
-            .filter(|_| self.tenant.is_platform());
-        if let Some(introduced) = introduced.filter(|introduced| *introduced > envelope.position) {
+            .filter(|_| self.tenant.is_platform())?;
+        if introduced > at {
             let detail = format!("key {} is introduced only at position {introduced}", event.key_id);
-            problems.push((FindingKind::KeyNotIntroduced, detail));
+            return Some((FindingKind::KeyNotIntroduced, detail));
         }
-        problems
+        let in_turn = self.keys.signing_at(at).filter(|id| *id != event.key_id)?;
+        let detail = format!("signed by key {}, which {in_turn} had followed", event.key_id);
+        Some((FindingKind::KeySuperseded, detail))
     }
 }
 

@@ -44,6 +44,8 @@ pub enum FindingKind {
     DocumentMismatch,
     /// A key signed before the platform log introduced it.
     KeyNotIntroduced,
+    /// A key signed after the key that followed it.
+    KeySuperseded,
     /// A head note and the log, or two head notes, contradict each other.
     HeadNoteConflict,
     /// A copy holds events that the truth does not.
@@ -72,6 +74,7 @@ impl FindingKind {
             Self::MissingDocument => "missing_document",
             Self::DocumentMismatch => "document_mismatch",
             Self::KeyNotIntroduced => "key_not_introduced",
+            Self::KeySuperseded => "key_superseded",
             Self::HeadNoteConflict => "head_note_conflict",
             Self::Ahead => "ahead",
             Self::Differs => "differs",

@@ -4,7 +4,7 @@
 //! parallel ([`LogVerifier::check`]), then taken in order ([`LogVerifier::accept`]):
 //! 1. *place* it: not before the next position (`duplicate`), not beyond it (`gap`),
 //! 2. *link* it: `prev` is the hash of the event before (unknown after a loss),
-//! 3. its time does not decrease, and its aggregate's sequence goes on,
+//! 3. its time does not decrease, its key is not one that another had followed, and its aggregate's sequence goes on,
 //! 4. its documents are there,
 //! 5. what heads and head notes say of its position is true.
 //!
@@ -74,6 +74,8 @@ pub struct LogVerifier {
     next: Position,
     prev: Option<EventHash>,
     recorded_at: Option<Timestamp>,
+    /// Where the key of the last event was introduced.
+    key_introduced: Option<Position>,
     aggregates: HashMap<[u8; 16], Seen>,
     /// Events that are missing or not believed so far; a sequence may jump by no more.
     lost: u64,
@@ -155,6 +157,7 @@ impl LogVerifier {
             next: first,
             prev,
             recorded_at: None,
+            key_introduced: None,
             aggregates: HashMap::new(),
             lost: first.0.saturating_sub(1),
             unplaced: 0,
@@ -308,6 +311,7 @@ impl LogVerifier {
             self.find(at, FindingKind::TimeDecreases, detail);
         }
         self.recorded_at = self.recorded_at.max(Some(facts.recorded_at));
+        self.succeed_key(at, facts);
         self.continue_aggregate(at, facts);
         for reference in &facts.documents {
             if let Some((kind, detail)) = documents.problem(reference) {
@@ -317,6 +321,22 @@ impl LogVerifier {
         if let Some((kind, detail)) = self.anchors.contradiction(at, &facts.hash) {
             self.find(at, kind, detail);
         }
+    }
+
+    /// In a tenant's log no key signs after one that followed it. (In the platform's own, each event has its one key,
+    /// which was asked before.)
+    fn succeed_key(&mut self, at: Position, facts: &Facts) {
+        let Some(introduced) = facts.key_introduced.filter(|_| !self.tenant.is_platform()) else {
+            return;
+        };
+        if let Some(before) = self.key_introduced.filter(|before| *before > introduced) {
+            let detail = format!(
+                "signed by the key introduced at position {introduced} of the platform log, after an event of the one \
+                 introduced at {before}"
+            );
+            self.find(at, FindingKind::KeySuperseded, detail);
+        }
+        self.key_introduced = Some(introduced);
     }
 
     fn continue_aggregate(&mut self, at: Position, facts: &Facts) {

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::support::{ledger, root, tamper};
+use super::support::{ledger, root, second_verifier, tamper};
 use crate::support::binary::binary;
 use crate::support::ledger::TestLedger;
 
@@ -45,24 +45,6 @@ fn text(output: &Output) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     )
-}
-
-/// The independent verifier, with the packages that `deploy/dev/setup.sh --tests` installs.
-fn second_verifier(directory: &Path, root: &str) -> Output {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let prepared = repository.join(".counterfoil/tools/venv/bin/python");
-    let python = if prepared.exists() {
-        prepared
-    } else {
-        "python3".into()
-    };
-    let mut command = Command::new(python);
-    command.arg(repository.join("tests/verifier/verify.py"));
-    command
-        .args(["log.jsonl", root, "note"])
-        .current_dir(directory)
-        .output()
-        .unwrap()
 }
 
 #[tokio::test]

@@ -5,4 +5,4 @@ mod jetstream;
 mod notes;
 mod postgres;
 mod replay;
-mod support;
+pub mod support;

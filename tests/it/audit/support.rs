@@ -1,6 +1,8 @@
 //! A log to be tampered with, and the audits that look at it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::path::Path;
+use std::process::{Command, Output};
 use std::sync::Arc;
 
 use counterfoil::audit::{HeadNotes, Keys, PostgresAudit, Scope, Summary};
@@ -93,4 +95,22 @@ pub async fn tamper(ledger: &TestLedger, statement: &str) {
         let enable = format!("ALTER TABLE counterfoil.{table} ENABLE TRIGGER append_only");
         sqlx::raw_sql(&enable).execute(&mut superuser).await.unwrap();
     }
+}
+
+/// The independent verifier over `log.jsonl` and the head note `note`, with the packages that `deploy/dev/setup.sh --tests` installs.
+pub fn second_verifier(directory: &Path, root: &str) -> Output {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let prepared = repository.join(".counterfoil/tools/venv/bin/python");
+    let python = if prepared.exists() {
+        prepared
+    } else {
+        "python3".into()
+    };
+    let mut command = Command::new(python);
+    command.arg(repository.join("tests/verifier/verify.py"));
+    command
+        .args(["log.jsonl", root, "note"])
+        .current_dir(directory)
+        .output()
+        .unwrap()
 }

@@ -455,3 +455,29 @@ proptest! {
         prop_assert_eq!(report.events, numbers.len() as u64);
     }
 }
+
+#[test]
+fn a_key_that_signs_after_its_successor_is_found_once_in_every_log() {
+    let mut installation = Installation::new(2);
+    let keys = installation.trusted();
+    let (old, new) = (KeyPair::from_seed(&[1; 32]), KeyPair::from_seed(&[2; 32]));
+    let mut log = Log::new(tenant(7));
+    for key in [&old, &old, &new, &old, &old, &new] {
+        log.append_any(key, 1);
+    }
+    assert_eq!(
+        kinds(&log.verify(&keys)),
+        [(4, FindingKind::KeySuperseded)],
+        "from old to new is a rotation, and back again after an old one is no second finding"
+    );
+
+    // Positions 1 to 4: the first key and an event of its, the second key and an event of its.
+    for key in [&old, &new, &old] {
+        installation.platform.append_any(key, 1);
+    }
+    let found = kinds(&installation.platform.verify(&keys));
+    assert_eq!(
+        found,
+        [(5, FindingKind::KeySuperseded), (7, FindingKind::KeySuperseded)]
+    );
+}
