@@ -4,5 +4,7 @@
 //! expects. What it needs from above (fetching from a network, say) it names as a small trait.
 
 pub mod kri;
+pub mod news;
 pub mod projector;
+pub mod subscriptions;
 pub mod sweeper;

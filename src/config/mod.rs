@@ -17,6 +17,7 @@ mod postgres;
 mod redis;
 mod roles;
 mod signing;
+mod subscriptions;
 mod telemetry;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ pub use postgres::{PostgresConfig, PostgresRole, TlsMode};
 pub use redis::RedisConfig;
 pub use roles::{Role, RolesConfig};
 pub use signing::SigningConfig;
+pub use subscriptions::SubscriptionsConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
 
 /// The file that is read from the working directory when none is named.
@@ -71,6 +73,8 @@ pub struct Config {
     pub signing: SigningConfig,
     /// Requests per key.
     pub limits: LimitsConfig,
+    /// Event streams.
+    pub subscriptions: SubscriptionsConfig,
     /// What this process does.
     pub roles: RolesConfig,
     /// Logs.
@@ -202,6 +206,7 @@ impl Config {
         self.kri.check(&mut checks);
         self.policy.check(&mut checks);
         self.limits.check(&mut checks);
+        self.subscriptions.check(&mut checks);
         self.roles.check(&mut checks);
         self.telemetry.check(&mut checks);
         match checks.violations() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::agent::{self, Agents};
+use super::events::{self, Events};
 use super::health::{self, Readiness};
 use super::kri::{self, Kris};
 use super::organisation;
@@ -29,6 +30,8 @@ pub struct Api {
     pub gateway: State<Gateway>,
     /// What reads stand on.
     pub queries: State<Arc<Queries>>,
+    /// What logs are followed by.
+    pub events: State<Events>,
     /// What KRIs' routes stand on.
     pub kris: State<Kris>,
 }
@@ -47,6 +50,7 @@ pub fn table(api: &Api) -> Result<RouteTable, TableError> {
         crate::gateway::handler::group(&api.gateway),
         Group::new(kri::routes(&api.kris)),
         Group::new(queries::routes(&api.queries)),
+        Group::new(events::routes(&api.events)),
     ])
 }
 

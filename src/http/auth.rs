@@ -148,6 +148,47 @@ impl Authenticators {
     }
 }
 
+/// The right by which a request was let in, to be asked again while a long answer goes on.
+#[derive(Clone)]
+pub struct Admission {
+    authenticators: Authenticators,
+    permission: Permission,
+    credential: HeaderMap,
+}
+
+impl Admission {
+    pub(super) fn new(authenticators: &Authenticators, permission: Permission, headers: &HeaderMap) -> Self {
+        let credential = headers.get(AUTHORIZATION).cloned();
+        Self {
+            authenticators: authenticators.clone(),
+            permission,
+            credential: credential
+                .map(|value| (AUTHORIZATION, value))
+                .into_iter()
+                .collect(),
+        }
+    }
+
+    /// Whether the same request would be let in now.
+    ///
+    /// # Errors
+    /// As [`Authenticators::admit`].
+    pub fn still_stands(&self) -> Result<(), ApiError> {
+        self.authenticators
+            .admit(self.permission, &self.credential)
+            .map(|_| ())
+    }
+}
+
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the credential.
+        f.debug_struct("Admission")
+            .field("permission", &self.permission)
+            .finish_non_exhaustive()
+    }
+}
+
 fn unauthenticated() -> ApiError {
     problem::UNAUTHENTICATED.detail("send a valid credential as `Authorization: Bearer …`")
 }

@@ -20,7 +20,7 @@ use warp::Filter;
 use warp::http::{HeaderMap, Method};
 
 use super::answer::{Answer, Response};
-use super::auth::{Authenticators, Principal};
+use super::auth::{Admission, Authenticators, Principal};
 use super::context::{IdempotencyKey, RequestContext, RequestFingerprint, RequestId, TraceParent, WaitFor};
 use super::intake::{Intake, IntakeLimits};
 use super::lifecycle::Lifecycle;
@@ -134,12 +134,14 @@ impl Dispatcher {
         };
         let params = found.params.clone();
         let lifecycle = self.lifecycle.clone();
+        let admission = Admission::new(&self.authenticators, found.route.spec.permission, &headers);
         Ok(RawRequest {
             context,
             headers,
             wait_for,
             upgrade,
             lifecycle,
+            admission,
             params,
             query,
             body,

@@ -15,6 +15,7 @@ pub mod body;
 pub mod command;
 pub mod context;
 pub mod dispatch;
+pub mod events;
 pub mod health;
 pub mod intake;
 pub mod json_check;
@@ -36,7 +37,9 @@ pub mod table;
 pub mod tenant;
 
 pub use answer::{Answer, Listing, Response};
-pub use auth::{AgentPrincipal, Authenticate, Authenticators, BootstrapToken, Permission, Principal};
+pub use auth::{
+    Admission, AgentPrincipal, Authenticate, Authenticators, BootstrapToken, Permission, Principal,
+};
 pub use body::{Json, NoBody};
 pub use context::{RequestContext, RequestId, WaitFor};
 pub use dispatch::Dispatcher;

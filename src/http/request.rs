@@ -11,6 +11,7 @@ use bytes::Bytes;
 use counterfoil_events::ids::TenantId;
 use warp::http::HeaderMap;
 
+use super::auth::Admission;
 use super::body::{NoBody, RequestBody};
 use super::context::{RequestContext, WaitFor};
 use super::intake::HeldMemory;
@@ -36,6 +37,8 @@ pub struct Request<B = NoBody, Q = NoQuery> {
     pub upgrade: Option<Upgrade>,
     /// For work that outlives the answer, and to end long streams.
     pub lifecycle: Lifecycle,
+    /// By what right it was let in.
+    pub admission: Admission,
     /// The body's bytes as they came.
     pub raw_body: Bytes,
     params: PathParams,
@@ -99,6 +102,7 @@ pub struct RawRequest {
     pub(super) wait_for: Vec<WaitFor>,
     pub(super) upgrade: Option<Upgrade>,
     pub(super) lifecycle: Lifecycle,
+    pub(super) admission: Admission,
     pub(super) params: PathParams,
     pub(super) query: String,
     pub(super) body: Bytes,
@@ -117,6 +121,7 @@ impl RawRequest {
             wait_for: self.wait_for,
             upgrade: self.upgrade,
             lifecycle: self.lifecycle,
+            admission: self.admission,
             raw_body: self.body,
             params: self.params,
             _held_memory: self.held_memory,

@@ -1,8 +1,10 @@
 //! Answers that go on: Server-Sent Events and WebSockets. This is the plumbing; what flows is another's.
 //!
-//! A *subscription* (`sse`, `Upgrade::answer`) ends when the server drains. A *finite* stream (`sse_finite`,
-//! an answer that a model is writing) is let finish until the drain deadline.
+//! A stream that goes on by itself (`sse`, `Upgrade::answer`) ends when the server drains. One that ends by itself
+//! (`sse_finite`: an answer that a model is writing, a subscription that says goodbye) is let finish until the drain
+//! deadline.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
@@ -37,7 +39,7 @@ pub struct SseEvent {
     /// What the client hands back as `Last-Event-ID`.
     pub id: Option<String>,
     /// The event's name; `message` for the client if absent.
-    pub event: Option<&'static str>,
+    pub event: Option<Cow<'static, str>>,
     /// Its text; line breaks become several `data:` lines.
     pub data: String,
 }
@@ -56,13 +58,13 @@ impl SseEvent {
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut text = String::with_capacity(self.data.len() + 64);
+        // A line break or NUL would end the field, or make the client forget the id.
+        let one_line = |field: &str| field.replace(['\r', '\n', '\0'], "");
         if let Some(id) = &self.id {
-            // A line break or NUL would end the field, or make the client forget the id.
-            let id: String = id.chars().filter(|c| !matches!(c, '\r' | '\n' | '\0')).collect();
-            let _ = writeln!(text, "id: {id}");
+            let _ = writeln!(text, "id: {}", one_line(id));
         }
-        if let Some(event) = self.event {
-            let _ = writeln!(text, "event: {event}");
+        if let Some(event) = &self.event {
+            let _ = writeln!(text, "event: {}", one_line(event));
         }
         for line in self.data.split('\n') {
             let _ = writeln!(text, "data: {}", line.trim_end_matches('\r'));
@@ -72,13 +74,13 @@ impl SseEvent {
     }
 }
 
-/// A subscription: goes on until the client leaves, the stream ends, or the server drains.
+/// Goes on until the client leaves, the stream ends, or the server drains.
 pub fn sse(lifecycle: &Lifecycle, events: impl Stream<Item = SseEvent> + Send + 'static) -> Response {
     let ended = lifecycle.draining().clone().cancelled_owned();
     event_stream(events.map(|event| event.encode()).take_until(ended))
 }
 
-/// A finite stream of events: not cut off when the server drains.
+/// A stream that ends by itself: not cut off when the server drains.
 pub fn sse_finite(events: impl Stream<Item = SseEvent> + Send + 'static) -> Response {
     event_stream(events.map(|event| event.encode()))
 }

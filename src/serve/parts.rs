@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use counterfoil_consumers::kri::{KriRunner, RunnerOptions};
+use counterfoil_consumers::news::NewsSources;
 use counterfoil_consumers::projector::{Projector, ProjectorOptions, ProjectorParts};
+use counterfoil_consumers::subscriptions::Subscriptions;
 use counterfoil_consumers::sweeper::{Sweep, Sweeper};
 use counterfoil_events::agent::key::KeyPepper;
 use counterfoil_events::backbone::{
@@ -28,6 +30,7 @@ use crate::gateway::security::SecurityDirectory;
 use crate::gateway::{Gateway, Services};
 use crate::http::agent::Agents;
 use crate::http::api::{self, Api};
+use crate::http::events::Events;
 use crate::http::kri::Kris;
 use crate::http::policy::Policies;
 use crate::http::queries::Queries;
@@ -62,6 +65,7 @@ pub struct Parts {
     pepper: Arc<KeyPepper>,
     directory: Arc<SecurityDirectory>,
     gateway: Gateway,
+    events: Events,
     tail: SecurityTail,
     head_notes: Option<HeadNoteLoop>,
     heads: HeadWatch,
@@ -153,6 +157,15 @@ impl Parts {
             let notes = HeadNotes::new(database.log().clone(), key, Arc::new(SystemClock));
             HeadNoteLoop::start(notes, Some(backbone.clone()), HEAD_NOTE_INTERVAL)
         });
+        let sources = NewsSources {
+            heads: heads.reader(),
+            notices: sequencer.subscribe(),
+            hints: Some((backbone.clone(), config.nats.partitions)),
+        };
+        let events = Events {
+            subscriptions: Subscriptions::start(database.clone(), sources, config.subscriptions.options()),
+            security: security.clone(),
+        };
         let health = Health::start(
             &readiness,
             database.clone(),
@@ -175,6 +188,7 @@ impl Parts {
             pepper,
             directory,
             gateway,
+            events,
             tail,
             head_notes,
             heads,
@@ -229,6 +243,7 @@ impl Parts {
                 fetch: self.fetch.clone(),
             }),
             gateway: State::new(self.gateway.clone()),
+            events: State::new(self.events.clone()),
             queries: State::new(Arc::new(Queries {
                 database: self.database.clone(),
             })),
@@ -237,6 +252,7 @@ impl Parts {
 
     pub(super) async fn stop(self) {
         self.health.stop().await;
+        self.events.subscriptions.stop().await;
         if let Some(runner) = self.runner {
             runner.stop().await;
         }

@@ -14,12 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use counterfoil_events::backbone::{Backbone, HeadsReader};
-use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_events::ledger::{Committed, Database};
 use counterfoil_projections::engine::Projection;
-use futures::StreamExt;
-use futures::stream::{self, BoxStream};
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -27,8 +24,7 @@ use feeder::Feeder;
 use inbox::Inbox;
 pub use status::{FeedState, ProjectorStatus};
 
-/// A hint costs a scan of the heads, and the commits of this process send some too: not more often than this.
-const HINT_PAUSE: Duration = Duration::from_millis(10);
+use crate::news::{NewsSources, follow};
 
 /// What a projector stands on.
 pub struct ProjectorParts {
@@ -121,57 +117,10 @@ impl Projector {
 
 /// Tells the feeders how far the logs reach.
 async fn wake(parts: ProjectorParts, inboxes: Vec<Arc<Inbox>>) {
-    let ProjectorParts {
-        mut heads,
-        mut notices,
-        hints,
-        ..
-    } = parts;
-    let tell = |news: &[(TenantId, Position)]| inboxes.iter().for_each(|inbox| inbox.put(news));
-    let mut hints = hints_of(hints).await;
-    let mut hinted = tokio::time::Instant::now();
-    loop {
-        tokio::select! {
-            notice = notices.recv() => match notice {
-                Ok(notice) => tell(&drain(notice, &mut notices)),
-                Err(RecvError::Lagged(_)) => heads.scan_now(),
-                // The sequencer has gone; the scans go on.
-                Err(RecvError::Closed) => notices = broadcast::channel(1).0.subscribe(),
-            },
-            scan = heads.next() => {
-                let news: Vec<_> = scan.by_tenant.values().map(|head| (head.tenant, head.head.position)).collect();
-                tell(&news);
-            }
-            Some(()) = hints.next() => if hinted.elapsed() >= HINT_PAUSE {
-                hinted = tokio::time::Instant::now();
-                heads.scan_now();
-            },
-        }
-    }
-}
-
-fn drain(first: Committed, notices: &mut broadcast::Receiver<Committed>) -> Vec<(TenantId, Position)> {
-    let mut news = vec![(first.tenant, first.position)];
-    while let Ok(notice) = notices.try_recv() {
-        news.push((notice.tenant, notice.position));
-    }
-    news
-}
-
-async fn hints_of(hints: Option<(Backbone, u32)>) -> BoxStream<'static, ()> {
-    let Some((backbone, partitions)) = hints else {
-        return stream::pending().boxed();
+    let sources = NewsSources {
+        heads: parts.heads,
+        notices: parts.notices,
+        hints: parts.hints,
     };
-    let mut all = Vec::new();
-    for partition in 0..partitions {
-        match backbone
-            .client()
-            .subscribe(backbone.prefix().wake(partition))
-            .await
-        {
-            Ok(hints) => all.push(hints.map(|_| ())),
-            Err(error) => tracing::warn!(%error, "wake-up hints cannot be subscribed to; the scans must do"),
-        }
-    }
-    stream::select_all(all).chain(stream::pending()).boxed()
+    follow(sources, |news| inboxes.iter().for_each(|inbox| inbox.put(news))).await;
 }

@@ -69,6 +69,8 @@ pub const IDEMPOTENCY_KEY_MISMATCH: ProblemType =
     ProblemType::new("idempotency-key-mismatch", 422, "Idempotency-Key mismatch");
 /// Too many requests; `Retry-After` says when to try again.
 pub const RATE_LIMITED: ProblemType = ProblemType::new("rate-limited", 429, "Rate limited");
+/// Too many event streams of this tenant or caller are open.
+pub const TOO_MANY_STREAMS: ProblemType = ProblemType::new("too-many-streams", 429, "Too many streams");
 /// A fault of ours; the request id finds it in the log.
 pub const INTERNAL: ProblemType = ProblemType::new("internal", 500, "Internal error");
 /// Something this request needs is down; nothing was done.
@@ -79,7 +81,7 @@ pub const OUTCOME_UNKNOWN: ProblemType = ProblemType::new("outcome-unknown", 503
 pub const TIMED_OUT: ProblemType = ProblemType::new("timed-out", 504, "Timed out");
 
 /// All of them: `docs/http-api.md` explains each to clients.
-pub const COMMON: [ProblemType; 21] = [
+pub const COMMON: [ProblemType; 22] = [
     MALFORMED_REQUEST,
     MALFORMED_JSON,
     INVALID_BODY,
@@ -97,6 +99,7 @@ pub const COMMON: [ProblemType; 21] = [
     REFUSED,
     IDEMPOTENCY_KEY_MISMATCH,
     RATE_LIMITED,
+    TOO_MANY_STREAMS,
     INTERNAL,
     UNAVAILABLE,
     OUTCOME_UNKNOWN,

@@ -115,7 +115,7 @@ proptest! {
 
     #[test]
     fn an_event_is_read_as_it_was_sent(id in "[ -~]{1,20}", data in "([ -~é]{0,10}\n){0,3}[ -~é]{0,10}") {
-        let sent = SseEvent { id: Some(id.clone()), event: Some("tick"), data: data.clone() };
+        let sent = SseEvent { id: Some(id.clone()), event: Some("tick".into()), data: data.clone() };
         let text = String::from_utf8(sent.encode().to_vec()).unwrap();
         prop_assert!(text.ends_with("\n\n") && !text.trim_end_matches('\n').contains("\n\n"));
         prop_assert_eq!(read_event(&text), (Some(id), Some("tick".to_owned()), data));

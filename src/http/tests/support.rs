@@ -76,7 +76,7 @@ async fn ticks((): (), request: Request) -> Answer {
         tokio::time::sleep(Duration::from_millis(5)).await;
         let event = stream::SseEvent {
             id: Some(n.to_string()),
-            event: Some("tick"),
+            event: Some("tick".into()),
             data: format!("{n}"),
         };
         Some((event, n + 1))
