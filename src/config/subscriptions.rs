@@ -53,7 +53,7 @@ impl SubscriptionsConfig {
         checks.within(
             "subscriptions.window_events_max",
             self.window_events_max,
-            16..=1_000_000,
+            64..=1_000_000,
         );
         checks.within(
             "subscriptions.window_bytes_max",

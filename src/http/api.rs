@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::agent::{self, Agents};
+use super::event_schemas;
 use super::events::{self, Events};
 use super::health::{self, Readiness};
 use super::kri::{self, Kris};
@@ -51,6 +52,7 @@ pub fn table(api: &Api) -> Result<RouteTable, TableError> {
         Group::new(kri::routes(&api.kris)),
         Group::new(queries::routes(&api.queries)),
         Group::new(events::routes(&api.events)),
+        Group::new(event_schemas::routes()),
     ])
 }
 

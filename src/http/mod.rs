@@ -15,6 +15,7 @@ pub mod body;
 pub mod command;
 pub mod context;
 pub mod dispatch;
+pub mod event_schemas;
 pub mod events;
 pub mod health;
 pub mod intake;

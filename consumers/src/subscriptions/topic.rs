@@ -12,8 +12,10 @@ use super::choice::Choice;
 use super::read;
 use super::window::{Next, Window, WindowLimits};
 
-/// Events of one read.
-const PAGE: usize = 256;
+/// Events of one read at most.
+const MAX_PAGE: usize = 256;
+/// Reads that fit the window: one that was just at the end must not fall out of it by a single read.
+const READS_PER_WINDOW: usize = 4;
 const AFTER_ERROR: Duration = Duration::from_millis(500);
 
 /// A log that is followed.
@@ -25,6 +27,7 @@ pub(super) struct Topic {
     end: watch::Sender<Position>,
     /// How far the log is known to reach.
     known: watch::Sender<Position>,
+    page: usize,
     /// Cancelled when the last subscriber leaves, or the process stops.
     pub(super) stop: CancellationToken,
     /// Cancelled when the log turned out to be damaged.
@@ -44,6 +47,7 @@ impl Topic {
             window: Mutex::new(Window::new(head, limits)),
             end: watch::Sender::new(head),
             known: watch::Sender::new(head),
+            page: (limits.events_max / READS_PER_WINDOW).clamp(1, MAX_PAGE),
             stop,
             damaged: CancellationToken::new(),
         }
@@ -95,7 +99,7 @@ impl Topic {
                 let _ = known.changed().await;
                 continue;
             }
-            match read::stretch(database, self.tenant, (from, to), &everything, PAGE).await {
+            match read::stretch(database, self.tenant, (from, to), &everything, self.page).await {
                 Ok(stretch) => {
                     if !self.push(stretch, from) {
                         return;

@@ -16,7 +16,7 @@ use counterfoil_events::security::SecurityState;
 use utoipa::ToSchema;
 use warp::http::header::ACCEPT;
 
-use super::answer::{Answer, Listing};
+use super::answer::Answer;
 use super::auth::{Permission, Principal};
 use super::body::NoBody;
 use super::problem::{self, ApiError};
@@ -39,7 +39,6 @@ type EventsRequest = Request<NoBody, Query<SelectionQuery>>;
 
 /// One event of a log, with all that verifies it.
 #[derive(Debug, serde::Serialize, ToSchema)]
-#[schema(as = EventDocument)]
 struct EventDocument {
     /// Where it stands; the envelope says so, too.
     position: u64,
@@ -56,6 +55,15 @@ struct EventDocument {
     signature: String,
 }
 
+/// A page of a log.
+#[derive(Debug, serde::Serialize, ToSchema)]
+struct EventPage {
+    /// At most `limit` events, in the order of positions.
+    items: Vec<EventDocument>,
+    /// Hand this back as `cursor` for the next page; null on the last one.
+    next: Option<String>,
+}
+
 /// The routes of this file.
 #[must_use]
 pub fn routes(events: &State<Events>) -> Vec<Route> {
@@ -66,7 +74,7 @@ pub fn routes(events: &State<Events>) -> Vec<Route> {
         )
         .tag("events")
         .permission(Permission::Administer)
-        .answers::<Listing<EventDocument>>(200, "A page, in the order of positions")
+        .answers::<EventPage>(200, "A page, in the order of positions")
         .answers_as(
             200,
             "With `Accept: text/event-stream`: a stream",

@@ -2,11 +2,14 @@
 
 pub mod backbone;
 pub mod binary;
+pub mod events;
 pub mod invariants;
 pub mod ledger;
 pub mod projections;
 pub mod proxy;
 pub mod restored;
+pub mod server;
 pub mod servers;
 pub mod stack;
 pub mod up;
+pub mod world;
