@@ -99,7 +99,7 @@ mod tests {
         let (a, b) = (TenantId::generate(), TenantId::generate());
         let (stop, options) = (CancellationToken::new(), options());
         let mut seats = Seats::default();
-        let mut take = |seats: &mut Seats, tenant, who| {
+        let take = |seats: &mut Seats, tenant, who| {
             let taken = seats.take(tenant, who, Position(7), &options, &stop);
             taken.map(|(_, made)| made)
         };
