@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{Days, NaiveDate, Utc};
 use counterfoil_events::ids::{Position, TenantId};
-use counterfoil_events::kri::aggregates::run::KriRun;
 use counterfoil_events::ledger::LogReader;
-use cqrs_es::Aggregate;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -140,9 +138,7 @@ async fn wait(reader: &LogReader, world: &World, runs: usize) -> Result<(), Demo
                 .parse()
                 .map_err(|error| DemoError::Shape(format!("tenant id: {error}")))?;
             let until = Position(i64::MAX as u64);
-            let events = reader
-                .of_aggregate_type(tenant, KriRun::TYPE, Position::ZERO, until, 10_000)
-                .await?;
+            let events = reader.kri_runs(tenant, Position::ZERO, until, 10_000).await?;
             ended += events
                 .iter()
                 .filter(|event| matches!(event.event_type.as_str(), "KriRunCompleted" | "KriRunFailed"))

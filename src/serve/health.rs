@@ -111,9 +111,9 @@ impl Looker {
             }
         }
         if let Some(relay) = &self.relay {
-            match self.status.is_verified() {
-                true => relay.ok(),
-                false => relay.degraded("head: unverified; the stream has not been compared with the ledger since the last connection"),
+            match self.status.trouble() {
+                None => relay.ok(),
+                Some(trouble) => relay.degraded(trouble),
             }
         }
     }

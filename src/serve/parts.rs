@@ -114,6 +114,7 @@ impl Parts {
         let runner = config.roles.has(Role::Runner).then(|| {
             KriRunner::start(
                 sequencer.clone(),
+                heads.reader(),
                 Arc::clone(&connectors),
                 runner_options(&config.kri),
             )

@@ -15,21 +15,25 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use counterfoil_events::backbone::{HeadsReader, Heartbeat};
 use counterfoil_events::ids::{PayloadDigest, TenantId};
 use counterfoil_events::kri::aggregates::PositionVector;
 use counterfoil_events::kri::source::SourceConfig;
 use counterfoil_events::kri::value::KriValue;
-use counterfoil_events::ledger::Sequencer;
+use counterfoil_events::ledger::{Committed, Sequencer};
 use counterfoil_events::text::Code;
 use counterfoil_events::timestamp::Timestamp;
+use tokio::sync::broadcast;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use run::Runner;
 use watch::RunWatch;
 
-/// How often the logs' heads are looked at, besides the notices of commits made by this process.
+/// How often the logs are looked at, besides the notices of commits made by this process.
 const POLL: Duration = Duration::from_millis(250);
+/// Most commits are no KRI runs: a busy log must not have the runner look after each of them.
+const NOTICE_PAUSE: Duration = Duration::from_millis(25);
 
 /// Fetches what a source says. Named here, implemented by the edge, which knows networks and their guard.
 pub trait Measure: Send + Sync + 'static {
@@ -85,9 +89,15 @@ pub struct KriRunner {
 
 impl KriRunner {
     /// Starts it.
-    pub fn start<M: Measure>(sequencer: Sequencer, measure: Arc<M>, options: RunnerOptions) -> Self {
+    pub fn start<M: Measure>(
+        sequencer: Sequencer,
+        heads: HeadsReader,
+        measure: Arc<M>,
+        options: RunnerOptions,
+    ) -> Self {
         let stop = CancellationToken::new();
-        let task = tokio::spawn(supervise(sequencer, measure, options, stop.clone()));
+        let watch = RunWatch::new(sequencer.reader().clone(), heads);
+        let task = tokio::spawn(supervise(sequencer, watch, measure, options, stop.clone()));
         Self { stop, task }
     }
 
@@ -102,16 +112,19 @@ impl KriRunner {
 
 async fn supervise<M: Measure>(
     sequencer: Sequencer,
+    mut watch: RunWatch,
     measure: Arc<M>,
     options: RunnerOptions,
     stop: CancellationToken,
 ) {
-    let mut watch = RunWatch::new(sequencer.reader().clone());
+    let heartbeat = Heartbeat::new("kri-runner");
     let mut notices = sequencer.subscribe();
     let runner = Arc::new(Runner::new(sequencer, measure, options.clone()));
     let mut under_way = JoinSet::new();
-    while !stop.is_cancelled() {
-        if let Err(error) = watch.advance().await {
+    // While Postgres is away there is nothing to advance to, and nothing to beat for.
+    while let Some(advanced) = stop.run_until_cancelled(watch.advance()).await {
+        heartbeat.beat();
+        if let Err(error) = advanced {
             tracing::warn!(%error, "the KRI runner cannot read the log; it tries again");
         }
         for open in watch.due(options.concurrent_runs.saturating_sub(under_way.len())) {
@@ -121,7 +134,7 @@ async fn supervise<M: Measure>(
         tokio::select! {
             () = stop.cancelled() => break,
             Some(ended) = under_way.join_next() => watch.ended(ended.ok()),
-            _ = notices.recv() => {}
+            () = noticed(&mut notices) => {}
             () = tokio::time::sleep(POLL) => {}
         }
     }
@@ -129,4 +142,12 @@ async fn supervise<M: Measure>(
     let last = async { while under_way.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(Duration::from_secs(2), last).await;
     under_way.shutdown().await;
+}
+
+/// A commit, and a moment in which more may come; those are looked at together.
+async fn noticed(notices: &mut broadcast::Receiver<Committed>) {
+    // Missed or closed: the look that follows misses nothing.
+    let _ = notices.recv().await;
+    tokio::time::sleep(NOTICE_PAUSE).await;
+    *notices = notices.resubscribe();
 }

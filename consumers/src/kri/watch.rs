@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use counterfoil_events::backbone::HeadsReader;
 use counterfoil_events::command::{LoadError, decode_stored};
 use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_events::kri::aggregates::run::{KriRun, KriRunEvent};
 use counterfoil_events::ledger::{LogReader, StoredEvent};
 use counterfoil_events::timestamp::Timestamp;
-use cqrs_es::Aggregate;
 
 /// Events read at once.
 const PAGE: i64 = 500;
@@ -22,19 +22,21 @@ pub(super) struct OpenRun {
 /// Follows the KRI runs of all logs.
 pub(super) struct RunWatch {
     reader: LogReader,
+    heads: HeadsReader,
     cursors: BTreeMap<TenantId, Position>,
     /// Open runs, with the end of the lease that somebody holds.
     open: BTreeMap<OpenRun, Option<Timestamp>>,
     ours: BTreeSet<OpenRun>,
-    /// Postgres's clock at the last look: leases are measured by no other.
+    /// Postgres's clock at the last look that found open runs: leases are measured by no other.
     now: Timestamp,
 }
 
 impl RunWatch {
-    pub(super) fn new(reader: LogReader) -> Self {
+    pub(super) fn new(reader: LogReader, heads: HeadsReader) -> Self {
         let (cursors, open, ours) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         Self {
             reader,
+            heads,
             cursors,
             open,
             ours,
@@ -42,17 +44,14 @@ impl RunWatch {
         }
     }
 
-    /// Reads what has been committed since the last call.
+    /// Reads what has been committed before this call.
     pub(super) async fn advance(&mut self) -> Result<(), LoadError> {
-        self.now = self.reader.now().await?;
-        for head in self.reader.heads().await? {
+        let heads = self.heads.fresh().await;
+        for head in heads.by_tenant.values() {
             let until = head.head.position;
             let mut at = self.cursors.get(&head.tenant).copied().unwrap_or_default();
             while at < until {
-                let page = self
-                    .reader
-                    .of_aggregate_type(head.tenant, KriRun::TYPE, at, until, PAGE)
-                    .await?;
+                let page = self.reader.kri_runs(head.tenant, at, until, PAGE).await?;
                 for event in &page {
                     self.fold(event)?;
                 }
@@ -64,6 +63,9 @@ impl RunWatch {
                 };
                 self.cursors.insert(head.tenant, at);
             }
+        }
+        if !self.open.is_empty() {
+            self.now = self.reader.now().await?;
         }
         Ok(())
     }

@@ -23,10 +23,10 @@ const HEAD: &str = "SELECT tenant_id, partition, position, hash, fence, recorded
 const PAGE: &str = "SELECT tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version, recorded_at, \
                     hash, key_id, signature, envelope FROM counterfoil.events \
                     WHERE tenant_id = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4";
-/// On a partial index where there is one for the kind of aggregate (`kri_run_events`), else on the primary key.
-const OF_TYPE: &str = "SELECT tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version, recorded_at, \
-                       hash, key_id, signature, envelope FROM counterfoil.events \
-                       WHERE tenant_id = $1 AND aggregate = $2 AND position > $3 AND position <= $4 ORDER BY position LIMIT $5";
+/// On the partial index `kri_run_events`; a parameter in place of the literal could not use it.
+const KRI_RUNS: &str = "SELECT tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version, recorded_at, \
+                        hash, key_id, signature, envelope FROM counterfoil.events \
+                        WHERE tenant_id = $1 AND aggregate = 'kri_run' AND position > $2 AND position <= $3 ORDER BY position LIMIT $4";
 /// On the unique key over aggregate and sequence.
 const AGGREGATE: &str = "SELECT tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version, recorded_at, \
                          hash, key_id, signature, envelope FROM counterfoil.events \
@@ -188,21 +188,19 @@ impl LogReader {
             .await
     }
 
-    /// At most `limit` events of one kind of aggregate after `after`, up to and with `until`.
+    /// At most `limit` events of KRI runs after `after`, up to and with `until`.
     ///
     /// # Errors
     /// When Postgres does not answer.
-    pub async fn of_aggregate_type(
+    pub async fn kri_runs(
         &self,
         tenant: TenantId,
-        aggregate: &str,
         after: Position,
         until: Position,
         limit: i64,
     ) -> Result<Vec<StoredEvent>, sqlx::Error> {
-        sqlx::query_as(OF_TYPE)
+        sqlx::query_as(KRI_RUNS)
             .bind(tenant.0)
-            .bind(aggregate)
             .bind(after.as_i64())
             .bind(until.as_i64())
             .bind(limit)
@@ -370,5 +368,18 @@ impl LogReader {
         .fetch_optional(&self.pool)
         .await?;
         Ok(found == Some(event_id.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::Aggregate;
+
+    use super::*;
+    use crate::kri::aggregates::run::KriRun;
+
+    #[test]
+    fn the_literal_that_the_index_needs_is_the_aggregates_name() {
+        assert!(KRI_RUNS.contains(&format!("aggregate = '{}'", KriRun::TYPE)));
     }
 }
