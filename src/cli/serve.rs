@@ -6,13 +6,14 @@ use clap::Args;
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::GlobalArgs;
 use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
-use super::{GlobalArgs, set_up_logs};
 use crate::config::{Config, PostgresRole, Role};
 use crate::init::{self, initialise};
 use crate::serve::{Process, ServeError};
-use crate::up::{Up, UpError, config_file};
+use crate::telemetry;
+use crate::up::{Up, UpError, config_file, log_file};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -65,7 +66,7 @@ pub(super) async fn serve(mut config: Config, args: ServeArgs) -> Outcome {
 /// Runs everything until asked to stop.
 pub(super) async fn up(global: &GlobalArgs, args: UpArgs, output: Output) -> Outcome {
     let mut config = global.without_installation()?;
-    set_up_logs(&config)?;
+    telemetry::init_to_file(&config.telemetry, &log_file(&global.data())).map_err(CliError::usage)?;
     if let Some(port) = args.port {
         config.http.address = SocketAddr::from(([127, 0, 0, 1], port));
     }
@@ -99,19 +100,20 @@ fn greet(up: &Up, output: Output) -> Result<(), CliError> {
     if output.is_json() {
         let line = serde_json::json!({
             "url": address, "bootstrap_token": token, "fingerprint": up.fingerprint, "data": up.stack.data_dir(),
-            "config": config_file(up.stack.data_dir()),
+            "config": config_file(up.stack.data_dir()), "log": log_file(up.stack.data_dir()),
         });
         return Output::write(&format!("{line}\n"));
     }
     Output::write(&format!(
         "Counterfoil is up at {address}\n\
-         \n  bootstrap token   {token}\n  first signing key {}\n  data              {}\n  configuration     {}\n\
+         \n  bootstrap token   {token}\n  first signing key {}\n  data              {}\n  configuration     {}\n  log               {}\n\
          \nTry:\n  curl -s {address}/ready\n  curl -s -X POST {address}/v1/organisations -H 'Authorization: Bearer {token}' \\\n\
          \x20      -H 'Content-Type: application/json' -d '{{\"kind\":\"company\",\"name\":\"Example\"}}'\n\
          \nCtrl-C ends it and everything that it started.\n",
         up.fingerprint,
         up.stack.data_dir().display(),
         config_file(up.stack.data_dir()).display(),
+        log_file(up.stack.data_dir()).display(),
     ))
 }
 

@@ -4,7 +4,8 @@
 //! 2. the schema, as `counterfoil_owner` (`migrations/`),
 //! 3. the signing key and the pepper of API keys, where there are none,
 //! 4. the platform's head and its first signing key (the log's first event, signed by the key that it introduces),
-//! 5. the backbone's streams.
+//! 5. the first version of each read model, empty, so that queries have something to ask,
+//! 6. the backbone's streams.
 //!
 //! Each step is safe to repeat and to run from two processes at once: one of each thing is made.
 
@@ -18,6 +19,7 @@ use counterfoil_events::backbone::{Backbone, BackboneError};
 use counterfoil_events::ids::Fingerprint;
 use counterfoil_events::ledger::{Database, DatabaseError, Sequencer, SequencerOptions};
 use counterfoil_events::timestamp::SystemClock;
+use counterfoil_projections::engine::{EngineError, ensure_live};
 use secrecy::SecretString;
 
 use crate::config::{Config, PostgresRole};
@@ -50,6 +52,9 @@ pub enum InitError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     /// Step 5.
+    #[error(transparent)]
+    ReadModels(#[from] EngineError),
+    /// Step 6.
     #[error(transparent)]
     Backbone(#[from] BackboneError),
     /// A configuration that cannot be used.
@@ -86,6 +91,9 @@ pub async fn initialise(config: &Config) -> Result<Fingerprint, InitError> {
     );
     let fingerprint = introduce_first_key(&sequencer).await?;
     sequencer.stop().await;
+    for projection in counterfoil_projections::all() {
+        ensure_live(database.projector(), projection.as_ref()).await?;
+    }
     database.close().await;
     ensure_streams(config).await?;
     Ok(fingerprint)

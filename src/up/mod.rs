@@ -24,6 +24,12 @@ use crate::stack::{Endpoints, Stack, StackConfig, StackError};
 pub use access::{Access, AccessError};
 pub use config_file::path as config_file;
 
+/// Where its own log lies, beside those of its servers.
+#[must_use]
+pub fn log_file(data: &Path) -> PathBuf {
+    data.join("logs").join("counterfoil.log")
+}
+
 /// It cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum UpError {

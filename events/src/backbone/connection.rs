@@ -84,11 +84,12 @@ pub struct Link {
 /// The connection with the names and settings of the streams. Cheap to clone.
 #[derive(Clone)]
 pub struct Backbone {
+    /// First, so that it is dropped first: a client that closes is then known to have been let go (`note`).
+    link: watch::Receiver<Link>,
     client: Client,
     context: jetstream::Context,
     prefix: StreamPrefix,
     settings: StreamSettings,
-    link: watch::Receiver<Link>,
 }
 
 impl Backbone {
@@ -261,6 +262,8 @@ fn note(link: &watch::Sender<Link>, event: &Event) {
                 link.generation += 1;
             });
         }
+        // Nobody is left who would miss it: it was closed on purpose.
+        Event::Disconnected | Event::Closed if link.receiver_count() == 0 => {}
         Event::Disconnected | Event::Closed => {
             tracing::warn!("NATS is away: read models and subscribers lag until it is back");
             link.send_modify(|link| link.up = false);
