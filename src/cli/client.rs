@@ -20,10 +20,16 @@ const TIMEOUT: Duration = Duration::from_secs(40);
 #[derive(Debug, Clone, Args)]
 pub struct ApiArgs {
     /// Address of the API [default: that of the configuration, or of the `up` on this machine]
-    #[arg(long, env = "COUNTERFOIL_URL", value_name = "URL")]
+    #[arg(long, global = true, env = "COUNTERFOIL_URL", value_name = "URL")]
     url: Option<String>,
     /// Credential; the bootstrap token of the configuration, or of the `up`, is used for its own address alone
-    #[arg(long, env = "COUNTERFOIL_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(
+        long,
+        global = true,
+        env = "COUNTERFOIL_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
     token: Option<SecretString>,
 }
 
@@ -62,12 +68,21 @@ impl Api {
     ///
     /// # Errors
     /// `Unavailable` when nobody answers or the answer is a 5xx; `Usage` for any other problem.
-    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, CliError> {
-        let (status, answer) = self.send(method, path, body).await?;
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&'static str, String)],
+    ) -> Result<Value, CliError> {
+        let (status, answer) = self.send(method, path, body, headers).await?;
         if status.is_success() {
             return Ok(answer);
         }
-        let message = problem_line(status, &answer);
+        let mut message = problem_line(status, &answer);
+        if status == StatusCode::UNAUTHORIZED && self.token.is_none() {
+            message.push_str("; no token was sent: give --token or COUNTERFOIL_TOKEN");
+        }
         Err(if status.is_server_error() {
             CliError::unavailable(message)
         } else {
@@ -84,6 +99,7 @@ impl Api {
         method: Method,
         path: &str,
         body: Option<&Value>,
+        headers: &[(&'static str, String)],
     ) -> Result<(StatusCode, Value), CliError> {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
         if let Some(token) = &self.token {
@@ -91,6 +107,9 @@ impl Api {
         }
         if let Some(body) = body {
             request = request.json(body);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, value);
         }
         let response = request.send().await.map_err(|error| self.no_answer(&error))?;
         let status = response.status();

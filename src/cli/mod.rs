@@ -8,6 +8,7 @@ mod backup;
 pub mod client;
 pub mod exit;
 mod keys;
+mod nouns;
 mod openapi;
 pub mod output;
 mod projections;
@@ -25,6 +26,7 @@ use crate::config::{Config, Sources, TelemetryConfig};
 use crate::telemetry;
 use crate::up::config_file;
 use exit::{CliError, Exit, Outcome};
+use nouns::{AgentsCommand, KriCommand, Noun, OrganisationsCommand, PoliciesCommand, TenantsCommand};
 use output::Output;
 
 /// Where `up` keeps everything if it is not told.
@@ -85,6 +87,16 @@ enum Command {
     /// Read models: list, rebuild, compare with the log, see what is parked
     #[command(subcommand)]
     Projections(projections::ProjectionsCommand),
+    /// Organisations: list, get, create, rename, suspend, resume
+    Organisations(Noun<OrganisationsCommand>),
+    /// Tenants: list, get, create, rename, suspend, resume, and what carriers carry
+    Tenants(Noun<TenantsCommand>),
+    /// Agents and their API keys
+    Agents(Noun<AgentsCommand>),
+    /// Policies: publish, activate, roll back
+    Policies(Noun<PoliciesCommand>),
+    /// Key risk indicators, their sources and runs
+    Kri(Noun<KriCommand>),
     /// The keys that sign the log: list, rotate
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -194,6 +206,11 @@ fn run(cli: Cli) -> Outcome {
         Command::Audit(command) => command.run(&cli.global, output),
         Command::Replay(args) => args.run(&cli.global, output),
         Command::Projections(command) => command.run(&cli.global, output),
+        Command::Organisations(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Tenants(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Agents(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Policies(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Kri(noun) => block_on(noun.run(&cli.global, output)),
         Command::Keys(command) => command.run(&cli.global, output),
         Command::Backup(args) => block_on(args.run(&cli.global, output)),
         Command::Restore(args) => block_on(args.run(&cli.global, output)),
@@ -207,4 +224,14 @@ fn run(cli: Cli) -> Outcome {
 fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(CliError::unavailable)?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
 }

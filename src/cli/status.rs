@@ -23,7 +23,7 @@ pub struct StatusArgs {
 /// When nobody answers.
 pub async fn run(args: StatusArgs, global: &GlobalArgs, output: Output) -> Outcome {
     let api = Api::new(args.api, global)?;
-    let (status, answer) = api.send(Method::GET, "/ready", None).await?;
+    let (status, answer) = api.send(Method::GET, "/ready", None, &[]).await?;
     let expected = matches!(status, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE);
     if !expected || !answer["components"].is_object() {
         return Err(CliError::unavailable(format!(

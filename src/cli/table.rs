@@ -21,6 +21,12 @@ impl Table {
     /// A table with these columns. A name that begins with `>` makes a column of numbers.
     #[must_use]
     pub fn new<const N: usize>(columns: [&'static str; N]) -> Self {
+        Self::of(&columns)
+    }
+
+    /// The same for columns that are data.
+    #[must_use]
+    pub fn of(columns: &[&'static str]) -> Self {
         let side = |name: &&'static str| {
             if name.starts_with('>') {
                 Side::Right
@@ -38,9 +44,14 @@ impl Table {
     /// Adds a row: as many cells as there are columns. Control characters are shown, not obeyed: what stands
     /// in a table may come from anyone.
     pub fn row<const N: usize>(&mut self, cells: [&dyn fmt::Display; N]) {
-        debug_assert_eq!(N, self.heading.len(), "a row has a cell for every column");
-        self.rows
-            .push(cells.iter().map(|cell| printable(&cell.to_string())).collect());
+        self.cells(cells.iter().map(ToString::to_string));
+    }
+
+    /// Adds a row of texts.
+    pub fn cells(&mut self, cells: impl IntoIterator<Item = String>) {
+        let row: Vec<String> = cells.into_iter().map(|cell| printable(&cell)).collect();
+        debug_assert_eq!(row.len(), self.heading.len(), "a row has a cell for every column");
+        self.rows.push(row);
     }
 
     /// Whether it has no rows.

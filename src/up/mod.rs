@@ -16,8 +16,10 @@ use std::path::{Path, PathBuf};
 
 use counterfoil_events::ids::Fingerprint;
 use secrecy::SecretString;
+use tokio::time::{Duration, Instant, sleep};
 
 use crate::config::Config;
+use crate::http::health::Health;
 use crate::init::{InitError, initialise};
 use crate::serve::{Process, ServeError};
 use crate::stack::{Endpoints, Stack, StackConfig, StackError};
@@ -29,6 +31,9 @@ pub use config_file::path as config_file;
 pub fn log_file(data: &Path) -> PathBuf {
     data.join("logs").join("counterfoil.log")
 }
+
+/// Longest that `up` waits for everything to work before it says that it is up.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
 
 /// It cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +85,7 @@ impl Up {
                 return Err(error);
             }
         };
+        settle(&process).await;
         config.http.address = process.address().unwrap_or(config.http.address);
         let up = Self {
             token: config.auth.bootstrap_token.clone().unwrap_or_default(),
@@ -101,6 +107,16 @@ impl Up {
     pub async fn stop(self) {
         self.process.stop().await;
         self.stack.stop().await;
+    }
+}
+
+/// Waits until everything works, so that whoever is told that it is up can go on at once; for a moment only, since a
+/// large log may keep the read models busy, and `status` says so.
+async fn settle(process: &Process) {
+    let readiness = &process.parts().readiness;
+    let deadline = Instant::now() + SETTLE_MAX;
+    while readiness.overall() != Health::Ok && Instant::now() < deadline {
+        sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -8,6 +8,7 @@ mod cli;
 mod keys;
 mod ledger;
 mod limits;
+mod nouns;
 mod projections;
 mod schemas;
 mod security;
