@@ -139,7 +139,7 @@ impl Feeder {
 
     async fn ready(&mut self) -> Result<(), EngineError> {
         let live = ensure_live(&self.pool, &*self.projection).await?;
-        if live.revision == self.projection.revision() {
+        if live.revision == self.projection.declaration().revision {
             return Ok(());
         }
         self.say(FeedState::Rebuilding);
@@ -158,7 +158,7 @@ impl Feeder {
         let mut fed = Vec::new();
         for version in fed_versions(&self.pool, name).await? {
             // The tables of another revision are for the build that made them.
-            if version.revision != self.projection.revision() {
+            if version.revision != self.projection.declaration().revision {
                 continue;
             }
             let mut connection = self.pool.acquire().await?;

@@ -7,7 +7,7 @@ use counterfoil_events::text::{Code, ModelName, Name, ToolScope};
 use counterfoil_events::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{FoldError, FoldEvent, Projection, RowKey, Rows, Table};
+use crate::engine::{Declaration, FoldError, FoldEvent, Projection, RowKey, Rows};
 use crate::table::table;
 
 /// An agent.
@@ -47,40 +47,28 @@ pub struct LiveKey {
 /// The read model of agents.
 pub struct Agents;
 
-const TABLES: &[Table] = &[table!(
-    "agents": "name", "spec", "models", "tool_scopes", "risk_tier", "suspended", "api_keys", "registered_at", "position"
-)];
+const DECLARATION: Declaration = Declaration {
+    name: "agent",
+    revision: 1,
+    event_types: &[
+        "AgentRegistered",
+        "AgentChanged",
+        "AgentSuspended",
+        "AgentResumed",
+        "AgentKeyIssued",
+        "AgentKeyRevoked",
+    ],
+    spans_logs: false,
+    create_tables: include_str!("tables.sql"),
+    create_views: include_str!("views.sql"),
+    tables: &[table!(
+        "agents": "name", "spec", "models", "tool_scopes", "risk_tier", "suspended", "api_keys", "registered_at", "position"
+    )],
+};
 
 impl Projection for Agents {
-    fn name(&self) -> &'static str {
-        "agent"
-    }
-
-    fn revision(&self) -> i32 {
-        1
-    }
-
-    fn event_types(&self) -> &'static [&'static str] {
-        &[
-            "AgentRegistered",
-            "AgentChanged",
-            "AgentSuspended",
-            "AgentResumed",
-            "AgentKeyIssued",
-            "AgentKeyRevoked",
-        ]
-    }
-
-    fn create_tables(&self) -> &'static str {
-        include_str!("tables.sql")
-    }
-
-    fn create_views(&self) -> &'static str {
-        include_str!("views.sql")
-    }
-
-    fn tables(&self) -> &'static [Table] {
-        TABLES
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn touches(&self, event: &FoldEvent<'_>) -> Vec<RowKey> {

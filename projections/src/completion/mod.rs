@@ -7,7 +7,7 @@ mod row;
 
 use counterfoil_events::completion::Completion;
 
-use crate::engine::{FoldError, FoldEvent, Projection, RowKey, Rows, Table};
+use crate::engine::{Declaration, FoldError, FoldEvent, Projection, RowKey, Rows};
 use crate::table::table;
 pub use row::{CompletionRow, CompletionStatus, Costs, UsageRow};
 
@@ -16,48 +16,36 @@ pub struct Completions;
 
 const COMPLETIONS: usize = 0;
 const USAGE: usize = 1;
-const TABLES: &[Table] = &[
-    table!(
-        "completions": "agent", "api_key", "model", "provider", "stream", "day", "asked_at", "ended_at", "status",
-        "corrected", "input_tokens", "output_tokens", "estimated", "cost", "step", "code", "reasons", "position",
-        "settle_by"
-    ),
-    table!(
-        "usage": "agent", "model", "day", "completions", "settled", "denied", "failed", "lost", "input_tokens",
-        "output_tokens", "cost"
-    ),
-];
+const DECLARATION: Declaration = Declaration {
+    name: "completion",
+    revision: 2,
+    event_types: &[
+        "CompletionAuthorized",
+        "CompletionDenied",
+        "CompletionSettled",
+        "CompletionFailed",
+        "CompletionLost",
+        "CompletionCorrected",
+    ],
+    spans_logs: false,
+    create_tables: include_str!("tables.sql"),
+    create_views: include_str!("views.sql"),
+    tables: &[
+        table!(
+            "completions": "agent", "api_key", "model", "provider", "stream", "day", "asked_at", "ended_at", "status",
+            "corrected", "input_tokens", "output_tokens", "estimated", "cost", "step", "code", "reasons", "position",
+            "settle_by"
+        ),
+        table!(
+            "usage": "agent", "model", "day", "completions", "settled", "denied", "failed", "lost", "input_tokens",
+            "output_tokens", "cost"
+        ),
+    ],
+};
 
 impl Projection for Completions {
-    fn name(&self) -> &'static str {
-        "completion"
-    }
-
-    fn revision(&self) -> i32 {
-        2
-    }
-
-    fn event_types(&self) -> &'static [&'static str] {
-        &[
-            "CompletionAuthorized",
-            "CompletionDenied",
-            "CompletionSettled",
-            "CompletionFailed",
-            "CompletionLost",
-            "CompletionCorrected",
-        ]
-    }
-
-    fn create_tables(&self) -> &'static str {
-        include_str!("tables.sql")
-    }
-
-    fn create_views(&self) -> &'static str {
-        include_str!("views.sql")
-    }
-
-    fn tables(&self) -> &'static [Table] {
-        TABLES
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn touches(&self, event: &FoldEvent<'_>) -> Vec<RowKey> {

@@ -85,7 +85,7 @@ pub(super) async fn fold_batches(
     let events: Vec<FoldEvent<'_>> = envelopes
         .iter()
         .map(FoldEvent::new)
-        .filter(|event| projection.event_types().contains(&event.event_type))
+        .filter(|event| projection.declaration().event_types.contains(&event.event_type))
         .collect();
     read_touched(connection, projection, rows, &events).await?;
     for event in &events {
@@ -145,7 +145,7 @@ async fn load(
     rows: &mut Rows,
     keys: BTreeSet<RowKey>,
 ) -> Result<(), EngineError> {
-    for (index, table) in projection.tables().iter().enumerate() {
+    for (index, table) in projection.declaration().tables.iter().enumerate() {
         let wanted: Vec<&RowKey> = keys.iter().filter(|key| key.table == index).collect();
         if wanted.is_empty() {
             continue;
@@ -207,7 +207,7 @@ async fn store(
         }
     }
     for (index, (written, deleted)) in by_table {
-        let table = &projection.tables()[index];
+        let table = &projection.declaration().tables[index];
         if !written.is_empty() {
             sqlx::query(table.store)
                 .bind(format!("[{}]", written.join(",")))

@@ -65,7 +65,7 @@ pub(super) async fn take_cursors(
     expected: &[(TenantId, Position)],
 ) -> Result<(), EngineError> {
     let tenants: Vec<Uuid> = expected.iter().map(|(tenant, _)| tenant.0).collect();
-    if projection.spans_logs() {
+    if projection.declaration().spans_logs {
         sqlx::query(TAKE_VERSION)
             .bind(projection.name())
             .bind(version)

@@ -62,7 +62,7 @@ pub async fn diff(pool: &PgPool, projection: &dyn Projection) -> Result<Vec<Diff
     .await?;
     fold_fresh(&mut transaction, projection, live.version).await?;
     let mut differences = Vec::new();
-    for table in projection.tables() {
+    for table in projection.declaration().tables {
         let compare: String = sqlx::query_scalar(COMPARE)
             .bind(table.name)
             .bind(projection.name())
@@ -85,7 +85,7 @@ async fn fold_fresh(
     projection: &dyn Projection,
     live: i32,
 ) -> Result<(), EngineError> {
-    script(&mut *connection, projection.create_tables()).await?;
+    script(&mut *connection, projection.declaration().create_tables).await?;
     let parked: Vec<(Uuid, i64)> = sqlx::query_as(PARKED)
         .bind(projection.name())
         .bind(live)

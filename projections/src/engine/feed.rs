@@ -34,7 +34,7 @@ pub async fn page(
         .bind(tenant.0)
         .bind(from.as_i64())
         .bind(to.as_i64())
-        .bind(projection.event_types())
+        .bind(projection.declaration().event_types)
         .fetch_all(connection)
         .await?;
     Ok(Batch {

@@ -26,7 +26,7 @@ pub use error::EngineError;
 pub use event::FoldEvent;
 pub use feed::{STEP, Stretch, catch_up, page};
 pub use parked::{ParkedEvent, list_parked, retry_parked};
-pub use projection::{FoldError, Projection, Table};
+pub use projection::{Declaration, FoldError, Projection, Table};
 pub use rebuild::{RebuildOptions, RebuildProgress, cancel, rebuild};
 pub use rows::{RowKey, RowValue, Rows};
 pub use version::{Version, VersionState, drop_retired, ensure_live, fed_versions, live_version, versions};

@@ -18,30 +18,34 @@ pub struct Table {
     pub delete: &'static str,
 }
 
-/// A read model: name, filter, pure fold, SQL.
-pub trait Projection: Send + Sync + 'static {
+/// What a read model is, as data.
+#[derive(Debug, Clone, Copy)]
+pub struct Declaration {
     /// As in schema and view names: lower case, `[a-z_]`.
-    fn name(&self) -> &'static str;
-
+    pub name: &'static str,
     /// Raised whenever fold or tables change; a live version of another revision is rebuilt at start.
-    fn revision(&self) -> i32;
-
+    pub revision: i32,
     /// The event types that it folds; all others only move its cursor.
-    fn event_types(&self) -> &'static [&'static str];
-
+    pub event_types: &'static [&'static str],
     /// Whether one row may depend on several logs. Then the logs are folded by one worker, not in parallel.
-    fn spans_logs(&self) -> bool {
-        false
-    }
-
+    pub spans_logs: bool,
     /// `CREATE TABLE` and index statements, unqualified.
-    fn create_tables(&self) -> &'static str;
-
+    pub create_tables: &'static str,
     /// `CREATE OR REPLACE VIEW read.…` statements over the unqualified tables, `security_invoker`, columns listed.
-    fn create_views(&self) -> &'static str;
-
+    pub create_views: &'static str,
     /// Its tables; a [`RowKey`] names one by its index here.
-    fn tables(&self) -> &'static [Table];
+    pub tables: &'static [Table],
+}
+
+/// A read model: a declaration and a pure fold.
+pub trait Projection: Send + Sync + 'static {
+    /// What it is.
+    fn declaration(&self) -> &'static Declaration;
+
+    /// Its name.
+    fn name(&self) -> &'static str {
+        self.declaration().name
+    }
 
     /// Rows that the event will ask for, as far as it shows; they are read in bulk. Asking for others is no error.
     fn touches(&self, event: &FoldEvent<'_>) -> Vec<RowKey>;

@@ -148,7 +148,7 @@ async fn claim(
         .filter(|version| version.state == VersionState::Building);
     // One of another revision is of no use: it is dropped, under the claim.
     let (resumable, stale): (Vec<_>, Vec<_>) =
-        building.partition(|version| version.revision == projection.revision());
+        building.partition(|version| version.revision == projection.declaration().revision);
     let version = match resumable.into_iter().next_back() {
         Some(version) => version,
         None => create(&mut transaction, projection, VersionState::Building).await?,
@@ -250,7 +250,7 @@ async fn fold_all(
     // A version that has folded nothing has empty tables: no row of it needs to be read.
     let fresh = stands.is_empty();
     let work: Mutex<VecDeque<_>> = Mutex::new(heads.into());
-    let spans = site.projection.spans_logs();
+    let spans = site.projection.declaration().spans_logs;
     let workers = if spans { 1 } else { site.options.workers.max(1) };
     let mut working: Vec<BoxFuture<'_, Result<(), EngineError>>> = Vec::new();
     for _ in 0..workers {
@@ -276,7 +276,7 @@ async fn fold_some(
         let Some((tenant, head)) = work.lock().await.pop_front() else {
             return Ok(());
         };
-        if !site.projection.spans_logs() {
+        if !site.projection.declaration().spans_logs {
             rows = empty();
         }
         let from = stands.get(&tenant).copied().unwrap_or_default();

@@ -132,7 +132,7 @@ pub(super) async fn create(
 ) -> Result<Version, EngineError> {
     let made: Version = sqlx::query_as(ADD)
         .bind(projection.name())
-        .bind(projection.revision())
+        .bind(projection.declaration().revision)
         .bind(state)
         .fetch_one(&mut *connection)
         .await?;
@@ -143,7 +143,7 @@ pub(super) async fn create(
         .await?;
     script(&mut *connection, &schema).await?;
     enter(connection, projection.name(), made.version).await?;
-    script(&mut *connection, projection.create_tables()).await?;
+    script(&mut *connection, projection.declaration().create_tables).await?;
     script(&mut *connection, BIND).await?;
     Ok(made)
 }
@@ -175,7 +175,7 @@ pub(super) async fn show(
 ) -> Result<(), sqlx::Error> {
     enter(connection, projection.name(), version).await?;
     script(&mut *connection, "CREATE SCHEMA IF NOT EXISTS read").await?;
-    script(&mut *connection, projection.create_views()).await?;
+    script(&mut *connection, projection.declaration().create_views).await?;
     script(
         &mut *connection,
         "GRANT USAGE ON SCHEMA read TO counterfoil_app, counterfoil_reader; \

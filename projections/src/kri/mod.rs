@@ -11,7 +11,7 @@ use counterfoil_events::kri::aggregates::indicator::{Kri, KriEvent};
 use counterfoil_events::kri::aggregates::run::{KriRun, KriRunEvent};
 use counterfoil_events::kri::aggregates::source::{KriSource, KriSourceEvent};
 
-use crate::engine::{FoldError, FoldEvent, Projection, RowKey, Rows, Table};
+use crate::engine::{Declaration, FoldError, FoldEvent, Projection, RowKey, Rows};
 use crate::table::table;
 pub use measure::{Latest, Measurement};
 pub(crate) use row::definition;
@@ -24,51 +24,39 @@ const KRIS: usize = 0;
 const MEASUREMENTS: usize = 1;
 const SOURCES: usize = 2;
 const RUNS: usize = 3;
-const TABLES: &[Table] = &[
-    table!("kris": "definition", "retired", "latest", "previous", "defined_at", "position"),
-    table!("kri_measurements": "kri", "measured_at", "measurement", "source", "run", "payload_digest"),
-    table!("kri_sources": "kri", "kind", "disabled", "position"),
-    table!(
-        "kri_runs": "kri", "source", "state", "attempt", "runner", "lease_until", "requested_at", "ended_at", "code",
-        "value", "measured_at", "position"
-    ),
-];
+const DECLARATION: Declaration = Declaration {
+    name: "kri",
+    revision: 1,
+    event_types: &[
+        "KriDefined",
+        "KriChanged",
+        "KriRetired",
+        "KriSourceConfigured",
+        "KriSourceChanged",
+        "KriSourceDisabled",
+        "KriSourceEnabled",
+        "KriRunRequested",
+        "KriRunStarted",
+        "KriRunCompleted",
+        "KriRunFailed",
+    ],
+    spans_logs: false,
+    create_tables: include_str!("tables.sql"),
+    create_views: include_str!("views.sql"),
+    tables: &[
+        table!("kris": "definition", "retired", "latest", "previous", "defined_at", "position"),
+        table!("kri_measurements": "kri", "measured_at", "measurement", "source", "run", "payload_digest"),
+        table!("kri_sources": "kri", "kind", "disabled", "position"),
+        table!(
+            "kri_runs": "kri", "source", "state", "attempt", "runner", "lease_until", "requested_at", "ended_at", "code",
+            "value", "measured_at", "position"
+        ),
+    ],
+};
 
 impl Projection for Kris {
-    fn name(&self) -> &'static str {
-        "kri"
-    }
-
-    fn revision(&self) -> i32 {
-        1
-    }
-
-    fn event_types(&self) -> &'static [&'static str] {
-        &[
-            "KriDefined",
-            "KriChanged",
-            "KriRetired",
-            "KriSourceConfigured",
-            "KriSourceChanged",
-            "KriSourceDisabled",
-            "KriSourceEnabled",
-            "KriRunRequested",
-            "KriRunStarted",
-            "KriRunCompleted",
-            "KriRunFailed",
-        ]
-    }
-
-    fn create_tables(&self) -> &'static str {
-        include_str!("tables.sql")
-    }
-
-    fn create_views(&self) -> &'static str {
-        include_str!("views.sql")
-    }
-
-    fn tables(&self) -> &'static [Table] {
-        TABLES
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn touches(&self, event: &FoldEvent<'_>) -> Vec<RowKey> {

@@ -6,7 +6,7 @@ use counterfoil_events::text::{Code, Name};
 use counterfoil_events::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{FoldError, FoldEvent, Projection, RowKey, Rows, Table};
+use crate::engine::{Declaration, FoldError, FoldEvent, Projection, RowKey, Rows};
 use crate::table::table;
 
 /// An organisation.
@@ -29,37 +29,24 @@ pub struct OrganisationRow {
 /// The read model of organisations.
 pub struct Organisations;
 
-const TABLES: &[Table] =
-    &[table!("organisations": "kind", "name", "home_tenant", "suspended", "created_at", "position")];
+const DECLARATION: Declaration = Declaration {
+    name: "organisation",
+    revision: 1,
+    event_types: &[
+        "OrganisationCreated",
+        "OrganisationRenamed",
+        "OrganisationSuspended",
+        "OrganisationResumed",
+    ],
+    spans_logs: false,
+    create_tables: include_str!("tables.sql"),
+    create_views: include_str!("views.sql"),
+    tables: &[table!("organisations": "kind", "name", "home_tenant", "suspended", "created_at", "position")],
+};
 
 impl Projection for Organisations {
-    fn name(&self) -> &'static str {
-        "organisation"
-    }
-
-    fn revision(&self) -> i32 {
-        1
-    }
-
-    fn event_types(&self) -> &'static [&'static str] {
-        &[
-            "OrganisationCreated",
-            "OrganisationRenamed",
-            "OrganisationSuspended",
-            "OrganisationResumed",
-        ]
-    }
-
-    fn create_tables(&self) -> &'static str {
-        include_str!("tables.sql")
-    }
-
-    fn create_views(&self) -> &'static str {
-        include_str!("views.sql")
-    }
-
-    fn tables(&self) -> &'static [Table] {
-        TABLES
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn touches(&self, event: &FoldEvent<'_>) -> Vec<RowKey> {

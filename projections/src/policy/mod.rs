@@ -6,7 +6,7 @@ use counterfoil_events::policy::{Policy, PolicyEvent};
 use counterfoil_events::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{FoldError, FoldEvent, Projection, RowKey, Rows, Table};
+use crate::engine::{Declaration, FoldError, FoldEvent, Projection, RowKey, Rows};
 use crate::table::table;
 
 /// A layer's policy.
@@ -44,34 +44,22 @@ pub struct Policies;
 
 const POLICIES: usize = 0;
 const VERSIONS: usize = 1;
-const TABLES: &[Table] = &[
-    table!("policies": "active", "active_since", "latest", "position"),
-    table!("policy_versions": "layer", "version", "source", "tests", "published_at", "position"),
-];
+const DECLARATION: Declaration = Declaration {
+    name: "policy",
+    revision: 1,
+    event_types: &["PolicyPublished", "PolicyActivated", "PolicyRolledBack"],
+    spans_logs: false,
+    create_tables: include_str!("tables.sql"),
+    create_views: include_str!("views.sql"),
+    tables: &[
+        table!("policies": "active", "active_since", "latest", "position"),
+        table!("policy_versions": "layer", "version", "source", "tests", "published_at", "position"),
+    ],
+};
 
 impl Projection for Policies {
-    fn name(&self) -> &'static str {
-        "policy"
-    }
-
-    fn revision(&self) -> i32 {
-        1
-    }
-
-    fn event_types(&self) -> &'static [&'static str] {
-        &["PolicyPublished", "PolicyActivated", "PolicyRolledBack"]
-    }
-
-    fn create_tables(&self) -> &'static str {
-        include_str!("tables.sql")
-    }
-
-    fn create_views(&self) -> &'static str {
-        include_str!("views.sql")
-    }
-
-    fn tables(&self) -> &'static [Table] {
-        TABLES
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn touches(&self, event: &FoldEvent<'_>) -> Vec<RowKey> {

@@ -15,7 +15,7 @@ mod tests;
 
 use counterfoil_events::ids::TenantId;
 
-use crate::engine::{FoldError, FoldEvent, Projection, RowKey, Rows, Table};
+use crate::engine::{Declaration, FoldError, FoldEvent, Projection, RowKey, Rows};
 use crate::table::table;
 pub use row::{CarriageRow, CarriedRow, Carrier, HomeRow, KriNamesRow, MeasureRow, MemberRow};
 
@@ -34,56 +34,40 @@ const MEASURES: usize = 3;
 const CARRIED: usize = 4;
 /// Under the carrier's home tenant: what it sees.
 const MEMBERS: usize = 5;
-const TABLES: &[Table] = &[
-    table!("rollup_homes": "home_tenant"),
-    table!("rollup_carriages": "name", "carriers", "exposure", "position", "event_id"),
-    table!("rollup_kri_names": "kris"),
-    table!("rollup_measures": "name", "unit", "retired", "latest", "previous", "position", "event_id"),
-    table!("rollup_carried": "tenant", "name", "share", "exposure", "position", "event_id"),
-    table!(
-        "rollup_members": "tenant", "kri", "name", "unit", "latest", "previous", "share", "exposure", "position",
-        "event_id"
-    ),
-];
+const DECLARATION: Declaration = Declaration {
+    name: "rollup",
+    revision: 1,
+    event_types: &[
+        "OrganisationCreated",
+        "TenantCreated",
+        "TenantRenamed",
+        "TenantCarried",
+        "TenantReleased",
+        "ExposureSet",
+        "KriDefined",
+        "KriChanged",
+        "KriRetired",
+        "KriRunCompleted",
+    ],
+    spans_logs: true,
+    create_tables: include_str!("tables.sql"),
+    create_views: include_str!("views.sql"),
+    tables: &[
+        table!("rollup_homes": "home_tenant"),
+        table!("rollup_carriages": "name", "carriers", "exposure", "position", "event_id"),
+        table!("rollup_kri_names": "kris"),
+        table!("rollup_measures": "name", "unit", "retired", "latest", "previous", "position", "event_id"),
+        table!("rollup_carried": "tenant", "name", "share", "exposure", "position", "event_id"),
+        table!(
+            "rollup_members": "tenant", "kri", "name", "unit", "latest", "previous", "share", "exposure", "position",
+            "event_id"
+        ),
+    ],
+};
 
 impl Projection for Rollups {
-    fn name(&self) -> &'static str {
-        "rollup"
-    }
-
-    fn revision(&self) -> i32 {
-        1
-    }
-
-    fn event_types(&self) -> &'static [&'static str] {
-        &[
-            "OrganisationCreated",
-            "TenantCreated",
-            "TenantRenamed",
-            "TenantCarried",
-            "TenantReleased",
-            "ExposureSet",
-            "KriDefined",
-            "KriChanged",
-            "KriRetired",
-            "KriRunCompleted",
-        ]
-    }
-
-    fn spans_logs(&self) -> bool {
-        true
-    }
-
-    fn create_tables(&self) -> &'static str {
-        include_str!("tables.sql")
-    }
-
-    fn create_views(&self) -> &'static str {
-        include_str!("views.sql")
-    }
-
-    fn tables(&self) -> &'static [Table] {
-        TABLES
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn touches(&self, event: &FoldEvent<'_>) -> Vec<RowKey> {

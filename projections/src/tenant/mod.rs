@@ -9,7 +9,7 @@ use counterfoil_events::text::{Code, Name};
 use counterfoil_events::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{FoldError, FoldEvent, Projection, RowKey, Rows, Table};
+use crate::engine::{Declaration, FoldError, FoldEvent, Projection, RowKey, Rows};
 use crate::table::table;
 
 /// A tenant.
@@ -36,41 +36,29 @@ pub struct TenantRow {
 /// The read model of tenants.
 pub struct Tenants;
 
-const TABLES: &[Table] = &[table!(
-    "tenants": "organisation", "name", "home", "suspended", "carriers", "exposure", "created_at", "position"
-)];
+const DECLARATION: Declaration = Declaration {
+    name: "tenant",
+    revision: 1,
+    event_types: &[
+        "TenantCreated",
+        "TenantRenamed",
+        "TenantSuspended",
+        "TenantResumed",
+        "TenantCarried",
+        "TenantReleased",
+        "ExposureSet",
+    ],
+    spans_logs: false,
+    create_tables: include_str!("tables.sql"),
+    create_views: include_str!("views.sql"),
+    tables: &[table!(
+        "tenants": "organisation", "name", "home", "suspended", "carriers", "exposure", "created_at", "position"
+    )],
+};
 
 impl Projection for Tenants {
-    fn name(&self) -> &'static str {
-        "tenant"
-    }
-
-    fn revision(&self) -> i32 {
-        1
-    }
-
-    fn event_types(&self) -> &'static [&'static str] {
-        &[
-            "TenantCreated",
-            "TenantRenamed",
-            "TenantSuspended",
-            "TenantResumed",
-            "TenantCarried",
-            "TenantReleased",
-            "ExposureSet",
-        ]
-    }
-
-    fn create_tables(&self) -> &'static str {
-        include_str!("tables.sql")
-    }
-
-    fn create_views(&self) -> &'static str {
-        include_str!("views.sql")
-    }
-
-    fn tables(&self) -> &'static [Table] {
-        TABLES
+    fn declaration(&self) -> &'static Declaration {
+        &DECLARATION
     }
 
     fn touches(&self, event: &FoldEvent<'_>) -> Vec<RowKey> {
