@@ -56,9 +56,7 @@ pub(super) async fn serve(mut config: Config, args: ServeArgs) -> Outcome {
         config.roles.active = args.roles;
     }
     let process = Process::start(&config).await.map_err(serve_error)?;
-    if let Some(address) = process.address() {
-        println!("listening on http://{address}");
-    }
+    println!("listening on http://{}", process.address());
     asked_to_stop().await?;
     finish(process.stop()).await
 }
@@ -91,11 +89,7 @@ pub(super) async fn up(global: &GlobalArgs, args: UpArgs, output: Output) -> Out
 }
 
 fn greet(up: &Up, output: Output) -> Result<(), CliError> {
-    let address = up
-        .process
-        .address()
-        .map(|address| format!("http://{address}"))
-        .unwrap_or_default();
+    let address = format!("http://{}", up.process.address());
     let token = up.token.expose_secret();
     if output.is_json() {
         let line = serde_json::json!({

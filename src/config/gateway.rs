@@ -35,7 +35,7 @@ pub struct UpstreamConfig {
     /// Longest wait for a connection.
     #[serde(default = "connect_timeout_ms")]
     pub connect_timeout_ms: u64,
-    /// Longest wait for the head of the answer, or a stream's first chunk.
+    /// Longest wait for a stream's first chunk. A whole answer is written before its head comes: the total time bounds it.
     #[serde(default = "first_chunk_timeout_ms")]
     pub first_chunk_timeout_ms: u64,
     /// Longest pause between two chunks of a stream.

@@ -12,7 +12,7 @@ use crate::http::{IntakeLimits, ServerLimits};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
-    /// Where it listens; port 0 picks one.
+    /// Where it listens; port 0 picks one. Without the `api` role only `/live`, `/ready` and `/metrics` are there.
     pub address: SocketAddr,
     /// Connections at one time; more wait in the listener's backlog.
     pub max_connections: usize,

@@ -6,9 +6,6 @@ use serde_json::Value;
 /// The demo cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// This process has no HTTP face.
-    #[error("the demo needs the `api` role")]
-    NotServing,
     /// No answer.
     #[error("{0}")]
     Http(#[from] reqwest::Error),

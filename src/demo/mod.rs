@@ -24,7 +24,7 @@ pub use client::DemoError;
 /// # Errors
 /// With the request that failed and what was answered.
 pub async fn run(up: &Up) -> Result<(), DemoError> {
-    let address = up.process.address().ok_or(DemoError::NotServing)?;
+    let address = up.process.address();
     let client = Client::new(format!("http://{address}"), up.token.clone())?;
     if world::exists(&client).await? {
         println!(

@@ -56,6 +56,14 @@ pub fn table(api: &Api) -> Result<RouteTable, TableError> {
     ])
 }
 
+/// The route table of a process without the `api` role: how it is, and nothing more.
+///
+/// # Errors
+/// A mistake in the routes.
+pub fn health_table(readiness: &State<Readiness>) -> Result<RouteTable, TableError> {
+    RouteTable::build(vec![Group::new(health::routes(readiness))])
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -58,8 +58,8 @@ pub enum ServeError {
 pub struct Process {
     parts: Parts,
     lifecycle: Lifecycle,
-    address: Option<SocketAddr>,
-    server: Option<tokio::task::JoinHandle<bool>>,
+    address: SocketAddr,
+    server: tokio::task::JoinHandle<bool>,
 }
 
 impl Process {
@@ -70,25 +70,24 @@ impl Process {
     pub async fn start(config: &Config) -> Result<Self, ServeError> {
         let lifecycle = Lifecycle::new();
         let parts = Parts::start(config, &lifecycle).await?;
-        let mut process = Self {
+        let server = match bind(config, &parts, &lifecycle).await {
+            Ok(server) => server,
+            Err(error) => {
+                parts.stop().await;
+                return Err(error);
+            }
+        };
+        Ok(Self {
             parts,
             lifecycle,
-            address: None,
-            server: None,
-        };
-        if let Some(dispatcher) = process.parts.dispatcher(config, &process.lifecycle)? {
-            let limits = config.http.server_limits();
-            let server =
-                Server::bind(config.http.address, limits, dispatcher, process.lifecycle.clone()).await?;
-            process.address = Some(server.address());
-            process.server = Some(tokio::spawn(server.run()));
-        }
-        Ok(process)
+            address: server.address(),
+            server: tokio::spawn(server.run()),
+        })
     }
 
-    /// Where it listens, if it has the `api` role.
+    /// Where it listens: with the API, or (without the `api` role) with `/live`, `/ready` and `/metrics` alone.
     #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -105,12 +104,16 @@ impl Process {
     }
 
     /// Ends everything in order.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         self.lifecycle.drain();
-        if let Some(server) = self.server.take() {
-            // A server task that panicked has nothing left to drain.
-            let _ = server.await;
-        }
+        // A server task that panicked has nothing left to drain.
+        let _ = self.server.await;
         self.parts.stop().await;
     }
+}
+
+async fn bind(config: &Config, parts: &Parts, lifecycle: &Lifecycle) -> Result<Server, ServeError> {
+    let dispatcher = parts.dispatcher(config, lifecycle)?;
+    let limits = config.http.server_limits();
+    Ok(Server::bind(config.http.address, limits, dispatcher, lifecycle.clone()).await?)
 }

@@ -13,7 +13,7 @@ use counterfoil_events::backbone::{
     Backbone, BackboneOptions, BackboneStatus, HeadWatch, Relay, RelayOptions, RelayParts, StreamPrefix,
     StreamSettings, WakeSender,
 };
-use counterfoil_events::ledger::{Database, LogReader, Sequencer, SequencerOptions};
+use counterfoil_events::ledger::{Database, KeyJanitor, LogReader, Sequencer, SequencerOptions};
 use counterfoil_events::security::{SecurityState, SecurityTail, TailParts};
 use counterfoil_events::text::Code;
 use counterfoil_events::timestamp::SystemClock;
@@ -68,6 +68,7 @@ pub struct Parts {
     events: Events,
     tail: SecurityTail,
     head_notes: Option<HeadNoteLoop>,
+    janitor: Option<KeyJanitor>,
     heads: HeadWatch,
     relays: Vec<Relay>,
     wake: WakeSender,
@@ -158,6 +159,8 @@ impl Parts {
             let notes = HeadNotes::new(database.log().clone(), key, Arc::new(SystemClock));
             HeadNoteLoop::start(notes, Some(backbone.clone()), HEAD_NOTE_INTERVAL)
         });
+        let keeps_house = config.roles.has(Role::Relay);
+        let janitor = keeps_house.then(|| KeyJanitor::start(database.log().clone()));
         let sources = NewsSources {
             heads: heads.reader(),
             notices: sequencer.subscribe(),
@@ -192,6 +195,7 @@ impl Parts {
             events,
             tail,
             head_notes,
+            janitor,
             heads,
             relays,
             wake,
@@ -199,30 +203,33 @@ impl Parts {
         })
     }
 
-    /// What answers requests, if this process has the `api` role.
+    /// What answers requests: the whole API with the `api` role, else how the process is and nothing more.
     pub(super) fn dispatcher(
         &self,
         config: &Config,
         lifecycle: &Lifecycle,
-    ) -> Result<Option<Dispatcher>, ServeError> {
-        if !config.roles.has(Role::Api) {
-            return Ok(None);
-        }
-        let token = config
-            .auth
-            .bootstrap_token
-            .as_ref()
-            .ok_or(ServeError::NoBootstrapToken)?;
-        let authenticators = Authenticators::new()
-            .with(BootstrapToken::new(token))
-            .with(AgentKeys(self.directory.clone()));
-        let table = api::table(&self.api())?;
-        Ok(Some(Dispatcher::new(
+    ) -> Result<Dispatcher, ServeError> {
+        let (table, authenticators) = match config.roles.has(Role::Api) {
+            true => (api::table(&self.api())?, self.authenticators(config)?),
+            false => {
+                let readiness = State::new(self.readiness.clone());
+                (api::health_table(&readiness)?, Authenticators::new())
+            }
+        };
+        Ok(Dispatcher::new(
             table,
             authenticators,
             lifecycle.clone(),
             config.http.intake_limits(),
-        )))
+        ))
+    }
+
+    fn authenticators(&self, config: &Config) -> Result<Authenticators, ServeError> {
+        let token = config.auth.bootstrap_token.as_ref();
+        let token = token.ok_or(ServeError::NoBootstrapToken)?;
+        Ok(Authenticators::new()
+            .with(BootstrapToken::new(token))
+            .with(AgentKeys(self.directory.clone())))
     }
 
     fn api(&self) -> Api {
@@ -265,6 +272,9 @@ impl Parts {
         }
         if let Some(head_notes) = self.head_notes {
             head_notes.stop().await;
+        }
+        if let Some(janitor) = self.janitor {
+            janitor.stop().await;
         }
         self.tail.stop().await;
         for relay in self.relays {

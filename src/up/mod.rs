@@ -86,7 +86,7 @@ impl Up {
             }
         };
         settle(&process).await;
-        config.http.address = process.address().unwrap_or(config.http.address);
+        config.http.address = process.address();
         let up = Self {
             token: config.auth.bootstrap_token.clone().unwrap_or_default(),
             stack,

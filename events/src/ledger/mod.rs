@@ -8,6 +8,7 @@
 //! Readers ([`LogReader`]) page through the log; whoever follows it subscribes to [`Committed`] notices and polls.
 
 mod database;
+mod janitor;
 mod lane;
 mod place;
 mod read;
@@ -18,6 +19,7 @@ mod unknown;
 mod write;
 
 pub use database::{Database, DatabaseError, DatabaseOptions, PoolSizes, RoleLogin, TenantTransaction};
+pub use janitor::{KeyJanitor, delete_expired_keys};
 pub use place::{Head, PlacedBatch, place};
 pub use read::{ChainHead, LogReader, StoredEvent};
 pub use request::{

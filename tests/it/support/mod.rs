@@ -6,6 +6,7 @@ pub mod events;
 pub mod invariants;
 pub mod ledger;
 pub mod projections;
+pub mod provider;
 pub mod proxy;
 pub mod restored;
 pub mod server;

@@ -38,13 +38,18 @@ impl Installation {
 
     /// With `more` at the end of its configuration.
     pub async fn with(more: &str) -> Self {
+        Self::made(|_| more.to_owned()).await
+    }
+
+    /// With what `more` says at the end of its configuration; it may put files into the directory that it is given.
+    pub async fn made(more: impl FnOnce(&std::path::Path) -> String) -> Self {
         let mut installation = Self {
             dir: TempDir::new(),
             name: unique_name(),
             fingerprint: String::new(),
             started: AtomicU32::new(0),
         };
-        let config = installation.configuration(shared_stack().endpoints()) + more;
+        let config = installation.configuration(shared_stack().endpoints()) + &more(installation.dir.path());
         std::fs::write(installation.config(), config).unwrap();
         let mut init = installation.command(&["init"]);
         let made = tokio::task::spawn_blocking(move || init.output().unwrap())
@@ -98,6 +103,11 @@ impl Installation {
 
     pub fn config(&self) -> PathBuf {
         self.dir.path().join("counterfoil.toml")
+    }
+
+    /// Its database, as superuser.
+    pub fn admin(&self) -> sqlx::postgres::PgConnectOptions {
+        shared_stack().endpoints().postgres_admin().database(&self.name)
     }
 
     /// The program with this configuration.
