@@ -120,7 +120,7 @@ async fn execute_formatted(
     template: &str,
     names: &[&str],
 ) -> Result<(), sqlx::Error> {
-    let statement: String = sqlx::query_scalar("SELECT format($1, VARIADIC $2)")
+    let statement: String = sqlx::query_scalar("SELECT format($1::text, VARIADIC $2::text[])")
         .bind(template)
         .bind(names)
         .fetch_one(&mut *connection)

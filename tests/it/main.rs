@@ -13,6 +13,7 @@ mod limits;
 mod nouns;
 mod projections;
 mod roles;
+mod schema;
 mod schemas;
 mod security;
 mod stack;

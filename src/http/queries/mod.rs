@@ -14,6 +14,8 @@ use counterfoil_events::ids::TenantId;
 use counterfoil_events::ledger::{Database, TenantTransaction};
 use counterfoil_projections::engine;
 
+pub use resource::list_statements;
+
 use super::problem::{self, ApiError};
 use super::request::Request;
 use super::route::{Route, State};

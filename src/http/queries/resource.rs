@@ -179,6 +179,11 @@ const RESOURCES: &[Resource] = &[
     ),
 ];
 
+/// The statements of all lists, for a test that plans each against the schema.
+pub fn list_statements() -> impl Iterator<Item = &'static str> {
+    RESOURCES.iter().map(|resource| resource.list)
+}
+
 /// Where a list goes on.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]

@@ -20,7 +20,7 @@ use sqlx::postgres::PgConnectOptions;
 use super::stack::shared_stack;
 
 /// The roles' password in tests. The servers listen on loopback and live as long as the test run.
-const PASSWORD: &str = "only-for-tests";
+pub const PASSWORD: &str = "only-for-tests";
 
 /// A log with one tenant besides the platform's.
 pub struct TestLedger {
