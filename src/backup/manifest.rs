@@ -1,8 +1,14 @@
 //! `manifest.json`: what a backup holds, and how to tell that it is whole.
 
+use std::path::Path;
+
 use counterfoil_events::ids::{EventHash, Fingerprint, KeyId, Position, TenantId};
 use counterfoil_events::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::error::BackupError;
+use super::tables::TABLES;
+use crate::init;
 
 /// The name of the manifest in a backup.
 pub(super) const NAME: &str = "manifest.json";
@@ -68,6 +74,45 @@ pub struct FileEntry {
 }
 
 impl Manifest {
+    /// The manifest of the backup in `from`, if this build can restore it. Its files are not looked at.
+    ///
+    /// # Errors
+    /// When there is none, or it is of a later build.
+    pub fn read(from: &Path) -> Result<Self, BackupError> {
+        let path = from.join(NAME);
+        let text = std::fs::read(&path).map_err(BackupError::io(&path))?;
+        let manifest: Self = serde_json::from_slice(&text).map_err(|error| BackupError::NoBackup {
+            path: from.to_owned(),
+            reason: format!("{}: {error}", NAME),
+        })?;
+        let newer = |what, theirs, ours| BackupError::Newer {
+            counterfoil: manifest.counterfoil.clone(),
+            what,
+            theirs,
+            ours,
+        };
+        if manifest.format > FORMAT {
+            return Err(newer("format", manifest.format.into(), FORMAT.into()));
+        }
+        let ours = init::newest_migration();
+        if manifest.schema > ours {
+            return Err(newer("schema", manifest.schema, ours));
+        }
+        let keys: &[&str] = if manifest.has_keys {
+            &[SIGNING_KEY, PEPPER]
+        } else {
+            &[]
+        };
+        let tables = TABLES.iter().map(|table| table.file);
+        match tables
+            .chain(keys.iter().copied())
+            .find(|name| manifest.file(name).is_none())
+        {
+            Some(missing) => Err(lacks(from, missing)),
+            None => Ok(manifest),
+        }
+    }
+
     /// How many events all logs hold together.
     #[must_use]
     pub fn events(&self) -> u64 {
@@ -78,5 +123,13 @@ impl Manifest {
     #[must_use]
     pub fn file(&self, name: &str) -> Option<&FileEntry> {
         self.files.iter().find(|file| file.name == name)
+    }
+}
+
+/// No backup without this file.
+pub(super) fn lacks(from: &Path, missing: &str) -> BackupError {
+    BackupError::NoBackup {
+        path: from.to_owned(),
+        reason: format!("its manifest names no {missing}"),
     }
 }

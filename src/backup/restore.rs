@@ -21,7 +21,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 
 use super::error::BackupError;
 use super::file;
-use super::manifest::{self, BackedUpLog, FORMAT, FileEntry, Manifest};
+use super::manifest::{self, BackedUpLog, FileEntry, Manifest};
 use super::tables::{TABLES, Table};
 use super::take::heads;
 use crate::audit::{Keys, PostgresAudit, Progress, Scope, Summary};
@@ -74,7 +74,7 @@ impl Restore<'_> {
         loading: &dyn Progress,
         verifying: &dyn Progress,
     ) -> Result<Restored, BackupError> {
-        let manifest = read_manifest(self.from)?;
+        let manifest = Manifest::read(self.from)?;
         for entry in &manifest.files {
             file::read(self.from, entry, async |_| Ok(())).await?;
         }
@@ -178,7 +178,7 @@ impl Restore<'_> {
         for table in &TABLES {
             let entry = manifest
                 .file(table.file)
-                .ok_or_else(|| no_backup(self.from, table.file))?;
+                .ok_or_else(|| manifest::lacks(self.from, table.file))?;
             copy_in(&mut connection, self.from, entry, table, progress).await?;
         }
         same_heads(&heads(&mut connection).await?, &manifest.logs)?;
@@ -234,42 +234,6 @@ impl Restore<'_> {
     }
 }
 
-/// Step 1, but for the digests.
-fn read_manifest(from: &Path) -> Result<Manifest, BackupError> {
-    let path = from.join(manifest::NAME);
-    let text = std::fs::read(&path).map_err(BackupError::io(&path))?;
-    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| BackupError::NoBackup {
-        path: from.to_owned(),
-        reason: format!("{}: {error}", manifest::NAME),
-    })?;
-    let newer = |what, theirs, ours| BackupError::Newer {
-        counterfoil: manifest.counterfoil.clone(),
-        what,
-        theirs,
-        ours,
-    };
-    if manifest.format > FORMAT {
-        return Err(newer("format", manifest.format.into(), FORMAT.into()));
-    }
-    let ours = init::newest_migration();
-    if manifest.schema > ours {
-        return Err(newer("schema", manifest.schema, ours));
-    }
-    let keys: &[&str] = if manifest.has_keys {
-        &[manifest::SIGNING_KEY, manifest::PEPPER]
-    } else {
-        &[]
-    };
-    let tables = TABLES.iter().map(|table| table.file);
-    match tables
-        .chain(keys.iter().copied())
-        .find(|name| manifest.file(name).is_none())
-    {
-        Some(missing) => Err(no_backup(from, missing)),
-        None => Ok(manifest),
-    }
-}
-
 /// Both are in the order of their tenants.
 fn same_heads(loaded: &[BackedUpLog], expected: &[BackedUpLog]) -> Result<(), BackupError> {
     let odd = loaded
@@ -280,13 +244,6 @@ fn same_heads(loaded: &[BackedUpLog], expected: &[BackedUpLog]) -> Result<(), Ba
     match odd.map(|(loaded, _)| loaded).or(longer[0]).or(longer[1]) {
         Some(log) => Err(BackupError::OtherHead(log.tenant)),
         None => Ok(()),
-    }
-}
-
-fn no_backup(from: &Path, missing: &str) -> BackupError {
-    BackupError::NoBackup {
-        path: from.to_owned(),
-        reason: format!("its manifest names no {missing}"),
     }
 }
 

@@ -15,7 +15,7 @@ use super::output::Output;
 use super::serve::asked_to_stop;
 use super::{GlobalArgs, set_up_logs};
 use crate::audit::AuditError;
-use crate::backup::{BackedUp, Backup, BackupError, Restore, Restored};
+use crate::backup::{BackedUp, Backup, BackupError, Manifest, Restore, Restored};
 use crate::config::Config;
 use crate::stack::StackError;
 use crate::up::{Servers, UpError};
@@ -100,6 +100,8 @@ impl RestoreArgs {
         if !global.means_data() {
             return self.restore(&global.begin()?, output).await;
         }
+        // Before servers are made for it.
+        Manifest::read(&self.from).map_err(failed)?;
         let config = global.without_installation()?;
         set_up_logs(&config)?;
         let Servers { stack, config } = Servers::start(global.data(), config)

@@ -122,7 +122,11 @@ pub fn place(path: &Path, secret: &[u8; 32]) -> Result<(), KeyFileError> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     });
-    std::fs::remove_file(&draft).and(linked).map_err(io)
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::remove_file(&draft)
+        .and(linked)
+        .and_then(|()| File::open(folder.unwrap_or(Path::new(".")))?.sync_all())
+        .map_err(io)
 }
 
 #[cfg(test)]

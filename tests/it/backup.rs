@@ -183,6 +183,9 @@ async fn a_backup_without_keys_needs_them_in_place_and_an_altered_one_is_refused
     assert!(!backup.join("signing.key").exists() && !backup.join("key.pepper").exists());
 
     let target = dir.path().join("target");
+    let nothing = run(&target, &["restore", "nowhere"]).await;
+    assert_eq!(nothing.status.code(), Some(2), "{}", text(&nothing));
+    assert!(!target.exists(), "no servers are made for it");
     let keyless = run(&target, &["restore", "kept"]).await;
     assert_eq!(keyless.status.code(), Some(2), "{}", text(&keyless));
     assert!(
