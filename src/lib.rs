@@ -10,6 +10,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod demo;
+pub mod faults;
 pub mod gateway;
 pub mod http;
 pub mod init;

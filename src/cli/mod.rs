@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Sources, TelemetryConfig};
-use crate::telemetry;
 use crate::up::config_file;
+use crate::{faults, telemetry};
 use exit::{CliError, Exit, Outcome};
 use nouns::{AgentsCommand, KriCommand, Noun, OrganisationsCommand, PoliciesCommand, TenantsCommand};
 use output::Output;
@@ -176,9 +176,10 @@ fn load(sources: Sources) -> Result<Config, CliError> {
     Ok(config)
 }
 
-/// Logs as the configuration says; once per process.
+/// Logs as the configuration says, and faults as a test says; once per process.
 fn set_up_logs(config: &Config) -> Result<(), CliError> {
-    telemetry::init(&config.telemetry).map_err(CliError::usage)
+    telemetry::init(&config.telemetry).map_err(CliError::usage)?;
+    faults::arm().map_err(CliError::usage)
 }
 
 /// Runs the process's command.

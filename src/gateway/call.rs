@@ -146,6 +146,7 @@ async fn answer(mut context: Context, call: ProviderCall, mut reply: ReplyTo) {
         let gone = Failed::before_content(FailureCode::ClientGone, None, Used::Nothing, 0, 0);
         return fail(context, gone, ApiError::internal(), reply).await;
     }
+    fail::fail_point!("gateway.before_call");
     let called = Instant::now();
     let answered = tokio::select! {
         biased;

@@ -140,6 +140,7 @@ async fn relay_all(
                 if sent.send(&text).await.is_err() {
                     return End::CallerGone;
                 }
+                fail::fail_point!("gateway.mid_stream");
             }
             Err(RelayError::InBand) => return End::Fault(UpstreamFault::InBand),
             Err(RelayError::Malformed) => return End::Fault(UpstreamFault::Malformed),

@@ -153,7 +153,11 @@ impl Dispatcher {
 async fn run(route: &Route, raw: RawRequest) -> Answer {
     let timeout = route.spec.timeout;
     // What a panicking handler leaves behind is dropped with its future; shared state guards itself.
-    let handler = AssertUnwindSafe(async { (route.handler)(raw).await }).catch_unwind();
+    let handler = AssertUnwindSafe(async {
+        fail::fail_point!("http.in_handler");
+        (route.handler)(raw).await
+    })
+    .catch_unwind();
     match tokio::time::timeout(timeout, handler).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(ApiError::internal("the handler panicked; the panic is in the log")),

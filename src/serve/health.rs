@@ -1,4 +1,4 @@
-//! Looks at what the process stands on, once a second, and writes it into `/ready`.
+//! Looks at what the process stands on, once a second (more often until it is ready), and writes it into `/ready`.
 
 use std::time::Duration;
 
@@ -9,9 +9,11 @@ use counterfoil_events::security::{Freshness, SecurityState};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{Component, Readiness};
+use crate::http::{self, Component, Readiness};
 
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Until the process is ready for the first time: whoever started it waits for that.
+const STARTING_INTERVAL: Duration = Duration::from_millis(20);
 /// A server that takes longer to say yes is as good as away.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -22,6 +24,7 @@ pub(super) struct Health {
 }
 
 struct Looker {
+    readiness: Readiness,
     postgres: Component,
     nats: Component,
     relay: Option<Component>,
@@ -44,6 +47,7 @@ impl Health {
         projections: Option<ProjectorStatus>,
     ) -> Self {
         let looker = Looker {
+            readiness: readiness.clone(),
             postgres: readiness.required("postgres"),
             // Commands go on without it: only read models and subscribers lag.
             nats: readiness.optional("nats"),
@@ -74,9 +78,13 @@ impl Health {
 
 impl Looker {
     async fn run(self) {
+        let mut interval = STARTING_INTERVAL;
         loop {
             self.look().await;
-            tokio::time::sleep(INTERVAL).await;
+            if self.readiness.overall() != http::health::Health::Down {
+                interval = INTERVAL;
+            }
+            tokio::time::sleep(interval).await;
         }
     }
 

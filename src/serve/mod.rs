@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::faults;
 use crate::http::table::TableError;
 use crate::http::{BindError, Lifecycle, Server};
 use crate::signing::KeyFileError;
@@ -68,6 +69,7 @@ impl Process {
     /// # Errors
     /// See [`ServeError`]; what was started is ended again.
     pub async fn start(config: &Config) -> Result<Self, ServeError> {
+        faults::announce();
         let lifecycle = Lifecycle::new();
         let parts = Parts::start(config, &lifecycle).await?;
         let server = match bind(config, &parts, &lifecycle).await {

@@ -8,6 +8,7 @@ mod cli;
 mod gateway;
 mod janitor;
 mod keys;
+mod faults;
 mod ledger;
 mod limits;
 mod nouns;

@@ -78,6 +78,7 @@ impl<M: Measure> Runner<M> {
         let Some(claimed) = self.claim(run).await? else {
             return Ok(());
         };
+        fail::fail_point!("runner.after_claim");
         let outcome = match self.prepare(run, &claimed).await? {
             Ok((definition, source)) => {
                 let at = claimed

@@ -260,7 +260,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let page = self.read_page(tenant, cursor, target).await?;
-        fail::fail_point!("relay.after_answer_before_publish");
+        fail::fail_point!("relay.before_publish");
         self.publish_page(tenant, page).await?;
         if self.cursor(tenant).await?.position < target {
             self.turns.push_back(tenant);

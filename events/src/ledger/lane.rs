@@ -195,11 +195,16 @@ impl Lane {
         };
         let placed = self.place(head, &batch);
         let outcome = match write(&mut transaction, &placed, &requests(&batch)).await {
-            // The commit point.
-            Outcome::Written => match transaction.commit().await {
-                Ok(()) => Outcome::Written,
-                Err(error) => classify(&error),
-            },
+            Outcome::Written => {
+                fail::fail_point!("ledger.before_commit");
+                // The commit point.
+                let committed = transaction.commit().await;
+                fail::fail_point!("ledger.after_commit");
+                match committed {
+                    Ok(()) => Outcome::Written,
+                    Err(error) => classify(&error),
+                }
+            }
             other => other,
         };
         self.settle(outcome, placed, batch).await;

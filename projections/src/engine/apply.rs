@@ -56,7 +56,9 @@ pub async fn apply(
     } else {
         let expected: Vec<_> = batches.iter().map(|batch| (batch.tenant, batch.from)).collect();
         take_cursors(connection, projection, version, &expected).await?;
-        fold_batches(connection, projection, version, rows, batches).await?
+        let folded = fold_batches(connection, projection, version, rows, batches).await?;
+        fail::fail_point!("projection.mid_fold");
+        folded
     };
     let moves: Vec<Move> = batches
         .iter()

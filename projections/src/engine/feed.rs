@@ -82,7 +82,9 @@ pub async fn catch_up(
         batches.push(batch);
     }
     let folded = apply(&mut transaction, projection, version, rows, &batches).await?;
+    fail::fail_point!("projection.before_commit");
     transaction.commit().await?;
+    fail::fail_point!("projection.after_commit");
     Ok((
         batches.iter().map(|batch| (batch.tenant, batch.to)).collect(),
         folded,

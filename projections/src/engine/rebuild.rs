@@ -299,6 +299,7 @@ async fn fold_log(
             until: head,
         };
         let (stands, folded) = catch_up(site.pool, site.projection, site.version, rows, &[stretch]).await?;
+        fail::fail_point!("rebuild.mid_fold");
         let to = stands.first().map_or(head, |(_, to)| *to);
         site.passed(to.0 - at.0, folded).await?;
         at = to;
@@ -379,6 +380,8 @@ async fn swap(site: &Site<'_>) -> Result<(), EngineError> {
         }
     }
     promote(&mut transaction, site.projection, site.version).await?;
+    fail::fail_point!("rebuild.before_swap");
     transaction.commit().await?;
+    fail::fail_point!("rebuild.after_swap");
     Ok(())
 }

@@ -1,16 +1,20 @@
 //! What the tests share.
 
+pub mod api;
 pub mod backbone;
 pub mod binary;
 pub mod events;
+pub mod installation;
 pub mod invariants;
 pub mod ledger;
 pub mod projections;
 pub mod provider;
 pub mod proxy;
+pub mod random;
 pub mod restored;
 pub mod server;
 pub mod servers;
+pub mod serving;
 pub mod stack;
 pub mod up;
 pub mod world;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use counterfoil_consumers::projector::{Projector, ProjectorOptions, ProjectorParts};
 use counterfoil_events::backbone::HeadWatch;
 use counterfoil_events::ids::{Sequence, TenantId};
-use counterfoil_events::ledger::{LogReader, NewEvent};
+use counterfoil_events::ledger::{Database, LogReader, NewEvent};
 use counterfoil_projections::engine::{Projection, cursors, diff, live_version};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -47,9 +47,14 @@ impl Running {
 
 /// Waits until every live version stands at the heads.
 pub async fn settle(ledger: &TestLedger) {
+    settled(&ledger.database).await;
+}
+
+/// The same of any database.
+pub async fn settled(database: &Database) {
     let all = async {
         for projection in counterfoil_projections::all() {
-            while !stands_at_the_heads(ledger, &*projection).await {
+            while !stands_at_the_heads(database, &*projection).await {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
@@ -59,8 +64,8 @@ pub async fn settle(ledger: &TestLedger) {
         .expect("the projector reaches the heads");
 }
 
-async fn stands_at_the_heads(ledger: &TestLedger, projection: &dyn Projection) -> bool {
-    let pool = ledger.database.projector();
+async fn stands_at_the_heads(database: &Database, projection: &dyn Projection) -> bool {
+    let pool = database.projector();
     let Ok(live) = live_version(pool, projection.name()).await else {
         return false;
     };
@@ -68,7 +73,7 @@ async fn stands_at_the_heads(ledger: &TestLedger, projection: &dyn Projection) -
     let stands = cursors(&mut connection, projection.name(), live.version)
         .await
         .unwrap();
-    let heads = ledger.reader.heads().await.unwrap();
+    let heads = LogReader::new(database.log().clone()).heads().await.unwrap();
     heads
         .iter()
         .all(|head| stands.get(&head.tenant).copied().unwrap_or_default() >= head.head.position)
@@ -76,8 +81,13 @@ async fn stands_at_the_heads(ledger: &TestLedger, projection: &dyn Projection) -
 
 /// Asserts that no projection differs from one folded anew.
 pub async fn assert_no_difference(ledger: &TestLedger) {
+    no_difference(&ledger.database).await;
+}
+
+/// The same of any database (I6).
+pub async fn no_difference(database: &Database) {
     for projection in counterfoil_projections::all() {
-        let found = diff(ledger.database.projector(), &*projection).await.unwrap();
+        let found = diff(database.projector(), &*projection).await.unwrap();
         assert!(found.is_empty(), "{}: {found:?}", projection.name());
     }
 }

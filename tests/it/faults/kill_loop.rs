@@ -1,0 +1,225 @@
+//! The kill loop: two serving processes and a rebuild on one installation, under load, each killed again and again: at
+//! every fail point, and from outside at any moment. Between rounds everything is checked (I1 to I7).
+//!
+//! `COUNTERFOIL_FAULT_SEED` chooses points, moments and requests again (what meets what is up to the machine);
+//! `COUNTERFOIL_FAULT_KILLS` asks for more of them than 200.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use counterfoil::faults::POINTS;
+use counterfoil_events::ids::TenantId;
+use nix::sys::signal::Signal;
+
+use super::load::{Live, Load, Told};
+use crate::support::api::{Api, Tenant, make_world};
+use crate::support::installation::Installation;
+use crate::support::invariants::Checker;
+use crate::support::random::Random;
+use crate::support::serving::Serving;
+
+const KILLS: u32 = 200;
+const ROUNDS: u32 = 4;
+const CLIENTS: usize = 6;
+/// A process that has not come to its point by then is killed from outside: so are those that do not lead.
+const LIFE: Duration = Duration::from_millis(2_500);
+const OUTSIDE: &str = "from outside";
+
+/// Deaths by what caused them.
+struct Tally(Mutex<BTreeMap<&'static str, u32>>);
+
+impl Tally {
+    fn new() -> Self {
+        let causes = POINTS.into_iter().chain([OUTSIDE]);
+        Self(Mutex::new(causes.map(|cause| (cause, 0)).collect()))
+    }
+
+    fn count(&self, cause: &'static str) {
+        *self.0.lock().unwrap().get_mut(cause).unwrap() += 1;
+    }
+
+    fn total(&self) -> u32 {
+        self.0.lock().unwrap().values().sum()
+    }
+
+    /// The point that has killed least, of those that `here` says are passed here.
+    fn rarest(&self, random: &mut Random, here: impl Fn(&str) -> bool) -> &'static str {
+        let tally = self.0.lock().unwrap();
+        let fewest = POINTS
+            .iter()
+            .filter(|point| here(point))
+            .map(|point| tally[point])
+            .min();
+        let rare: Vec<&'static str> = POINTS
+            .into_iter()
+            .filter(|point| here(point) && Some(tally[point]) == fewest)
+            .collect();
+        rare[random.below(rare.len())]
+    }
+}
+
+fn is_of_rebuild(point: &str) -> bool {
+    point.starts_with("rebuild.")
+}
+
+/// How often a point is passed before it kills.
+fn passes(point: &str, random: &mut Random) -> usize {
+    1 + random.below(match point {
+        "ledger.before_sign" => 60,
+        "runner.after_claim" | "rebuild.before_swap" | "rebuild.after_swap" => 1,
+        "rebuild.mid_fold" => 4,
+        _ => 12,
+    })
+}
+
+/// Serves and dies, until there were `until` deaths.
+async fn serve_and_die(
+    installation: &Installation,
+    live: &Live,
+    tally: &Tally,
+    mut random: Random,
+    until: u32,
+) {
+    while tally.total() < until {
+        let point = tally.rarest(&mut random, |point| !is_of_rebuild(point));
+        let crash = format!("{point}:{}", passes(point, &mut random));
+        let environment = [("COUNTERFOIL_CRASH_AT", crash.as_str())];
+        // A process may die before it listens: while it catches up, for example.
+        let Some(mut serving) = Serving::with(installation, &environment).await else {
+            tally.count(point);
+            continue;
+        };
+        let url = serving.url.clone();
+        live.add(&url);
+        let ended = serving.ended_within(LIFE).await;
+        live.remove(&url);
+        match ended {
+            Some(status) => {
+                assert_eq!(
+                    status.signal(),
+                    Some(Signal::SIGKILL as i32),
+                    "it ended by itself: {status}"
+                );
+                tally.count(point);
+            }
+            None => {
+                serving.kill9().await;
+                tally.count(OUTSIDE);
+            }
+        }
+    }
+}
+
+/// Rebuilds projections and dies, until there were `until` deaths.
+async fn rebuild_and_die(installation: &Installation, tally: &Tally, mut random: Random, until: u32) {
+    let names: Vec<&str> = counterfoil_projections::all()
+        .iter()
+        .map(|one| one.name())
+        .collect();
+    while tally.total() < until {
+        let (point, name) = (tally.rarest(&mut random, is_of_rebuild), *random.choice(&names));
+        let crash = format!("{point}:{}", passes(point, &mut random));
+        // One that was killed counts as under way for a while; giving it up by hand lets the next take over at once.
+        installation
+            .good(&["projections", "rebuild", name, "--cancel"])
+            .await;
+        let mut command = installation.command(&["projections", "rebuild", name]);
+        let output = command.env("COUNTERFOIL_CRASH_AT", crash).output().await.unwrap();
+        match output.status.signal() {
+            Some(_) => tally.count(point),
+            // The projector made the version meanwhile, or the point was not passed so often.
+            None => assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            ),
+        }
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+}
+
+async fn heads(checker: &Checker, tenants: &[Tenant]) -> BTreeMap<TenantId, u64> {
+    let mut heads = BTreeMap::new();
+    for tenant in tenants {
+        let head = checker.reader().head(tenant.id).await.unwrap().unwrap();
+        heads.insert(tenant.id, head.head.position.0);
+    }
+    heads
+}
+
+/// Waits until the KRI runner has ended every run, those that died with their process too.
+async fn until_all_runs_ended(checker: &Checker, tenants: &[Tenant]) {
+    for _ in 0..600 {
+        let mut open = 0i64;
+        for tenant in tenants {
+            let events = checker.events(tenant.id).await;
+            let of = |name: &str| events.iter().filter(|event| event.event_type == name).count() as i64;
+            open += of("KriRunRequested") - of("KriRunCompleted") - of("KriRunFailed");
+        }
+        if open == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("a KRI run was never ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_kill_at_any_point_loses_doubles_or_forks_anything() {
+    let mut random = Random::seeded();
+    let asked = std::env::var("COUNTERFOIL_FAULT_KILLS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let kills = asked.unwrap_or(KILLS);
+    let settings = [("kri.lease_s", "10"), ("kri.fetch.total_timeout_ms", "5000")];
+    let endpoints = crate::support::stack::shared_stack().endpoints();
+    let installation = Installation::on(endpoints, &settings).await;
+    let calm = Serving::start(&installation).await;
+    let tenants = make_world(&Api::new(), &calm.url, 2).await;
+    calm.stop().await;
+    let mut checker = Checker::of(&installation).await;
+    let before = heads(&checker, &tenants).await;
+
+    let (tally, mut told) = (Tally::new(), Told::default());
+    for round in 1..=ROUNDS {
+        let (live, until) = (Live::default(), kills * round / ROUNDS);
+        let load = Load::start(CLIENTS, &tenants, &live, &mut random);
+        tokio::join!(
+            serve_and_die(&installation, &live, &tally, random.fork(), until),
+            serve_and_die(&installation, &live, &tally, random.fork(), until),
+            rebuild_and_die(&installation, &tally, random.fork(), until),
+        );
+        let calm = Serving::start(&installation).await;
+        live.add(&calm.url);
+        load.finish(&mut told).await;
+        if round == ROUNDS {
+            until_all_runs_ended(&checker, &tenants).await;
+        }
+        checker.everything(&told.receipts()).await;
+        told.is_all_there_is(&checker, &before).await;
+        for tenant in &tenants {
+            let note = installation
+                .good(&["audit", "head-note", "--tenant", &tenant.id.to_string()])
+                .await;
+            checker.remember(note);
+        }
+        println!(
+            "{} kills, {} requests: {:?}",
+            tally.total(),
+            told.len(),
+            tally.0.lock().unwrap()
+        );
+        calm.stop().await;
+    }
+    let rare: Vec<_> = tally
+        .0
+        .into_inner()
+        .unwrap()
+        .into_iter()
+        .filter(|(_, deaths)| *deaths == 0)
+        .collect();
+    assert!(rare.is_empty(), "nobody died here: {rare:?}");
+}

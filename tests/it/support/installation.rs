@@ -1,0 +1,156 @@
+//! An installation of one's own: a database and a stream prefix on given servers, keys, a configuration file, all made
+//! by the real `counterfoil init`; and the real program on it, as any operator runs it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use counterfoil::config::{Config, Sources};
+use counterfoil::serve::backbone_options;
+use counterfoil::stack::Endpoints;
+use counterfoil_events::backbone::Backbone;
+use counterfoil_events::ids::Fingerprint;
+use counterfoil_events::ledger::Database;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::binary::binary;
+use super::ledger::{PASSWORD, unique_name};
+use super::stack::{TempDir, shared_stack};
+
+/// By which tests administer.
+pub const TOKEN: &str = "cft_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+pub struct Installation {
+    dir: TempDir,
+    /// The name of its database, and the prefix of its streams and of its keys in Redis.
+    pub name: String,
+    /// As the file says it.
+    pub config: Config,
+    pub root: Fingerprint,
+}
+
+impl Installation {
+    /// On the servers of this test run.
+    pub async fn new() -> Self {
+        Self::on(shared_stack().endpoints(), &[]).await
+    }
+
+    /// On these servers, with further settings such as `("kri.lease_s", "10")`.
+    pub async fn on(endpoints: &Endpoints, settings: &[(&str, &str)]) -> Self {
+        let (dir, name) = (TempDir::new(), unique_name());
+        let path = dir.path().join("counterfoil.toml");
+        std::fs::write(&path, text(dir.path(), &name, endpoints, settings)).unwrap();
+        let config = Config::load(Sources::default().file(Some(path))).unwrap();
+        let mut installation = Self {
+            dir,
+            name,
+            config,
+            root: "00".repeat(32).parse().unwrap(),
+        };
+        let made = installation.run(&["init"]).await;
+        let said = String::from_utf8(made.stdout).unwrap();
+        assert!(
+            made.status.success(),
+            "init: {said}{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        installation.root = said.trim().rsplit(' ').next().unwrap().parse().unwrap();
+        installation
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.path().join("counterfoil.toml")
+    }
+
+    /// The program with this installation's configuration; killed when the caller lets go of it.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("COUNTERFOIL_")) {
+            command.env_remove(name);
+        }
+        command
+            .arg("--config")
+            .arg(self.config_file())
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env_remove("RUST_LOG")
+            .env_remove("FAILPOINTS")
+            .stdin(std::process::Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    pub async fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().await.unwrap()
+    }
+
+    /// Runs a command that must find nothing; answers what it printed.
+    pub async fn good(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments).await;
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {out}{err}");
+        out.into_owned()
+    }
+
+    /// Connections of all roles, a few each.
+    pub fn database(&self) -> Database {
+        Database::new(&self.config.postgres.database_options())
+    }
+
+    pub async fn backbone(&self) -> Backbone {
+        let options = backbone_options(&self.config.nats).await.unwrap();
+        Backbone::connect(options).await.unwrap()
+    }
+}
+
+fn text(dir: &Path, name: &str, endpoints: &Endpoints, settings: &[(&str, &str)]) -> String {
+    let secret = |secret: &secrecy::SecretString| Value::from(secret.expose_secret()).to_string();
+    let quoted = |text: &str| Value::from(text).to_string();
+    let path = |file: &str| quoted(&dir.join(file).to_string_lossy());
+    let mut lines: Vec<(&str, String)> = vec![
+        ("http.address", quoted("127.0.0.1:0")),
+        ("auth.bootstrap_token", quoted(TOKEN)),
+        ("auth.key_pepper_file", path("key.pepper")),
+        ("signing.key_file", path("signing.key")),
+        ("postgres.host", quoted(endpoints.host)),
+        ("postgres.port", endpoints.postgres_port.to_string()),
+        ("postgres.database", quoted(name)),
+        ("postgres.tls", quoted("disable")),
+        ("postgres.admin_user", quoted(endpoints.postgres_superuser)),
+        ("postgres.admin_password", secret(&endpoints.postgres_password)),
+        // Many tests share one server.
+        ("postgres.app_connections_max", "4".to_owned()),
+        ("postgres.log_connections_max", "6".to_owned()),
+        ("postgres.projector_connections_max", "4".to_owned()),
+        ("nats.url", quoted(&endpoints.nats_url)),
+        ("nats.user", quoted(endpoints.nats_user)),
+        ("nats.password", secret(&endpoints.nats_password)),
+        ("nats.prefix", quoted(name)),
+        ("nats.stream_max_bytes", (64 << 20).to_string()),
+        ("redis.url", secret(&endpoints.redis_url)),
+        ("redis.prefix", quoted(name)),
+        ("gateway.demo_provider", "true".to_owned()),
+        ("limits.requests_per_minute", "600000".to_owned()),
+        ("limits.burst_requests", "100000".to_owned()),
+    ];
+    let roles =
+        ["owner", "app", "reader", "log", "projector"].map(|role| format!("postgres.{role}_password"));
+    lines.extend(roles.iter().map(|key| (key.as_str(), quoted(PASSWORD))));
+    lines.retain(|(key, _)| !settings.iter().any(|(other, _)| other == key));
+    lines.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
+    lines.iter().fold(String::new(), |mut text, (key, value)| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{key} = {value}");
+        text
+    })
+}
