@@ -242,7 +242,7 @@ pub(super) async fn up(link: &mut watch::Receiver<Link>) -> Link {
     }
 }
 
-fn is_absent(kind: &GetStreamErrorKind) -> bool {
+pub(super) fn is_absent(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 

@@ -82,6 +82,10 @@ impl Pipeline {
         self.under_way.len()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
     /// Sends an event's message; waits for the oldest answer when the window is full. `again` as in [`message::id`].
     pub(super) async fn publish(
         &mut self,

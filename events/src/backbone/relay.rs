@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backbone::backoff::Backoff;
 use crate::backbone::compare::{Finding, compare};
-use crate::backbone::connection::{Backbone, BackboneError, Link, up};
+use crate::backbone::connection::{Backbone, BackboneError, Link, is_absent, up};
 use crate::backbone::cursor::{StreamCursor, derive};
 use crate::backbone::heads::{Heads, HeadsReader};
 use crate::backbone::heartbeat::Heartbeat;
@@ -236,6 +236,15 @@ impl Worker {
         match self.lead.as_mut() {
             Some(lead) => lead.still_held().await,
             None => Ok(()),
+        }
+    }
+
+    /// Whether the stream holds nothing, or is not there. Not when NATS does not answer: that is noticed elsewhere.
+    pub(super) async fn is_stream_empty(&self) -> bool {
+        let name = self.backbone.prefix().stream(self.partition);
+        match self.backbone.context().get_stream(name).await {
+            Ok(stream) => stream.cached_info().state.messages == 0,
+            Err(error) => is_absent(&error.kind()),
         }
     }
 

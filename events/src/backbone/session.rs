@@ -24,7 +24,7 @@ use crate::backbone::relay::Worker;
 use crate::ids::{EventHash, Position, TenantId};
 use crate::ledger::{Committed, StoredEvent};
 
-/// How often the lock's connection is looked at, and a refill tells how far it is.
+/// How often the lock's connection and the stream are looked at, and a refill tells how far it is.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Why a session ended. All but the first two are everyday life: derive the cursor and go on.
@@ -48,6 +48,9 @@ pub(super) enum Interruption {
     /// The connection was lost or made anew.
     #[error("the connection to NATS was lost")]
     Disconnected,
+    /// Somebody emptied or deleted the stream. With nothing to publish, no answer would tell.
+    #[error("the stream is empty or gone")]
+    Emptied,
 }
 
 /// A refill under way, for its rate.
@@ -69,6 +72,8 @@ pub(super) struct Session<'a> {
     turns: VecDeque<TenantId>,
     refill: Option<Refill>,
     checked: Instant,
+    /// Whether the stream has held messages in this session.
+    filled: bool,
 }
 
 impl<'a> Session<'a> {
@@ -78,6 +83,7 @@ impl<'a> Session<'a> {
         Self {
             pipeline: Pipeline::new(context, name, stream.last_sequence, worker.options.window),
             cursors: stream.tenants.clone(),
+            filled: !stream.tenants.is_empty(),
             stream,
             worker,
             targets: HashMap::new(),
@@ -314,6 +320,7 @@ impl<'a> Session<'a> {
             let again = self.worker.is_remembered(tenant, position);
             self.pipeline.publish(subject, event, again).await?;
             self.cursors.insert(tenant, TenantCursor { position, hash });
+            self.filled = true;
             self.worker.note_published();
         }
         Ok(())
@@ -324,6 +331,9 @@ impl<'a> Session<'a> {
     async fn check(&mut self) -> Result<(), Interruption> {
         self.checked = Instant::now();
         self.worker.check_lead().await?;
+        if self.filled && self.pipeline.is_empty() && self.worker.is_stream_empty().await {
+            return Err(Interruption::Emptied);
+        }
         let lag = self.lag();
         if let Some(refill) = self.refill.as_mut() {
             let sent = refill.events.saturating_sub(lag);

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::backbone::{TestBackbone, append};
 use crate::support::ledger::TestLedger;
-use crate::support::stack::private_stack;
+use crate::support::stack::{copy_dir, private_stack};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_cut_off_the_end_are_published_again_although_the_server_remembers_their_ids() {
@@ -211,16 +211,4 @@ async fn a_tenant_whose_events_were_discarded_for_their_age_is_not_published_aga
         Position(31)
     );
     relay.stop().await;
-}
-
-fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy_dir(&entry.path(), &target),
-            false => drop(std::fs::copy(entry.path(), target).unwrap()),
-        }
-    }
 }

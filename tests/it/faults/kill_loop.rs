@@ -11,19 +11,16 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use counterfoil::faults::POINTS;
-use counterfoil_events::ids::TenantId;
 use nix::sys::signal::Signal;
 
-use super::load::{Live, Load, Told};
-use crate::support::api::{Api, Tenant, make_world};
+use super::site::Site;
 use crate::support::installation::Installation;
-use crate::support::invariants::Checker;
 use crate::support::random::Random;
 use crate::support::serving::Serving;
+use crate::support::stack::shared_stack;
 
 const KILLS: u32 = 200;
 const ROUNDS: u32 = 4;
-const CLIENTS: usize = 6;
 /// A process that has not come to its point by then is killed from outside: so are those that do not lead.
 const LIFE: Duration = Duration::from_millis(2_500);
 const OUTSIDE: &str = "from outside";
@@ -76,26 +73,20 @@ fn passes(point: &str, random: &mut Random) -> usize {
 }
 
 /// Serves and dies, until there were `until` deaths.
-async fn serve_and_die(
-    installation: &Installation,
-    live: &Live,
-    tally: &Tally,
-    mut random: Random,
-    until: u32,
-) {
+async fn serve_and_die(site: &Site, tally: &Tally, mut random: Random, until: u32) {
     while tally.total() < until {
         let point = tally.rarest(&mut random, |point| !is_of_rebuild(point));
         let crash = format!("{point}:{}", passes(point, &mut random));
         let environment = [("COUNTERFOIL_CRASH_AT", crash.as_str())];
         // A process may die before it listens: while it catches up, for example.
-        let Some(mut serving) = Serving::with(installation, &environment).await else {
+        let Some(mut serving) = Serving::with(&site.installation, &environment).await else {
             tally.count(point);
             continue;
         };
         let url = serving.url.clone();
-        live.add(&url);
+        site.live.add(&url);
         let ended = serving.ended_within(LIFE).await;
-        live.remove(&url);
+        site.live.remove(&url);
         match ended {
             Some(status) => {
                 assert_eq!(
@@ -141,21 +132,12 @@ async fn rebuild_and_die(installation: &Installation, tally: &Tally, mut random:
     }
 }
 
-async fn heads(checker: &Checker, tenants: &[Tenant]) -> BTreeMap<TenantId, u64> {
-    let mut heads = BTreeMap::new();
-    for tenant in tenants {
-        let head = checker.reader().head(tenant.id).await.unwrap().unwrap();
-        heads.insert(tenant.id, head.head.position.0);
-    }
-    heads
-}
-
 /// Waits until the KRI runner has ended every run, those that died with their process too.
-async fn until_all_runs_ended(checker: &Checker, tenants: &[Tenant]) {
+async fn until_all_runs_ended(site: &Site) {
     for _ in 0..600 {
         let mut open = 0i64;
-        for tenant in tenants {
-            let events = checker.events(tenant.id).await;
+        for tenant in &site.tenants {
+            let events = site.checker.events(tenant.id).await;
             let of = |name: &str| events.iter().filter(|event| event.event_type == name).count() as i64;
             open += of("KriRunRequested") - of("KriRunCompleted") - of("KriRunFailed");
         }
@@ -173,53 +155,29 @@ async fn no_kill_at_any_point_loses_doubles_or_forks_anything() {
     let asked = std::env::var("COUNTERFOIL_FAULT_KILLS")
         .ok()
         .and_then(|text| text.parse().ok());
-    let kills = asked.unwrap_or(KILLS);
-    let settings = [("kri.lease_s", "10"), ("kri.fetch.total_timeout_ms", "5000")];
-    let endpoints = crate::support::stack::shared_stack().endpoints();
-    let installation = Installation::on(endpoints, &settings).await;
-    let calm = Serving::start(&installation).await;
-    let tenants = make_world(&Api::new(), &calm.url, 2).await;
-    calm.stop().await;
-    let mut checker = Checker::of(&installation).await;
-    let before = heads(&checker, &tenants).await;
-
-    let (tally, mut told) = (Tally::new(), Told::default());
+    let (kills, tally) = (asked.unwrap_or(KILLS), Tally::new());
+    let mut site = Site::new(shared_stack().endpoints()).await;
     for round in 1..=ROUNDS {
-        let (live, until) = (Live::default(), kills * round / ROUNDS);
-        let load = Load::start(CLIENTS, &tenants, &live, &mut random);
+        let until = kills * round / ROUNDS;
+        let load = site.load(&mut random);
         tokio::join!(
-            serve_and_die(&installation, &live, &tally, random.fork(), until),
-            serve_and_die(&installation, &live, &tally, random.fork(), until),
-            rebuild_and_die(&installation, &tally, random.fork(), until),
+            serve_and_die(&site, &tally, random.fork(), until),
+            serve_and_die(&site, &tally, random.fork(), until),
+            rebuild_and_die(&site.installation, &tally, random.fork(), until),
         );
-        let calm = Serving::start(&installation).await;
-        live.add(&calm.url);
-        load.finish(&mut told).await;
+        let calm = site.serve().await;
+        load.finish(&mut site.told).await;
         if round == ROUNDS {
-            until_all_runs_ended(&checker, &tenants).await;
+            until_all_runs_ended(&site).await;
         }
-        checker.everything(&told.receipts()).await;
-        told.is_all_there_is(&checker, &before).await;
-        for tenant in &tenants {
-            let note = installation
-                .good(&["audit", "head-note", "--tenant", &tenant.id.to_string()])
-                .await;
-            checker.remember(note);
-        }
-        println!(
-            "{} kills, {} requests: {:?}",
-            tally.total(),
-            told.len(),
-            tally.0.lock().unwrap()
-        );
+        site.check().await;
+        site.note_heads().await;
+        let (told, deaths) = (site.told.len(), tally.0.lock().unwrap().clone());
+        println!("{} kills, {told} requests: {deaths:?}", tally.total());
+        site.live.remove(&calm.url);
         calm.stop().await;
     }
-    let rare: Vec<_> = tally
-        .0
-        .into_inner()
-        .unwrap()
-        .into_iter()
-        .filter(|(_, deaths)| *deaths == 0)
-        .collect();
+    let deaths = tally.0.into_inner().unwrap();
+    let rare: Vec<_> = deaths.iter().filter(|(_, deaths)| **deaths == 0).collect();
     assert!(rare.is_empty(), "nobody died here: {rare:?}");
 }

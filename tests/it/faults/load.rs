@@ -85,8 +85,49 @@ enum Outcome {
 #[derive(Default)]
 pub struct Told(Vec<(Asked, Outcome)>);
 
+/// What clients see while they are at work.
+#[derive(Clone, Default)]
+pub struct Seen(Arc<Mutex<(usize, BTreeMap<(u16, String), String>)>>);
+
+impl Seen {
+    fn note(&self, asked: &Asked, answer: &Answered, known: bool) {
+        if answer.status >= 500 && !matches!(asked.kind, Kind::Complete | Kind::Stream) {
+            assert_eq!(answer.headers["content-type"], "application/problem+json");
+        }
+        let mut seen = self.0.lock().unwrap();
+        seen.0 += usize::from(known);
+        if answer.status >= 400 {
+            let detail = String::from_utf8_lossy(&answer.body).into_owned();
+            seen.1.entry((answer.status, answer.error())).or_insert(detail);
+        }
+    }
+
+    /// Status and name of every error, with a body of each.
+    pub fn errors(&self) -> BTreeMap<(u16, String), String> {
+        self.0.lock().unwrap().1.clone()
+    }
+
+    fn answered(&self) -> usize {
+        self.0.lock().unwrap().0
+    }
+
+    /// Waits until `more` requests have got their answer from now on: the platform makes progress.
+    pub async fn progress(&self, more: usize) {
+        let (began, until) = (std::time::Instant::now(), self.answered() + more);
+        while self.answered() < until {
+            let errors = self.errors();
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "nothing goes on; {errors:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
 /// Clients at work.
 pub struct Load {
+    pub seen: Seen,
     clients: JoinSet<Vec<(Asked, Outcome)>>,
     stop: CancellationToken,
 }
@@ -94,17 +135,22 @@ pub struct Load {
 impl Load {
     /// `clients` of them over `tenants`, all on the same agents.
     pub fn start(clients: usize, tenants: &[Tenant], live: &Live, random: &mut Random) -> Self {
-        let (stop, mut set) = (CancellationToken::new(), JoinSet::new());
+        let (stop, seen, mut set) = (CancellationToken::new(), Seen::default(), JoinSet::new());
         for _ in 0..clients {
             let client = Client {
                 api: Api::new(),
                 tenants: tenants.to_vec(),
                 live: live.clone(),
+                seen: seen.clone(),
                 random: random.fork(),
             };
             set.spawn(client.run(stop.clone()));
         }
-        Self { clients: set, stop }
+        Self {
+            seen,
+            clients: set,
+            stop,
+        }
     }
 
     /// Lets each finish what it has begun; a process must be there that answers.
@@ -121,6 +167,7 @@ struct Client {
     api: Api,
     tenants: Vec<Tenant>,
     live: Live,
+    seen: Seen,
     random: Random,
 }
 
@@ -196,7 +243,9 @@ impl Client {
             let sent = api.send(asked.method, &url, Some(&asked.key), &asked.body).await;
             // No answer, or none whole: the outcome is not known.
             if let Ok(answer) = sent {
-                if let Some(outcome) = judge(asked, &answer, &mut tries) {
+                let outcome = judge(asked, &answer, &mut tries);
+                self.seen.note(asked, &answer, outcome.is_some());
+                if let Some(outcome) = outcome {
                     return outcome;
                 }
             }

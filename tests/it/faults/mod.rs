@@ -4,3 +4,7 @@
 mod kill_loop;
 mod load;
 mod points;
+mod postgres;
+mod processes;
+mod site;
+mod streams;

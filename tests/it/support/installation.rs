@@ -23,10 +23,9 @@ use super::stack::{TempDir, shared_stack};
 /// By which tests administer.
 pub const TOKEN: &str = "cft_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
+/// Its database, the prefix of its streams and that of its keys in Redis have one name.
 pub struct Installation {
     dir: TempDir,
-    /// The name of its database, and the prefix of its streams and of its keys in Redis.
-    pub name: String,
     /// As the file says it.
     pub config: Config,
     pub root: Fingerprint,
@@ -46,7 +45,6 @@ impl Installation {
         let config = Config::load(Sources::default().file(Some(path))).unwrap();
         let mut installation = Self {
             dir,
-            name,
             config,
             root: "00".repeat(32).parse().unwrap(),
         };

@@ -81,9 +81,7 @@ impl Checker {
 
     /// I5, once the relay has caught up.
     pub async fn copies_agree(&self) {
-        let (pool, keys) = (self.database.log().clone(), self.keys().await);
-        let audit = JetStreamAudit::new(pool, self.backbone.clone(), keys, self.scope());
-        nothing_found(&audit.run(&()).await.unwrap());
+        nothing_found(&self.stream_audited().await);
         let reconcile = Reconcile {
             database: self.database.clone(),
             backbone: self.backbone.clone(),
@@ -92,6 +90,20 @@ impl Checker {
         };
         let compared = reconcile.run(false, &()).await.unwrap();
         assert!(compared.is_clean(), "{compared:?}");
+    }
+
+    /// An audit waits for the relay by itself, but not for a stream that is still to be made.
+    async fn stream_audited(&self) -> Summary {
+        let began = std::time::Instant::now();
+        loop {
+            let (pool, keys) = (self.database.log().clone(), self.keys().await);
+            let audit = JetStreamAudit::new(pool, self.backbone.clone(), keys, self.scope());
+            match audit.run(&()).await {
+                Ok(summary) => return summary,
+                Err(error) => assert!(began.elapsed().as_secs() < 60, "{error}"),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
     }
 
     /// I6, once the projector has caught up; and nothing is parked.

@@ -7,10 +7,6 @@ pub const SEED: &str = "COUNTERFOIL_FAULT_SEED";
 pub struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
     /// A seed of the environment's or of this moment's, printed so that the run can be repeated.
     pub fn seeded() -> Self {
         let given = std::env::var(SEED).ok().and_then(|text| text.parse().ok());

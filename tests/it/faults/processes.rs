@@ -1,0 +1,105 @@
+//! Several processes on one log: both make progress, one that is paused while it leads does no harm when it wakes, and a
+//! handler that panics costs its own request alone.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::Duration;
+
+use counterfoil::stack::ServerKind;
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use super::site::Site;
+use crate::support::api::{Api, card};
+use crate::support::installation::Installation;
+use crate::support::random::Random;
+use crate::support::serving::Serving;
+use crate::support::stack::{private_stack, shared_stack};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_paused_and_wakes_forks_nothing_and_others_go_on() {
+    let mut random = Random::seeded();
+    let mut site = Site::new(shared_stack().endpoints()).await;
+    // The first leads: the second came later.
+    let leader = site.serve().await;
+    let other = site.serve().await;
+    let load = site.load(&mut random);
+    for _ in 0..3 {
+        load.seen.progress(60).await;
+        site.live.remove(&leader.url);
+        leader.signal(Signal::SIGSTOP);
+        // Requests that it holds wait for it; everybody else's go on.
+        load.seen.progress(60).await;
+        leader.signal(Signal::SIGCONT);
+        site.live.add(&leader.url);
+    }
+    load.seen.progress(60).await;
+    site.finish(load).await;
+    leader.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_requests_go_on_and_ready_says_so() {
+    let mut random = Random::seeded();
+    let (_dir, stack) = private_stack().await;
+    let mut site = Site::new(stack.endpoints()).await;
+    let serving = site.serve().await;
+    let redis = |body: &serde_json::Value| body["components"]["redis"]["health"].clone();
+    serving
+        .until_ready("Redis is there", |_, body| redis(body) == "ok")
+        .await;
+    let load = site.load(&mut random);
+    load.seen.progress(40).await;
+    stack.halt(ServerKind::Redis).await.unwrap();
+    load.seen.progress(80).await;
+    serving
+        .until_ready("Redis is away", |status, body| {
+            status == 200 && redis(body) == "degraded"
+        })
+        .await;
+    stack.resume(ServerKind::Redis).await.unwrap();
+    serving
+        .until_ready("Redis is back", |_, body| redis(body) == "ok")
+        .await;
+    let errors = load.seen.errors();
+    assert!(errors.keys().all(|(status, _)| *status < 500), "{errors:?}");
+    site.finish(load).await;
+    serving.stop().await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_panics_is_a_500_of_its_own_request_and_a_line_in_the_log() {
+    let installation = Installation::new().await;
+    let calm = Serving::start(&installation).await;
+    let url = format!("{}/v1/organisations", calm.url);
+    let made = Api::new()
+        .post(&url, json!({"kind": "company", "name": "Tidewater"}))
+        .await;
+    calm.stop().await;
+    let panics = [("FAILPOINTS", "http.in_handler=1*off->1*panic->off")];
+    let mut serving = Serving::with(&installation, &panics).await.unwrap();
+    let agents = format!(
+        "{}/v1/tenants/{}/agents",
+        serving.url,
+        made["home_tenant"].as_str().unwrap()
+    );
+    let mut answers = Vec::new();
+    for purpose in ["one", "two", "three"] {
+        let sent = Api::new()
+            .send("POST", &agents, None, &card(purpose))
+            .await
+            .unwrap();
+        answers.push((sent.status, sent.error()));
+    }
+    let status: Vec<u16> = answers.iter().map(|(status, _)| *status).collect();
+    assert_eq!(status, [201, 500, 201], "{answers:?}");
+    assert_eq!(answers[1].1, "internal");
+    let log = std::fs::read_to_string(&serving.log).unwrap();
+    assert!(
+        log.contains("counterfoil::panic") && log.contains("fail points: it is for tests"),
+        "{log}"
+    );
+    assert!(serving.ended_within(Duration::ZERO).await.is_none());
+    serving.stop().await;
+}
