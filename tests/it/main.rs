@@ -9,6 +9,7 @@ mod gateway;
 mod janitor;
 mod keys;
 mod faults;
+mod keys;
 mod ledger;
 mod limits;
 mod nouns;

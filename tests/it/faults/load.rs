@@ -85,9 +85,12 @@ enum Outcome {
 #[derive(Default)]
 pub struct Told(Vec<(Asked, Outcome)>);
 
-/// What clients see while they are at work.
+/// Status and name of errors, with a body of each.
+type Errors = BTreeMap<(u16, String), String>;
+
+/// What clients see while they are at work: how many answers, and which errors.
 #[derive(Clone, Default)]
-pub struct Seen(Arc<Mutex<(usize, BTreeMap<(u16, String), String>)>>);
+pub struct Seen(Arc<Mutex<(usize, Errors)>>);
 
 impl Seen {
     fn note(&self, asked: &Asked, answer: &Answered, known: bool) {
@@ -102,8 +105,7 @@ impl Seen {
         }
     }
 
-    /// Status and name of every error, with a body of each.
-    pub fn errors(&self) -> BTreeMap<(u16, String), String> {
+    pub fn errors(&self) -> Errors {
         self.0.lock().unwrap().1.clone()
     }
 
