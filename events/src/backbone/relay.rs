@@ -38,6 +38,9 @@ pub struct RelayOptions {
     pub page_events: u32,
     /// Whether to lead only while holding the advisory lock. Off, two relays on one partition are still safe.
     pub leader_hint: bool,
+    /// How often a relay with nothing to publish derives its cursor again, though nothing has told it to: messages
+    /// that somebody deleted from the stream's end are published again, and a ledger that was changed is noticed.
+    pub look_again: Duration,
 }
 
 impl Default for RelayOptions {
@@ -46,6 +49,7 @@ impl Default for RelayOptions {
             window: 1024,
             page_events: 256,
             leader_hint: true,
+            look_again: Duration::from_secs(30),
         }
     }
 }
@@ -250,6 +254,9 @@ impl Worker {
 
     /// After step 3.
     async fn handle(&mut self, interruption: Interruption) -> Result<(), RelayError> {
+        if matches!(interruption, Interruption::Due) {
+            return Ok(());
+        }
         tracing::info!(partition = self.partition, reason = %interruption, "deriving the cursor again");
         metrics::counter!("counterfoil_relay_rederived_total").increment(1);
         match interruption {

@@ -51,6 +51,9 @@ pub(super) enum Interruption {
     /// Somebody emptied or deleted the stream. With nothing to publish, no answer would tell.
     #[error("the stream is empty or gone")]
     Emptied,
+    /// Nothing happened for a while.
+    #[error("time to look again")]
+    Due,
 }
 
 /// A refill under way, for its rate.
@@ -72,6 +75,7 @@ pub(super) struct Session<'a> {
     turns: VecDeque<TenantId>,
     refill: Option<Refill>,
     checked: Instant,
+    began: Instant,
     /// Whether the stream has held messages in this session.
     filled: bool,
 }
@@ -91,6 +95,7 @@ impl<'a> Session<'a> {
             turns: VecDeque::new(),
             refill: None,
             checked: Instant::now(),
+            began: Instant::now(),
         }
     }
 
@@ -118,6 +123,9 @@ impl<'a> Session<'a> {
                     self.pipeline.settle().await?;
                     self.end_refill();
                     self.worker.at_rest();
+                    if self.began.elapsed() >= self.worker.options.look_again {
+                        return Err(Interruption::Due);
+                    }
                     self.wait().await?;
                 }
             }

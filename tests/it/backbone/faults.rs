@@ -38,6 +38,23 @@ async fn events_cut_off_the_end_are_published_again_although_the_server_remember
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn events_cut_off_the_end_under_a_relay_at_rest_are_published_again() {
+    let ledger = TestLedger::new().await;
+    let backbone = TestBackbone::new(&ledger).await;
+    let often = RelayOptions {
+        look_again: Duration::from_millis(100),
+        ..RelayOptions::default()
+    };
+    let relay = backbone.relay(&ledger, often);
+    append(&ledger, ledger.tenant, 20).await;
+    backbone.until_equal(&ledger).await;
+    backbone.delete(ledger.tenant, Position(20)).await;
+    backbone.delete(ledger.tenant, Position(19)).await;
+    backbone.until_equal(&ledger).await;
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_was_purged_between_two_relays_is_refilled() {
     let ledger = TestLedger::new().await;
     let backbone = TestBackbone::new(&ledger).await;

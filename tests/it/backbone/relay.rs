@@ -1,5 +1,7 @@
 //! The relay publishes each event once, in order, with the ledger's exact bytes.
 
+use std::time::Duration;
+
 use counterfoil_events::backbone::RelayOptions;
 use counterfoil_events::ids::TenantId;
 
@@ -10,6 +12,7 @@ const BOTH_LEAD: RelayOptions = RelayOptions {
     window: 64,
     page_events: 16,
     leader_hint: false,
+    look_again: Duration::from_secs(30),
 };
 
 #[tokio::test(flavor = "multi_thread")]

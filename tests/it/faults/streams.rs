@@ -4,6 +4,7 @@
 
 use async_nats::jetstream::stream::Stream;
 use counterfoil::stack::ServerKind;
+use counterfoil_events::backbone::StreamScan;
 use nix::sys::signal::Signal;
 
 use super::site::Site;
@@ -45,9 +46,12 @@ async fn a_stream_that_is_emptied_or_deleted_is_equal_again_while_commands_go_on
     site.check().await;
 
     // What is lost in the middle is found, and filled by hand: a stream takes messages at its end alone.
-    let stream = stream(&site, stack).await;
-    let last = stream.get_info().await.unwrap().state.last_sequence;
-    stream.delete_message(last / 2).await.unwrap();
+    let backbone = site.installation.backbone().await;
+    let mut scan = StreamScan::open(&backbone, 0, Some(site.tenants[0].id))
+        .await
+        .unwrap();
+    let sequence = scan.next_page().await.unwrap()[4].sequence;
+    stream(&site, stack).await.delete_message(sequence).await.unwrap();
     let found = site.installation.run(&["audit", "reconcile"]).await;
     assert_eq!(
         found.status.code(),

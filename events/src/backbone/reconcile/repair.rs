@@ -164,11 +164,13 @@ impl Repairer {
 
     /// Step 3.
     async fn refill(&mut self, found: &Reconciliation) -> Result<(), ReconcileError> {
-        for partition in found
-            .partitions
-            .iter()
-            .filter(|partition| partition.needs_refill())
-        {
+        for partition in &found.partitions {
+            if !partition.needs_refill() {
+                if partition.lacks_its_end() {
+                    self.fill(partition.partition).await?;
+                }
+                continue;
+            }
             let only_here = partition
                 .tenants
                 .iter()
@@ -189,7 +191,7 @@ impl Repairer {
         Ok(())
     }
 
-    /// Fills a fresh stream, unless the relay of a running process leads: then waits until that has.
+    /// Fills a stream to its end, unless the relay of a running process leads: then waits until that has.
     async fn fill(&self, partition: u32) -> Result<(), ReconcileError> {
         let heads = HeadWatch::start(self.log.clone(), REFILL_POLL);
         let (notices, _none) = tokio::sync::broadcast::channel(1);

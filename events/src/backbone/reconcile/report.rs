@@ -81,13 +81,25 @@ impl PartitionReport {
         self.strange_messages == 0 && self.tenants.iter().all(TenantReport::agrees)
     }
 
-    /// Whether the stream is not what the ledger would make it.
+    /// Whether the stream is not what the ledger would make it, but for its end.
     #[must_use]
     pub(super) fn needs_refill(&self) -> bool {
-        // The end is what the relay fills by itself.
+        // The end is what a relay fills by itself.
         let lost = |gap: &Gap| gap.part != LossPart::Tail;
         let damaged = |tenant: &TenantReport| tenant.missing_in_stream.iter().any(lost);
         self.strange_messages > 0 || self.tenants.iter().any(damaged)
+    }
+
+    /// Whether the stream ends before the ledger does.
+    #[must_use]
+    pub(super) fn lacks_its_end(&self) -> bool {
+        let lacks = |tenant: &TenantReport| {
+            tenant
+                .missing_in_stream
+                .iter()
+                .any(|gap| gap.part == LossPart::Tail)
+        };
+        self.tenants.iter().any(lacks)
     }
 }
 
