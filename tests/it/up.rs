@@ -23,7 +23,14 @@ async fn kill_9_of_up_leaves_no_process_and_the_next_start_finds_everything() {
     assert_eq!((&up.token, &up.fingerprint), (&token, &fingerprint));
     up.complete(&key).await;
     let path = format!("/v1/tenants/{tenant}/agents/{agent}");
-    let (status, answer) = up.send(Method::GET, &path, None).await;
+    // Killed before its read models had followed, it goes on with them now.
+    let began = std::time::Instant::now();
+    let mut found = up.send(Method::GET, &path, None).await;
+    while found.0 == 404 && began.elapsed().as_secs() < 60 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        found = up.send(Method::GET, &path, None).await;
+    }
+    let (status, answer) = found;
     assert!(status.is_success() && answer["name"] == "helper", "{answer}");
     let family = descendants(up.pid());
     up.interrupt().await;
