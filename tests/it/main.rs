@@ -8,6 +8,7 @@ mod cli;
 mod faults;
 mod gateway;
 mod janitor;
+mod conformance;
 mod keys;
 mod ledger;
 mod limits;
