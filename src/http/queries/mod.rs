@@ -1,9 +1,10 @@
-//! What can be read: lists and items of the read models, and a carrier's rollups.
+//! What can be read: lists and items of the read models, a carrier's rollups, a log's head notes.
 //!
 //! Every read runs in the one transaction wrapper that binds it to a tenant; row-level security does the rest. A list
 //! is paged by key (`limit`, `cursor`, `next`). `Counterfoil-Wait-For` makes a read wait, bounded, until the read model
 //! has folded a position: the `Counterfoil-Position` that a command was answered with.
 
+mod head_note;
 mod resource;
 mod rollup;
 
@@ -34,6 +35,7 @@ pub struct Queries {
 pub fn routes(queries: &State<Arc<Queries>>) -> Vec<Route> {
     let mut routes = resource::routes(queries);
     routes.extend(rollup::routes(queries));
+    routes.extend(head_note::routes(queries));
     routes
 }
 

@@ -32,6 +32,8 @@ struct Resource {
     platform: bool,
     /// Rows as JSON with their key, after `$2`, at most `$3`, of tenant `$1`; by key, on the primary key.
     list: &'static str,
+    /// The row with key `$2` of tenant `$1` as JSON; on the primary key.
+    one: &'static str,
 }
 
 /// A list's statement over a view of the read models.
@@ -41,6 +43,17 @@ macro_rules! list {
             "SELECT r.key, jsonb_build_object('id', r.key) || (to_jsonb(r) - 'tenant_id' - 'key') FROM read.",
             $view,
             " r WHERE r.tenant_id = $1 AND r.key > $2 ORDER BY r.key LIMIT $3"
+        )
+    };
+}
+
+/// The statement for one row of it.
+macro_rules! one {
+    ($view:literal) => {
+        concat!(
+            "SELECT jsonb_build_object('id', r.key) || (to_jsonb(r) - 'tenant_id' - 'key') FROM read.",
+            $view,
+            " r WHERE r.tenant_id = $1 AND r.key = $2"
         )
     };
 }
@@ -55,6 +68,7 @@ macro_rules! resource {
             tag: $tag,
             platform: true,
             list: list!($view),
+            one: one!($view),
         }
     };
     ($projection:literal, $view:literal, $tag:literal, $what:literal, $list:literal, $item:literal, $param:literal) => {
@@ -66,6 +80,7 @@ macro_rules! resource {
             tag: $tag,
             platform: false,
             list: list!($view),
+            one: one!($view),
         }
     };
     ($projection:literal, $view:literal, $tag:literal, $what:literal, $list:literal) => {
@@ -77,6 +92,7 @@ macro_rules! resource {
             tag: $tag,
             platform: false,
             list: list!($view),
+            one: one!($view),
         }
     };
 }
@@ -230,28 +246,18 @@ fn tenant_of<Q>(request: &Request<NoBody, Q>, resource: &Resource) -> Result<Ten
     }
 }
 
-async fn read(
-    queries: &Queries,
-    request: &Request<NoBody, impl Sized>,
-    resource: &Resource,
-    after: &str,
-    limit: i64,
-) -> Result<Vec<(String, Value)>, ApiError> {
-    let tenant = tenant_of(request, resource)?;
-    let mut transaction = queries.begin(request, tenant, resource.projection).await?;
-    sqlx::query_as(resource.list)
-        .bind(tenant.0)
-        .bind(after)
-        .bind(limit)
-        .fetch_all(transaction.connection())
-        .await
-        .map_err(unavailable)
-}
-
 async fn list(queries: Arc<Queries>, request: Request<NoBody, Query<Paging>>, resource: Resource) -> Answer {
+    let tenant = tenant_of(&request, &resource)?;
     let Query(Paging { limit, cursor }) = &request.query;
     let after = cursor.as_ref().map_or("", |cursor| cursor.0.as_str());
-    let rows = read(&queries, &request, &resource, after, limit.and_one_more()).await?;
+    let mut transaction = queries.begin(&request, tenant, resource.projection).await?;
+    let rows: Vec<(String, Value)> = sqlx::query_as(resource.list)
+        .bind(tenant.0)
+        .bind(after)
+        .bind(limit.and_one_more())
+        .fetch_all(transaction.connection())
+        .await
+        .map_err(unavailable)?;
     let listing = page(rows, *limit, |(key, _)| key.clone())?;
     let items = listing.items.into_iter().map(|(_, row)| Row(row)).collect();
     answer::ok(&Listing {
@@ -261,45 +267,14 @@ async fn list(queries: Arc<Queries>, request: Request<NoBody, Query<Paging>>, re
 }
 
 async fn item(queries: Arc<Queries>, request: Request, resource: Resource, param: &'static str) -> Answer {
+    let tenant = tenant_of(&request, &resource)?;
     let id: String = request.param(param)?;
-    // The key itself is the first one after its own prefix: the list's statement serves items too.
-    let before = before(&id);
-    let rows = read(&queries, &request, &resource, &before, 2).await?;
-    match rows.into_iter().find(|(key, _)| *key == id) {
-        Some((_, row)) => answer::ok(&row),
-        None => Err(ApiError::not_found(param, id)),
-    }
-}
-
-/// A text directly before `id` in byte order (the database's collation is `C`): at most one key lies between.
-fn before(id: &str) -> String {
-    let mut text = id.to_owned();
-    let last = text.pop().unwrap_or('\u{1}');
-    match char::from_u32(u32::from(last).saturating_sub(1)).filter(|_| u32::from(last) > 1) {
-        Some(previous) => {
-            text.push(previous);
-            text.push('\u{10ffff}');
-            text
-        }
-        None => text,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_text_before_an_id_sorts_before_it_and_after_its_smaller_neighbours() {
-        for id in [
-            "organisation",
-            "01933b5e-0000-7000-8000-000000000001",
-            "a",
-            "failed_settlement_rate",
-        ] {
-            let before = before(id);
-            assert!(before.as_str() < id, "{before:?} < {id:?}");
-        }
-        assert!(before("ab").as_str() > "aa");
-    }
+    let mut transaction = queries.begin(&request, tenant, resource.projection).await?;
+    let row: Option<Value> = sqlx::query_scalar(resource.one)
+        .bind(tenant.0)
+        .bind(&id)
+        .fetch_optional(transaction.connection())
+        .await
+        .map_err(unavailable)?;
+    row.map_or_else(|| Err(ApiError::not_found(param, id)), |row| answer::ok(&row))
 }

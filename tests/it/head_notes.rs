@@ -1,0 +1,67 @@
+//! Head notes as an auditor meets them: fetched over HTTP, kept in a file, held against the log.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use counterfoil_events::ids::TenantId;
+use serde_json::Value;
+
+use crate::support::server::Installation;
+use crate::support::world::World;
+
+async fn noted(installation: &Installation, tenant: TenantId) {
+    let mut note = installation.command(&["audit", "head-note", "--tenant", &tenant.to_string()]);
+    let made = tokio::task::spawn_blocking(move || note.output().unwrap())
+        .await
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_note_fetched_over_http_holds_the_log_to_its_end() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    noted(&installation, world.tenant).await;
+    world.register_agent(&server, "second", &["demo-small"]).await;
+    noted(&installation, world.tenant).await;
+
+    let latest = server.get(&world.path("/head-notes/latest")).await.good();
+    let first = server.get(&world.path("/head-notes?limit=1")).await.good();
+    let cursor = first["next"].as_str().unwrap();
+    let second = server
+        .get(&world.path(&format!("/head-notes?limit=1&cursor={cursor}")))
+        .await
+        .good();
+    assert_eq!(second["items"][0], latest);
+    assert_eq!(second["next"], Value::Null);
+    let position = |note: &Value| note["position"].as_u64().unwrap();
+    assert_eq!(position(&first["items"][0]) + 1, position(&latest));
+
+    let file = installation.config().with_file_name("head.note");
+    std::fs::write(&file, latest["note"].as_str().unwrap()).unwrap();
+    let file = file.to_str().unwrap();
+    let mut verify = installation.command(&["audit", "verify", "--head-note", file]);
+    let verified = tokio::task::spawn_blocking(move || verify.output().unwrap())
+        .await
+        .unwrap();
+    assert!(
+        verified.status.success(),
+        "{}",
+        String::from_utf8_lossy(&verified.stdout)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_without_a_note_and_one_that_does_not_exist_have_none() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let nobody = TenantId::generate();
+    let latest = server
+        .get(&format!("/v1/tenants/{nobody}/head-notes/latest"))
+        .await;
+    assert_eq!(latest.status, 404);
+    let all = server
+        .get(&format!("/v1/tenants/{nobody}/head-notes"))
+        .await
+        .good();
+    assert_eq!(all["items"], serde_json::json!([]));
+}
