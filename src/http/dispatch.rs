@@ -6,23 +6,25 @@
 //! 4. headers and path parameters that every route shares (400);
 //! 5. the body, up to the route's limit, within a time (413, 408);
 //! 6. the handler, within a time; a panic is a 500, not a closed connection;
-//! 7. headers of every answer, one line in the access log, metrics.
+//! 7. what is left of the body of a refused request is read, within bounds, so that its sender sees the answer;
+//! 8. headers of every answer, one line in the access log, metrics.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Buf;
 use counterfoil_events::ids::TenantId;
-use futures::{FutureExt, Stream};
+use futures::{FutureExt, Stream, StreamExt};
 use warp::Filter;
 use warp::http::{HeaderMap, Method};
 
 use super::answer::{Answer, Response};
 use super::auth::{Admission, Authenticators, Principal};
 use super::context::{IdempotencyKey, RequestContext, RequestFingerprint, RequestId, TraceParent, WaitFor};
-use super::intake::{Intake, IntakeLimits};
+use super::intake::{self, Intake, IntakeLimits};
 use super::lifecycle::Lifecycle;
 use super::problem::{self, ApiError, ErrorShape};
 use super::request::{PathParams, RawRequest, bad_param};
@@ -44,14 +46,13 @@ pub struct Dispatcher {
 }
 
 /// What warp hands over.
-struct Incoming<S> {
+struct Incoming {
     method: Method,
     path: String,
     query: String,
     headers: HeaderMap,
     peer: Option<SocketAddr>,
     upgrade: Option<Upgrade>,
-    body: S,
 }
 
 impl Dispatcher {
@@ -71,18 +72,27 @@ impl Dispatcher {
         }
     }
 
-    async fn serve<S, C>(&self, incoming: Incoming<S>) -> Response
+    async fn serve<S, C>(&self, incoming: Incoming, body: S) -> Response
     where
         S: Stream<Item = Result<C, warp::Error>> + Send,
         C: Buf,
     {
         let mut trail = Trail::begin(&incoming.method, &incoming.headers, incoming.peer);
         let shape = self.table.shape_of(&incoming.path);
-        let outcome = self.route(incoming, &mut trail).await;
+        let is_sending = intake::is_sending(&incoming.headers);
+        let mut body = pin!(body.fuse());
+        let outcome = self.route(incoming, body.as_mut(), &mut trail).await;
+        if is_sending
+            && outcome
+                .as_ref()
+                .is_err_and(|error| error.kind() != problem::REQUEST_TIMEOUT)
+        {
+            intake::discard(body).await;
+        }
         trail.finish(outcome, shape)
     }
 
-    async fn route<S, C>(&self, incoming: Incoming<S>, trail: &mut Trail) -> Answer
+    async fn route<S, C>(&self, incoming: Incoming, body: S, trail: &mut Trail) -> Answer
     where
         S: Stream<Item = Result<C, warp::Error>> + Send,
         C: Buf,
@@ -93,7 +103,7 @@ impl Dispatcher {
             .authenticators
             .admit(found.route.spec.permission, &incoming.headers)?;
         trail.admitted(&principal);
-        let raw = self.read(&found, principal, incoming, trail).await?;
+        let raw = self.read(&found, principal, (incoming, body), trail).await?;
         run(found.route, raw).await
     }
 
@@ -101,7 +111,7 @@ impl Dispatcher {
         &self,
         found: &Found<'_>,
         principal: Principal,
-        incoming: Incoming<S>,
+        (incoming, body): (Incoming, S),
         trail: &Trail,
     ) -> Result<RawRequest, ApiError>
     where
@@ -115,7 +125,6 @@ impl Dispatcher {
             headers,
             peer,
             upgrade,
-            body,
         } = incoming;
         let tenant = tenant_of(&found.params, &principal)?;
         let idempotency_key = IdempotencyKey::from_headers(&headers)?;
@@ -202,17 +211,15 @@ pub(super) fn filter(
                 let path = path.as_str().to_owned();
                 let peer = peer.map(|peer| peer.0);
                 async move {
-                    dispatcher
-                        .serve(Incoming {
-                            method,
-                            path,
-                            query,
-                            headers,
-                            peer,
-                            upgrade,
-                            body,
-                        })
-                        .await
+                    let incoming = Incoming {
+                        method,
+                        path,
+                        query,
+                        headers,
+                        peer,
+                        upgrade,
+                    };
+                    dispatcher.serve(incoming, body).await
                 }
             },
         )

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use warp::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use warp::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use warp::http::{HeaderMap, HeaderValue};
 
 use super::problem::{self, ApiError};
@@ -18,6 +18,10 @@ use super::problem::{self, ApiError};
 const PIECE_BYTES: usize = 1024;
 /// How long a request waits for memory.
 const MEMORY_WAIT: Duration = Duration::from_secs(1);
+
+/// How much of a body that nobody wants is read, and for how long, so that its sender gets to see the answer.
+const DISCARD_BYTES: usize = 4 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(2);
 
 /// How much, and how slowly, clients may send.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +99,32 @@ fn expected_bytes(headers: &HeaderMap, limit: usize) -> Result<usize, ApiError> 
         None if headers.contains_key(TRANSFER_ENCODING) => Ok(limit),
         None => Ok(0),
     }
+}
+
+/// Whether a client sends a body without waiting to be asked for it.
+pub(super) fn is_sending(headers: &HeaderMap) -> bool {
+    let announced = headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+    announced && !headers.contains_key(EXPECT)
+}
+
+/// Lets the rest of a refused body come and go, within bounds: a connection that is closed on bytes that nobody has
+/// read is reset, and the answer is lost with it.
+pub(super) async fn discard<S, C>(mut body: S)
+where
+    S: Stream<Item = Result<C, warp::Error>> + Send + Unpin,
+    C: Buf,
+{
+    let rest = async {
+        let mut left = DISCARD_BYTES;
+        while let Some(Ok(chunk)) = body.next().await {
+            match left.checked_sub(chunk.remaining()) {
+                Some(less) => left = less,
+                None => return,
+            }
+        }
+    };
+    // Enough was done for one who sends so slowly.
+    let _ = tokio::time::timeout(DISCARD_TIME, rest).await;
 }
 
 async fn collect<S, C>(body: S, expected: usize, limit: usize) -> Result<Bytes, ApiError>

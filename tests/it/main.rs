@@ -9,6 +9,7 @@ mod conformance;
 mod faults;
 mod gateway;
 mod head_notes;
+mod http;
 mod janitor;
 mod keys;
 mod ledger;

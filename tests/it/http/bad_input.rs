@@ -1,0 +1,433 @@
+//! Bad input, as a table: each is a clear problem document, and nothing is half done.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use counterfoil_events::ids::TenantId;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::server::{Installation, Reply, Served};
+use crate::support::world::{World, agent_card};
+
+/// One request, and what it is told: status, problem, the field at fault (none: not asked).
+struct Case {
+    name: &'static str,
+    method: Method,
+    path: String,
+    content_type: &'static str,
+    body: Vec<u8>,
+    expected: (u16, &'static str, Option<&'static str>),
+}
+
+fn case(
+    name: &'static str,
+    path: impl Into<String>,
+    body: impl Into<Vec<u8>>,
+    expected: (u16, &'static str, Option<&'static str>),
+) -> Case {
+    Case {
+        name,
+        method: Method::POST,
+        path: path.into(),
+        content_type: "application/json",
+        body: body.into(),
+        expected,
+    }
+}
+
+async fn ask(server: &Served, case: &Case) -> Reply {
+    let request = server.request(case.method.clone(), &case.path);
+    let request = match case.body.is_empty() {
+        true => request,
+        false => request
+            .header("content-type", case.content_type)
+            .body(case.body.clone()),
+    };
+    Reply::of(request).await
+}
+
+/// Everything that a log holds, to see that nothing was added.
+async fn heads(server: &Served, worlds: &[&World]) -> Vec<usize> {
+    let mut heads = Vec::new();
+    for tenant in worlds
+        .iter()
+        .map(|world| world.tenant)
+        .chain([TenantId::PLATFORM])
+    {
+        let page = server
+            .get(&format!("/v1/tenants/{tenant}/events?limit=500"))
+            .await
+            .good();
+        assert!(page["next"].is_null());
+        heads.push(page["items"].as_array().unwrap().len());
+    }
+    heads
+}
+
+/// Asks all, and says of all that departed in one go.
+async fn judge(server: &Served, cases: &[Case]) {
+    let mut wrong = Vec::new();
+    for case in cases {
+        let reply = ask(server, case).await;
+        let (status, slug, field) = case.expected;
+        let body = match reply.header("content-type") {
+            "application/problem+json" => reply.json(),
+            _ => json!({"type": reply.text.clone()}),
+        };
+        let kind = body["type"]
+            .as_str()
+            .unwrap_or_default()
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
+        let named = field.is_none_or(|field| {
+            let errors = body["errors"].as_array().into_iter().flatten();
+            errors.into_iter().any(|error| error["field"] == field)
+        });
+        if (reply.status, kind) != (status, slug) || !named {
+            wrong.push(format!(
+                "{}: expected {:?}, got {} {}",
+                case.name, case.expected, reply.status, reply.text
+            ));
+        }
+        if reply.text.contains("hostile-marker") {
+            wrong.push(format!("{}: repeats what was sent: {}", case.name, reply.text));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn bodies() -> Vec<Case> {
+    let organisation = |name, body: &str, expected| case(name, "/v1/organisations", body, expected);
+    let deep = format!(
+        r#"{{"kind":"company","name":{}1{}}}"#,
+        "[".repeat(100),
+        "]".repeat(100)
+    );
+    let large = format!(r#"{{"kind":"company","name":"{}"}}"#, "x".repeat(1 << 20));
+    let mut cases = vec![
+        organisation("cut off", r#"{"kind":"#, (400, "malformed-json", None)),
+        organisation("not JSON", "kind=company", (400, "malformed-json", None)),
+        organisation(
+            "a key twice",
+            r#"{"kind":"company","name":"a","name":"b"}"#,
+            (400, "malformed-json", None),
+        ),
+        organisation("too deep", &deep, (400, "malformed-json", None)),
+        case(
+            "not UTF-8",
+            "/v1/organisations",
+            b"{\"name\":\"\xff\"}".to_vec(),
+            (400, "malformed-json", None),
+        ),
+        organisation(
+            "NaN",
+            r#"{"kind":"company","name":NaN}"#,
+            (400, "malformed-json", None),
+        ),
+        organisation(
+            "U+0000",
+            r#"{"kind":"company","name":"a\u0000b"}"#,
+            (400, "invalid-body", Some("/name")),
+        ),
+        organisation("an array", "[]", (400, "invalid-body", None)),
+        organisation("null", "null", (400, "invalid-body", None)),
+        organisation(
+            "a number for a text",
+            r#"{"kind":"company","name":7}"#,
+            (400, "invalid-body", Some("/name")),
+        ),
+        organisation(
+            "a field is missing",
+            r#"{"kind":"company"}"#,
+            (400, "invalid-body", None),
+        ),
+        organisation(
+            "an unknown kind",
+            r#"{"kind":"hostile-marker","name":"a"}"#,
+            (400, "invalid-body", Some("/kind")),
+        ),
+        organisation(
+            "an unknown field",
+            r#"{"kind":"company","name":"a","colour":1}"#,
+            (400, "invalid-body", None),
+        ),
+        organisation(
+            "an empty name",
+            r#"{"kind":"company","name":" "}"#,
+            (400, "invalid-body", Some("/name")),
+        ),
+        organisation(
+            "an e-mail address",
+            r#"{"kind":"company","name":"hostile-marker@example.com"}"#,
+            (400, "invalid-body", Some("/name")),
+        ),
+        organisation("no body", "", (415, "unsupported-media-type", None)),
+        organisation("too large", &large, (413, "body-too-large", None)),
+    ];
+    let mut form = organisation(
+        "another content type",
+        r#"{"kind":"company","name":"a"}"#,
+        (415, "unsupported-media-type", None),
+    );
+    form.content_type = "text/plain";
+    cases.push(form);
+    cases
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_cannot_be_read_says_where_and_nothing_is_done() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    judge(&server, &bodies()).await;
+    assert_eq!(heads(&server, &[]).await, [1], "nothing but the first key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_sends_much_for_nothing_still_gets_to_see_the_answer() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let large = vec![b'x'; 3 << 20];
+    for (path, status) in [
+        ("/v1/organisations", 413),
+        ("/v1/nonsense", 404),
+        ("/v1/organisations/x", 405),
+    ] {
+        for _ in 0..5 {
+            let request = server
+                .request(Method::POST, path)
+                .header("content-type", "application/json");
+            assert_eq!(
+                Reply::of(request.body(large.clone())).await.status,
+                status,
+                "{path}"
+            );
+        }
+    }
+    let nobody = reqwest::Client::new().post(format!("{}/v1/organisations", server.url));
+    assert_eq!(Reply::of(nobody.body(large)).await.problem(), "unauthenticated");
+}
+
+fn routes(world: &World) -> Vec<Case> {
+    let nobody = uuid::Uuid::now_v7();
+    let mut cases = vec![
+        case(
+            "an id that is none",
+            world.path("/agents/nonsense/resume"),
+            "",
+            (400, "invalid-parameter", Some("agent")),
+        ),
+        case(
+            "an id in capitals",
+            world.path(&format!("/agents/{}/resume", world.agent.to_uppercase())),
+            "",
+            (400, "invalid-parameter", Some("agent")),
+        ),
+        case(
+            "an agent that is not there",
+            world.path(&format!("/agents/{nobody}/resume")),
+            "",
+            (404, "not-found", None),
+        ),
+        case(
+            "a tenant that is not there",
+            format!("/v1/tenants/{nobody}/agents"),
+            agent_card("a", &["m"]).to_string(),
+            (404, "not-found", None),
+        ),
+        case(
+            "a tenant of an organisation that is not there",
+            "/v1/tenants",
+            json!({"organisation": nobody, "name": "a"}).to_string(),
+            (422, "refused", Some("organisation")),
+        ),
+        case(
+            "a path that is not there",
+            "/v1/nonsense",
+            "",
+            (404, "no-such-route", None),
+        ),
+        case(
+            "percent-encoding that is none",
+            "/v1/tenants/%ff/agents",
+            "",
+            (400, "invalid-parameter", Some("tenant")),
+        ),
+        case(
+            "a layer that is none",
+            world.path("/policies/nonsense/versions"),
+            json!({"source": "x"}).to_string(),
+            (400, "invalid-parameter", Some("layer")),
+        ),
+        case(
+            "a version that is no number",
+            world.path("/policies/tenant/versions/one/activate"),
+            "",
+            (400, "invalid-parameter", Some("version")),
+        ),
+        case(
+            "a version that is not there",
+            world.path("/policies/tenant/versions/9/activate"),
+            "",
+            (404, "not-found", None),
+        ),
+        case(
+            "resuming what runs",
+            world.path("/resume"),
+            "",
+            (409, "conflict", None),
+        ),
+    ];
+    let mut method = case(
+        "a method that is not there",
+        "/v1/organisations",
+        "",
+        (405, "method-not-allowed", None),
+    );
+    method.method = Method::DELETE;
+    cases.push(method);
+    for (name, query) in [
+        ("an unknown filter", "/v1/organisations?nonsense=1"),
+        ("a limit of nothing", "/v1/organisations?limit=0"),
+        ("a limit beyond the limit", "/v1/organisations?limit=501"),
+        ("a cursor of one's own", "/v1/organisations?cursor=hostile-marker"),
+        ("a filter twice", "/v1/organisations?limit=1&limit=2"),
+    ] {
+        let mut get = case(name, query, "", (400, "invalid-parameter", None));
+        get.method = Method::GET;
+        cases.push(get);
+    }
+    cases
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_and_what_cannot_be_named_is_said_so_and_nothing_is_done() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    let before = heads(&server, &[&world]).await;
+    judge(&server, &routes(&world)).await;
+    assert_eq!(heads(&server, &[&world]).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ids_of_another_tenant_are_unknown_in_this_one() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let (ours, theirs) = (
+        World::new(&server, &["demo-small"]).await,
+        World::new(&server, &["demo-small"]).await,
+    );
+    let before = heads(&server, &[&ours, &theirs]).await;
+    let agent = &theirs.agent;
+    let reason = json!({"reason": "incident"}).to_string();
+    let mut cases = vec![
+        case(
+            "suspend",
+            ours.path(&format!("/agents/{agent}/suspend")),
+            reason.clone(),
+            (404, "not-found", None),
+        ),
+        case(
+            "issue a key",
+            ours.path(&format!("/agents/{agent}/keys")),
+            "{}",
+            (404, "not-found", None),
+        ),
+    ];
+    let mut read = case(
+        "read",
+        ours.path(&format!("/agents/{agent}")),
+        "",
+        (404, "not-found", None),
+    );
+    read.method = Method::GET;
+    cases.push(read);
+    judge(&server, &cases).await;
+    assert_eq!(heads(&server, &[&ours, &theirs]).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_used_for_another_request_is_refused_and_a_repeat_gets_the_first_receipt() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    let with = |key: String, name: &str| {
+        let request = server.request(Method::POST, &world.path("/agents"));
+        Reply::of(
+            request
+                .header("idempotency-key", key)
+                .json(&agent_card(name, &["demo-small"])),
+        )
+    };
+    let first = with("one".to_owned(), "a").await;
+    let again = with("one".to_owned(), "a").await.good();
+    let first = first.good();
+    assert_eq!(
+        (&again["id"], &again["receipts"], &again["replayed"]),
+        (&first["id"], &first["receipts"], &json!(true))
+    );
+    let before = heads(&server, &[&world]).await;
+    assert_eq!(
+        with("one".to_owned(), "b").await.problem(),
+        "idempotency-key-mismatch"
+    );
+    assert_eq!(with("x".repeat(256), "c").await.problem(), "malformed-request");
+    assert_eq!(
+        with("with space".to_owned(), "c").await.problem(),
+        "malformed-request"
+    );
+    assert_eq!(heads(&server, &[&world]).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_policy_is_refused_with_line_and_reason_and_decides_nothing() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    let before = heads(&server, &[&world]).await;
+    let mut wrong = Vec::new();
+    let head = "package counterfoil\nimport rego.v1\n";
+    for (name, source, line) in [
+        ("cut off", format!("{head}decision := {{\n"), Some(4)),
+        ("not Rego", "hello world".to_owned(), Some(1)),
+        (
+            "a built-in that is not there",
+            format!("{head}decision := {{\"allow\": x, \"reasons\": []}}\nx := http.send({{}})\n"),
+            Some(4),
+        ),
+        (
+            "another package",
+            "package other\ndecision := {}\n".to_owned(),
+            None,
+        ),
+        ("empty", String::new(), None),
+        (
+            "its test fails",
+            format!(
+                "{head}decision := {{\"allow\": true, \"reasons\": []}}\ntest_deny if {{ not decision.allow }}\n"
+            ),
+            None,
+        ),
+    ] {
+        let path = world.path("/policies/tenant/versions");
+        let reply = server.post(&path, &json!({"source": source})).await;
+        let body = reply.json();
+        let named = body["errors"][0]["field"] == "source" && line.is_none_or(|line| body["line"] == line);
+        if reply.status != 422 || !named {
+            wrong.push(format!(
+                "{name}: line {line:?} was expected, got {} {body}",
+                reply.status
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let large = json!({"source": format!("{head}# {}", "x".repeat(1 << 20))});
+    assert_eq!(
+        server
+            .post(&world.path("/policies/tenant/versions"), &large)
+            .await
+            .problem(),
+        "body-too-large"
+    );
+    assert_eq!(heads(&server, &[&world]).await, before);
+}

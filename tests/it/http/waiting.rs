@@ -1,0 +1,125 @@
+//! `Counterfoil-Wait-For`: a query answers once what it asks for is folded, or says why it does not.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use reqwest::Method;
+use serde_json::json;
+use sqlx::{ConnectOptions, Connection};
+
+use crate::support::server::{Installation, Reply, Served};
+use crate::support::world::{World, agent_card};
+
+async fn wait(server: &Served, path: &str, wanted: &str) -> Reply {
+    Reply::of(
+        server
+            .request(Method::GET, path)
+            .header("counterfoil-wait-for", wanted),
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_waits_for_a_commands_position_sees_what_it_did() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let (ours, theirs) = (
+        World::new(&server, &["demo-small"]).await,
+        World::new(&server, &["demo-small"]).await,
+    );
+    for n in 0..20 {
+        let made = server
+            .post(
+                &ours.path("/agents"),
+                &agent_card(&format!("agent {n}"), &["demo-small"]),
+            )
+            .await;
+        let position = made.header("counterfoil-position").to_owned();
+        let receipt = &made.json()["receipts"][0];
+        assert_eq!(position, format!("{}:{}", ours.tenant, receipt["position"]));
+        let id = made.good()["id"].as_str().unwrap().to_owned();
+        let read = wait(&server, &ours.path(&format!("/agents/{id}")), &position)
+            .await
+            .good();
+        assert_eq!(
+            (&read["id"], &read["name"]),
+            (&json!(id), &json!(format!("agent {n}")))
+        );
+    }
+    // Several at once, of several logs, as one who changed both asks.
+    let both = format!("{}:3, {}:5", theirs.tenant, ours.tenant);
+    assert_eq!(wait(&server, &ours.path("/agents"), &both).await.status, 200);
+    for wrong in [
+        "x",
+        "1:2",
+        &format!("{}", ours.tenant),
+        &format!("{}:-1", ours.tenant),
+        &vec![both; 5].join(","),
+    ] {
+        assert_eq!(
+            wait(&server, &ours.path("/agents"), wrong).await.problem(),
+            "malformed-request",
+            "{wrong}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_waits_in_vain_says_where_the_read_model_stands() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    let reached = format!("{}:6", world.tenant);
+    wait(&server, &world.path("/agents"), &reached).await.good();
+    for beyond in [
+        format!("{}:7", world.tenant),
+        format!("{}:1", counterfoil_events::ids::TenantId::generate()),
+    ] {
+        let reply = wait(&server, &world.path("/agents"), &beyond).await;
+        assert_eq!(
+            (
+                reply.status,
+                reply.problem().as_str(),
+                reply.header("retry-after")
+            ),
+            (503, "unavailable", "1")
+        );
+        let body = reply.json();
+        assert_eq!(body["code"], "lagging", "{body}");
+        assert!(body["detail"].as_str().unwrap().contains(&beyond), "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_waits_for_what_was_parked_is_told_so_and_others_are_not_held_up() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    wait(&server, &world.path("/agents"), &format!("{}:6", world.tenant))
+        .await
+        .good();
+    let park = "INSERT INTO counterfoil.parked_events (tenant_id, projection, version, position, aggregate, aggregate_id, type, reason) \
+                SELECT $1, 'agent', version, 2, 'agent', 'x', 'AgentKeyIssued', 'a test parked it' \
+                FROM counterfoil.projection_versions WHERE projection = 'agent' AND state = 'live'";
+    let mut admin = installation.admin().connect().await.unwrap();
+    let parked = sqlx::query(park)
+        .bind(world.tenant.0)
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    assert_eq!(parked.rows_affected(), 1);
+    admin.close().await.unwrap();
+    let reply = wait(&server, &world.path("/agents"), &format!("{}:2", world.tenant)).await;
+    assert_eq!(
+        (reply.status, reply.json()["code"].as_str()),
+        (503, Some("parked")),
+        "{}",
+        reply.text
+    );
+    for (path, position) in [("/agents", 3), ("/policies", 2)] {
+        let other = format!("{}:{position}", world.tenant);
+        assert_eq!(
+            wait(&server, &world.path(path), &other).await.status,
+            200,
+            "{path}"
+        );
+    }
+}
