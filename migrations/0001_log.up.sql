@@ -38,7 +38,8 @@ CREATE TABLE counterfoil.events (
     PRIMARY KEY (tenant_id, position),
     -- Serves loading an aggregate and finding its last sequence.
     UNIQUE (tenant_id, aggregate, aggregate_id, sequence)
-);
+-- Events are small and read in sequence: up to 4 kB they are not compressed, which would cost more than writing them.
+) WITH (toast_tuple_target = 4080);
 
 CREATE TABLE counterfoil.documents (
     tenant_id uuid  NOT NULL,

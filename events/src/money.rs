@@ -81,7 +81,8 @@ impl FromStr for Currency {
             .as_bytes()
             .try_into()
             .map_err(|_| MoneyError::UnknownCurrency)?;
-        if CURRENCIES.split_ascii_whitespace().any(|known| known == text) {
+        // Letters only, so what is found is a whole code.
+        if code.iter().all(u8::is_ascii_uppercase) && CURRENCIES.contains(text) {
             Ok(Self(code))
         } else {
             Err(MoneyError::UnknownCurrency)

@@ -27,6 +27,9 @@ use super::status::{FeedState, ProjectorStatus};
 /// How often versions and cursors are looked at: a version that was swapped in elsewhere is fed after at most this.
 const LOOK: Duration = Duration::from_millis(500);
 const AFTER_ERROR: Duration = Duration::from_millis(250);
+/// After a step that had nothing to fold: most steps of most read models while others' events pour in. Without it each
+/// commit would cost every read model a transaction that only moves cursors.
+const AFTER_NOTHING: Duration = Duration::from_millis(20);
 const DROP_INTERVAL: Duration = Duration::from_secs(60);
 /// Logs of one step.
 const LOGS_PER_STEP: usize = 64;
@@ -44,6 +47,17 @@ pub(super) struct Feeder {
     /// Logs with damage: left alone until the next look, so that the others go on.
     damaged: HashSet<TenantId>,
     drop_at: Instant,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    /// Nothing was behind.
+    Idle,
+    /// Only cursors moved.
+    Passed,
+    /// Events were folded.
+    Folded,
 }
 
 /// A version that is fed.
@@ -124,10 +138,14 @@ impl Feeder {
         self.look().await?;
         let until = Instant::now() + LOOK;
         while Instant::now() < until && self.leader.leads() {
-            let fed = self.feed().await?;
-            let news = match fed {
-                true => self.inbox.take(),
-                false => {
+            let step = self.feed().await?;
+            let news = match step {
+                Step::Folded => self.inbox.take(),
+                Step::Passed => {
+                    sleep(AFTER_NOTHING).await;
+                    self.inbox.take()
+                }
+                Step::Idle => {
                     let left = until.saturating_duration_since(Instant::now());
                     timeout(left, self.inbox.wait()).await.unwrap_or_default()
                 }
@@ -205,24 +223,24 @@ impl Feeder {
             .sum()
     }
 
-    /// One step of every version that is behind; false when none was.
-    async fn feed(&mut self) -> Result<bool, EngineError> {
-        let mut any = false;
+    /// One step of every version that is behind.
+    async fn feed(&mut self) -> Result<Step, EngineError> {
+        let mut step = Step::Idle;
         for fed in &mut self.fed {
             let stretches = fed.stretches(&self.heads);
             if stretches.is_empty() {
                 continue;
             }
-            any = true;
             // Rows are read anew for each step: others may change them between steps (a retry of parked events).
             let mut rows = Rows::default();
             let (stands, folded) =
                 catch_up(&self.pool, &*self.projection, fed.version, &mut rows, &stretches).await?;
             fed.moved(&stands, &self.heads);
+            step = step.max(if folded > 0 { Step::Folded } else { Step::Passed });
             metrics::counter!("counterfoil_projection_events_total", "projection" => self.projection.name())
                 .increment(folded);
         }
-        Ok(any)
+        Ok(step)
     }
 }
 

@@ -89,15 +89,15 @@ impl Database {
     /// Makes the pools; connections are opened when first needed.
     #[must_use]
     pub fn new(options: &DatabaseOptions) -> Self {
-        let server = |login: &RoleLogin, name: &str| {
+        let server = |login: &RoleLogin, name: &str, synchronous_commit: &str| {
             let server = options
                 .server
                 .clone()
                 .username(&login.user)
                 .application_name(name);
-            // A commit is what acknowledges, so it must have reached the disk; and nothing may hang for ever.
+            // Nothing may hang for ever.
             let server = server.options([
-                ("synchronous_commit", "on"),
+                ("synchronous_commit", synchronous_commit),
                 ("statement_timeout", "10s"),
                 ("idle_in_transaction_session_timeout", "10s"),
                 ("tcp_user_timeout", "10s"),
@@ -115,11 +115,17 @@ impl Database {
                 .test_before_acquire(false)
         };
         let sizes = options.sizes;
+        // A commit to the log is what acknowledges, so it must have reached the disk. A read model's need not: what a
+        // crash takes of it are its last transactions, cursors included, and these are folded again.
+        let [app, log, projector] = [
+            server(&options.app, "counterfoil app", "on"),
+            server(&options.log, "counterfoil log", "on"),
+            server(&options.projector, "counterfoil projector", "off"),
+        ];
         Self {
-            app: pool(sizes.app).connect_lazy_with(server(&options.app, "counterfoil app")),
-            log: pool(sizes.log).connect_lazy_with(server(&options.log, "counterfoil log")),
-            projector: pool(sizes.projector)
-                .connect_lazy_with(server(&options.projector, "counterfoil projector")),
+            app: pool(sizes.app).connect_lazy_with(app),
+            log: pool(sizes.log).connect_lazy_with(log),
+            projector: pool(sizes.projector).connect_lazy_with(projector),
         }
     }
 

@@ -7,8 +7,9 @@
 //! 2. *Place* on the cached head.
 //! 3. *Write*: one call; its COMMIT is the commit point.
 //! 4. *Settle*: answer what was written or refused; what only missed the head goes round again. After three misses
-//!    the head is locked first and the batch placed under the lock, so that two busy processes both make progress.
-//!    What was signed with a key that another has followed goes round again with that one.
+//!    the head is locked first and the batch placed under the lock, as long as others write, so that two busy
+//!    processes both make progress. What was signed with a key that another has followed goes round again with that
+//!    one.
 //! 5. If the outcome is *unknown*, find out before anything else is taken.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -193,6 +194,7 @@ impl Lane {
             Ok(None) => return answer_all(batch, &AppendError::MissingTenant(self.tenant)),
             Err(error) => return answer_all(batch, &unavailable(error)),
         };
+        let contended = self.head != Some(head);
         let placed = self.place(head, &batch);
         let outcome = match write(&mut transaction, &placed, &requests(&batch)).await {
             Outcome::Written => {
@@ -208,6 +210,10 @@ impl Lane {
             other => other,
         };
         self.settle(outcome, placed, batch).await;
+        // Others still write: to try without the lock again would only waste three batches before taking it.
+        if contended {
+            self.misses = MISSES_BEFORE_LOCKING;
+        }
     }
 
     fn place(&self, head: Head, batch: &[Waiting]) -> PlacedBatch {

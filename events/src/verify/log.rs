@@ -14,6 +14,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::ids::{DocumentDigest, EventHash, Position, Sequence, TenantId};
 use crate::keyring::TrustedKeys;
@@ -203,24 +204,7 @@ impl LogVerifier {
             keys: &self.keys,
             signatures: self.options.signatures,
         };
-        let share = entries
-            .len()
-            .div_ceil(self.options.threads.get())
-            .max(MIN_ENTRIES_PER_THREAD);
-        let mut parts = entries.chunks(share);
-        let own = parts.next().unwrap_or_default();
-        let check_all = |part: &[Entry]| part.iter().map(|entry| rules.check(entry)).collect::<Vec<_>>();
-        std::thread::scope(|scope| {
-            let others: Vec<_> = parts.map(|part| scope.spawn(move || check_all(part))).collect();
-            let mut checked = check_all(own);
-            for other in others {
-                match other.join() {
-                    Ok(part) => checked.extend(part),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            CheckedBatch(checked)
-        })
+        CheckedBatch(share(entries, self.options.threads, |entry| rules.check(entry)))
     }
 
     /// Takes a checked batch in order.
@@ -379,5 +363,37 @@ impl LogVerifier {
     }
 }
 
-/// Below this a thread costs more than it saves: starting one takes as long as checking three signatures.
-const MIN_ENTRIES_PER_THREAD: usize = 64;
+/// Does `work` for each item, a chunk at a time, on as many threads: whoever is done takes the next chunk, so that a
+/// thread which others keep from running holds nobody up. In the items' order.
+fn share<T: Sync, R: Send>(items: &[T], threads: NonZeroUsize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let chunks: Vec<&[T]> = items.chunks(CHUNK_ENTRIES).collect();
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let mut done = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(chunk) = chunks.get(place) else {
+                return done;
+            };
+            done.push((place, chunk.iter().map(&work).collect::<Vec<R>>()));
+        }
+    };
+    let mut done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.get().min(chunks.len()))
+            .map(|_| scope.spawn(some))
+            .collect();
+        let mut done = some();
+        for other in others {
+            match other.join() {
+                Ok(part) => done.extend(part),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(place, _)| *place);
+    done.into_iter().flat_map(|(_, part)| part).collect()
+}
+
+/// With fewer a thread costs more than it saves: starting one takes as long as checking three signatures.
+const CHUNK_ENTRIES: usize = 64;

@@ -10,7 +10,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use counterfoil_events::envelope::Envelope;
 use counterfoil_events::ids::{Position, TenantId};
-use counterfoil_events::ledger::StoredEvent;
 use counterfoil_events::schema::DecodeError;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -22,6 +21,15 @@ use crate::engine::parked::{Parked, park};
 use crate::engine::projection::{FoldError, Projection};
 use crate::engine::rows::{RowKey, Rows};
 
+/// An event as it is read to be folded: its bytes say all the rest.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct LoggedEvent {
+    /// Where it stands.
+    pub position: i64,
+    /// Its bytes.
+    pub envelope: String,
+}
+
 /// One tenant's events from its cursor on, and up to where they take it.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -32,7 +40,7 @@ pub struct Batch {
     /// Where it stands afterwards: events that the filter left out are passed over.
     pub to: Position,
     /// In position order, all in `from + 1 ..= to`.
-    pub events: Vec<StoredEvent>,
+    pub events: Vec<LoggedEvent>,
 }
 
 /// Folds batches into `version` within the caller's transaction, whose `search_path` is the version's schema.
@@ -115,12 +123,14 @@ pub(super) async fn fold_batches(
 }
 
 fn parse_all(batches: &[Batch]) -> Result<Vec<Envelope<'_>>, EngineError> {
-    let events = batches.iter().flat_map(|batch| &batch.events);
+    let events = batches
+        .iter()
+        .flat_map(|batch| batch.events.iter().map(|event| (batch.tenant, event)));
     events
-        .map(|event| {
-            event.recorded.parse().map_err(|source| EngineError::Damaged {
-                tenant: event.recorded.tenant,
-                position: event.recorded.position,
+        .map(|(tenant, event)| {
+            Envelope::parse(&event.envelope).map_err(|source| EngineError::Damaged {
+                tenant,
+                position: Position::from_i64(event.position),
                 source,
             })
         })

@@ -1,10 +1,9 @@
 //! Reading the log from Postgres for a version: by bounded steps, only the event types that it folds.
 
 use counterfoil_events::ids::{Position, TenantId};
-use counterfoil_events::ledger::StoredEvent;
 use sqlx::{PgConnection, PgPool};
 
-use crate::engine::apply::{Batch, apply};
+use crate::engine::apply::{Batch, LoggedEvent, apply};
 use crate::engine::error::EngineError;
 use crate::engine::projection::Projection;
 use crate::engine::rows::Rows;
@@ -14,8 +13,7 @@ use crate::engine::version::enter;
 pub const STEP: u64 = 4_000;
 
 /// On the primary key; the filter passes over what the projection does not fold.
-const PAGE: &str = "SELECT tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version, recorded_at, \
-                    hash, key_id, signature, envelope FROM counterfoil.events \
+const PAGE: &str = "SELECT position, envelope FROM counterfoil.events \
                     WHERE tenant_id = $1 AND position > $2 AND position <= $3 AND type = ANY($4) ORDER BY position";
 
 /// The next step of a tenant's log from `from`, not beyond `until`.
@@ -30,7 +28,7 @@ pub async fn page(
     until: Position,
 ) -> Result<Batch, sqlx::Error> {
     let to = until.min(Position(from.0 + STEP));
-    let events: Vec<StoredEvent> = sqlx::query_as(PAGE)
+    let events: Vec<LoggedEvent> = sqlx::query_as(PAGE)
         .bind(tenant.0)
         .bind(from.as_i64())
         .bind(to.as_i64())

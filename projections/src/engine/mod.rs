@@ -19,7 +19,7 @@ mod rows;
 mod version;
 mod wait;
 
-pub use apply::{Batch, apply};
+pub use apply::{Batch, LoggedEvent, apply};
 pub use cursor::{Cursors, cursors};
 pub use diff::{Difference, diff};
 pub use error::EngineError;
