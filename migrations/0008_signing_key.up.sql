@@ -28,6 +28,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET row_security 
 DECLARE
     head    record;
     refused jsonb;
+    expired boolean;
     signing text;
 BEGIN
     SELECT h.position, encode(h.hash, 'hex') AS hash, h.fence, h.recorded_at, h.quarantine_reason INTO head
@@ -46,9 +47,11 @@ BEGIN
         RETURN jsonb_build_object('superseded', signing);
     END IF;
 
-    SELECT jsonb_agg(checks.off) INTO refused FROM (
-        SELECT jsonb_build_object('item', want.item, 'aggregate', want.aggregate, 'aggregate_id', want.aggregate_id,
-                                  'actual', found.sequence) AS off
+    SELECT jsonb_agg(checks.off) FILTER (WHERE NOT checks.expired), bool_or(checks.expired) INTO refused, expired
+    FROM (
+        SELECT false AS expired,
+               jsonb_build_object('item', want.item, 'aggregate', want.aggregate,
+                                  'aggregate_id', want.aggregate_id, 'actual', found.sequence) AS off
         FROM unnest(p_item, p_aggregate, p_aggregate_id, p_expected)
                  AS want (item, aggregate, aggregate_id, expected)
         CROSS JOIN LATERAL (
@@ -59,11 +62,11 @@ BEGIN
         ) found
         WHERE found.sequence <> want.expected
         UNION ALL
-        SELECT jsonb_build_object('item', want.item, 'fingerprint', encode(kept.fingerprint, 'hex'),
+        SELECT kept.created_at <= now() - interval '24 hours',
+               jsonb_build_object('item', want.item, 'fingerprint', encode(kept.fingerprint, 'hex'),
                                   'position', kept.first_position, 'count', kept.event_count)
         FROM unnest(p_key_item, p_key_hash) AS want (item, key_hash)
         JOIN counterfoil.idempotency kept ON kept.tenant_id = p_tenant AND kept.key_hash = want.key_hash
-        WHERE kept.created_at > now() - interval '24 hours'
     ) AS checks;
 
     IF refused IS NOT NULL OR head.quarantine_reason IS NOT NULL OR head.position <> p_position
@@ -88,14 +91,19 @@ BEGIN
         SELECT p_tenant, d.digest, d.body FROM unnest(d_digest, d_body) AS d (digest, body)
         ON CONFLICT DO NOTHING;
     END IF;
-    IF cardinality(p_key_hash) > 0 THEN
-        -- Only a record past its 24 hours can be in the way here.
+    IF expired THEN
+        -- Records past their 24 hours are in the way.
         INSERT INTO counterfoil.idempotency AS kept (tenant_id, key_hash, fingerprint, first_position, event_count)
         SELECT p_tenant, k.key_hash, k.fingerprint, k.position, k.count
         FROM unnest(p_key_hash, p_key_fingerprint, p_key_position, p_key_count) AS k (key_hash, fingerprint, position, count)
         ON CONFLICT (tenant_id, key_hash) DO UPDATE
             SET fingerprint = excluded.fingerprint, first_position = excluded.first_position,
                 event_count = excluded.event_count, created_at = now();
+    ELSIF cardinality(p_key_hash) > 0 THEN
+        -- Nothing is in the way: the head is locked, so nobody else adds keys of this tenant; and it costs less than the above.
+        INSERT INTO counterfoil.idempotency (tenant_id, key_hash, fingerprint, first_position, event_count)
+        SELECT p_tenant, k.key_hash, k.fingerprint, k.position, k.count
+        FROM unnest(p_key_hash, p_key_fingerprint, p_key_position, p_key_count) AS k (key_hash, fingerprint, position, count);
     END IF;
     IF cardinality(h_tenant) > 0 THEN
         INSERT INTO counterfoil.chain_heads (tenant_id, partition)

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use counterfoil_events::ids::{EventHash, TenantId};
+use counterfoil_events::ids::{EventHash, KeyId, TenantId};
 use counterfoil_events::signature::{KeyPair, Signer};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -55,14 +55,27 @@ fn per_second(work: impl Fn() -> bool) -> f64 {
 async fn function(installation: &Installation, length: Duration, keys: bool) -> anyhow::Result<Sample> {
     let tenants = installation.tenants(WRITERS).await?;
     let pool = installation.engine.database.log();
+    let signer = installation
+        .engine
+        .commands
+        .sequencer
+        .key()
+        .get()
+        .public_key()
+        .id();
     crowd(WRITERS, length, |task, meter| {
-        write(pool.clone(), tenants[task], meter, keys)
+        write(pool.clone(), (tenants[task], signer), meter, keys)
     })
     .await
 }
 
 /// Writes batches of new aggregates on one head; each call counts once.
-async fn write(pool: PgPool, tenant: TenantId, mut meter: Meter, keys: bool) -> anyhow::Result<Meter> {
+async fn write(
+    pool: PgPool,
+    (tenant, signer): (TenantId, KeyId),
+    mut meter: Meter,
+    keys: bool,
+) -> anyhow::Result<Meter> {
     let envelope = serde_json::json!({ "filler": "x".repeat(686) }).to_string();
     let (mut position, mut hash) = (0_i64, [0_u8; 32]);
     let mut connection = pool.acquire().await?;
@@ -90,7 +103,7 @@ async fn write(pool: PgPool, tenant: TenantId, mut meter: Meter, keys: bool) -> 
             .bind(0_i64)
             .bind(next)
             .bind(chrono::Utc::now())
-            .bind([1_u8; 8])
+            .bind(signer.0)
             .bind(&items)
             .bind(vec!["kri_run"; BATCH])
             .bind(&names)
