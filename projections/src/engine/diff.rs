@@ -102,7 +102,7 @@ async fn fold_fresh(
             let mut batch = page(connection, projection, tenant, at, until).await?;
             batch
                 .events
-                .retain(|event| !parked.contains(&(tenant, event.recorded.position)));
+                .retain(|event| !parked.contains(&(tenant, Position::from_i64(event.position))));
             at = batch.to;
             fold_batches(connection, projection, FRESH, &mut rows, &[batch]).await?;
             rows.shrink(ROWS_AT_HAND);
