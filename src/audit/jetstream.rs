@@ -15,7 +15,9 @@ use counterfoil_events::backbone::{
 };
 use counterfoil_events::ids::{EventHash, Position, TenantId};
 use counterfoil_events::ledger::LogReader;
-use counterfoil_events::verify::{Anchor, AnchorSource, Entry, FindingKind, LogVerifier, Report, Unchecked};
+use counterfoil_events::verify::{
+    Anchor, AnchorSource, Entry, FindingKind, LogVerifier, Report, StoredEvent, Unchecked,
+};
 use sqlx::PgPool;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -241,7 +243,14 @@ fn entry(message: ScannedMessage) -> Entry {
         Err(_) => (None, FindingKind::Malformed),
     };
     match message.event {
-        Ok(event) => event.into(),
+        Ok(event) => Entry::Event(StoredEvent {
+            position: Some(event.position),
+            envelope: event.envelope,
+            hash: event.hash,
+            key_id: event.key_id,
+            signature: event.signature,
+            columns: Some(Box::new(message.beside)),
+        }),
         Err(error) => Entry::Unreadable {
             position,
             kind,

@@ -15,6 +15,7 @@ use crate::envelope::{self, RecordedEvent};
 use crate::ids::{EventHash, KeyId, Position, TenantId};
 use crate::ledger::StoredEvent;
 use crate::signature::Signature;
+use crate::verify::Columns;
 
 const POSITION: &str = "Counterfoil-Position";
 const TYPE: &str = "Counterfoil-Type";
@@ -134,6 +135,22 @@ pub fn decode(
     })
 }
 
+/// The fields of the envelope that subject and headers repeat; what is missing is an empty text, which none of them is.
+pub(super) fn beside(prefix: &StreamPrefix, subject: &str, headers: Option<&HeaderMap>) -> Columns {
+    let value = |name| {
+        headers
+            .and_then(|headers| headers.get(name))
+            .map(HeaderValue::as_str)
+    };
+    let decoded = |text: Option<&str>| Some(decode_text(text.unwrap_or_default()));
+    Columns {
+        aggregate: decoded(prefix.parse_subject(subject).map(|(_, aggregate)| aggregate)),
+        aggregate_id: decoded(value(AGGREGATE_ID)),
+        event_type: decoded(value(TYPE)),
+        ..Columns::default()
+    }
+}
+
 /// What the ledger's row of an event would hold. None when the envelope is not of the tenant and position that it was
 /// published under.
 pub(super) fn stored(recorded: RecordedEvent) -> Option<StoredEvent> {
@@ -201,6 +218,19 @@ pub(super) fn headers(event: &StoredEvent, id: &str, follows: &Follows) -> Heade
 /// The subject of an event.
 pub(super) fn subject(prefix: &StreamPrefix, partition: u32, event: &StoredEvent) -> String {
     prefix.subject(partition, event.recorded.tenant, &encode(&event.aggregate))
+}
+
+/// Undoes [`encode`]; what it would not have written stays as it is.
+fn decode_text(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| *first == b'%');
+        let byte = digits.and_then(|digits| hex::decode(digits).ok()?.first().copied());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Percent-encodes what a header value or subject token cannot hold.

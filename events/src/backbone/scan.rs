@@ -8,9 +8,10 @@ use async_nats::jetstream::stream::Stream;
 use futures::StreamExt;
 
 use crate::backbone::connection::{Backbone, BackboneError};
-use crate::backbone::message::{MessageError, decode};
+use crate::backbone::message::{MessageError, beside, decode};
 use crate::envelope::RecordedEvent;
 use crate::ids::TenantId;
+use crate::verify::Columns;
 
 /// Messages per request: at worst 32 MiB, usually half of one.
 const PAGE_MESSAGES: usize = 500;
@@ -26,6 +27,8 @@ pub struct ScannedMessage {
     pub sequence: u64,
     /// Its event, whose body has the hash of its headers; or what is wrong with it.
     pub event: Result<RecordedEvent, MessageError>,
+    /// What subject and headers say of the event: subscribers select by it. Nobody has compared it with the body.
+    pub beside: Columns,
 }
 
 /// A scan under way.
@@ -117,7 +120,12 @@ impl StreamScan {
                 message.headers.as_ref(),
                 &message.payload,
             );
-            page.push(ScannedMessage { sequence, event });
+            let beside = beside(prefix, &message.subject, message.headers.as_ref());
+            page.push(ScannedMessage {
+                sequence,
+                event,
+                beside,
+            });
         }
         Ok(page)
     }

@@ -39,7 +39,7 @@ async fn run(ledger: &TestLedger, directory: &Path, arguments: &[&str]) -> Outpu
         .unwrap()
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),

@@ -7,6 +7,7 @@ use async_nats::HeaderMap;
 use counterfoil::audit::{JetStreamAudit, Keys};
 use counterfoil_events::backbone::{Backbone, BackboneStatus, HeadWatch, Relay, RelayOptions, RelayParts};
 use counterfoil_events::ids::TenantId;
+use counterfoil_events::signature::{KeyPair, Signer};
 
 use super::support::{found, ledger, root, scope, tamper};
 use crate::support::ledger::TestLedger;
@@ -221,6 +222,64 @@ async fn a_stream_that_is_ahead_of_postgres_is_found_and_one_that_differs_too() 
     assert!(
         found.contains(&(ledger.tenant, 11, "ahead".to_owned())),
         "{found:?}"
+    );
+    stream.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_signed_with_another_key_and_one_whose_headers_were_edited_are_found() {
+    let ledger = ledger(4).await;
+    let mut stream = Stream::of(&ledger).await;
+    assert_eq!(stream.audit(&ledger).await, []);
+    stream.stop_relay().await;
+    let (sequence, subject, headers, body) = stream.message(ledger.tenant, 4).await;
+    stream.stream().await.delete_message(sequence).await.unwrap();
+    let other = KeyPair::from_seed(&[9; 32]);
+    let forged = other.sign(&counterfoil_events::envelope::hash(&body)).to_string();
+    let changes = [
+        ("Counterfoil-Signature", forged, "signature_invalid"),
+        (
+            "Counterfoil-Key-Id",
+            other.public_key().id().to_string(),
+            "unknown_key",
+        ),
+        (
+            "Counterfoil-Type",
+            "AgentRegistered".to_owned(),
+            "columns_disagree",
+        ),
+        (
+            "Counterfoil-Aggregate-Id",
+            "another".to_owned(),
+            "columns_disagree",
+        ),
+        ("Counterfoil-Position", "3".to_owned(), "columns_disagree"),
+    ];
+    for (header, value, kind) in changes {
+        let mut headers = headers.clone();
+        headers.insert(header, value);
+        stream.publish(subject.clone(), headers, body.clone()).await;
+        let found = stream.audit(&ledger).await;
+        let expected =
+            |(tenant, _, found): &(TenantId, u64, String)| *tenant == ledger.tenant && found == kind;
+        assert!(found.iter().any(expected), "{header}: {found:?}");
+        let last = stream
+            .stream()
+            .await
+            .get_info()
+            .await
+            .unwrap()
+            .state
+            .last_sequence;
+        stream.stream().await.delete_message(last).await.unwrap();
+    }
+    let elsewhere = subject.replace(".thing", ".agent");
+    stream.publish(elsewhere, headers, body).await;
+    let expected = (ledger.tenant, 4, "columns_disagree".to_owned());
+    assert_eq!(
+        stream.audit(&ledger).await,
+        [expected],
+        "under another aggregate's subject"
     );
     stream.end().await;
 }
