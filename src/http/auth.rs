@@ -230,3 +230,34 @@ impl Authenticate for BootstrapToken {
         Ok(same.then_some(Principal::Bootstrap))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// A credential that can be taken back.
+    struct Revocable(Arc<AtomicBool>);
+
+    impl Authenticate for Revocable {
+        fn authenticate(&self, credential: &str) -> Result<Option<Principal>, ApiError> {
+            let stands = credential == "token" && !self.0.load(Ordering::Relaxed);
+            Ok(stands.then_some(Principal::Bootstrap))
+        }
+    }
+
+    #[test]
+    fn a_long_answer_finds_out_that_its_credential_was_taken_back() {
+        let revoked = Arc::new(AtomicBool::new(false));
+        let kinds = Authenticators::new().with(Revocable(Arc::clone(&revoked)));
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, "Bearer token".parse().unwrap())]);
+        let admission = Admission::new(&kinds, Permission::Administer, &headers);
+        admission.still_stands().unwrap();
+        revoked.store(true, Ordering::Relaxed);
+        assert_eq!(admission.still_stands().unwrap_err().status(), 401);
+        let printed = format!("{admission:?}");
+        assert!(!printed.contains("token"), "{printed}");
+    }
+}
