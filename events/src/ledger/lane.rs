@@ -3,7 +3,7 @@
 //! No timer: an idle tenant commits at once, a busy one batches by itself, since requests gather while the call
 //! before them is under way. Steps of a turn:
 //!
-//! 1. *Choose*: within a batch the first request on an aggregate or key wins; the others wait for the next.
+//! 1. *Choose* (`waiting`): within a batch the first request on an aggregate or key wins; the others wait on.
 //! 2. *Place* on the cached head.
 //! 3. *Write*: one call; its COMMIT is the commit point.
 //! 4. *Settle*: answer what was written or refused; what only missed the head goes round again. After three misses
@@ -12,19 +12,19 @@
 //!    one.
 //! 5. If the outcome is *unknown*, find out before anything else is taken.
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::{Acquire, PgConnection};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use crate::ids::{EventHash, KeyId, Position, Sequence, TenantId};
+use crate::ids::{EventHash, KeyId, Position, TenantId};
 use crate::ledger::place::{Head, PlacedBatch, place};
 use crate::ledger::request::{AppendError, AppendRequest, Appended, Committed};
 use crate::ledger::sequencer::Shared;
 use crate::ledger::unknown::resolve;
+use crate::ledger::waiting::{BatchLimits, Waiting, WaitingRoom};
 use crate::ledger::write::{Outcome, Refusal, RefusedItem, classify, write};
 use crate::timestamp::Timestamp;
 
@@ -34,28 +34,13 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const LOCK_HEAD: &str =
     "SELECT head_position, head_hash, head_fence, head_recorded_at FROM counterfoil.lock_head($1)";
 
-/// A request with whoever waits for it.
-pub(super) struct Waiting {
-    pub(super) request: AppendRequest,
-    pub(super) answer: oneshot::Sender<Result<Appended, AppendError>>,
-}
-
-impl Waiting {
-    fn answer(self, result: Result<Appended, AppendError>) {
-        // Whoever asked may have gone; what is durable stays so.
-        let _ = self.answer.send(result);
-    }
-}
-
 pub(super) struct Lane {
     tenant: TenantId,
     shared: Arc<Shared>,
     queue: mpsc::Receiver<Waiting>,
-    waiting: VecDeque<Waiting>,
+    waiting: WaitingRoom,
     head: Option<Head>,
     misses: u32,
-    /// Requests to write one by one, after a batch that Postgres refused: so that only the culprit fails.
-    singly: usize,
 }
 
 impl Lane {
@@ -64,10 +49,9 @@ impl Lane {
             tenant,
             shared,
             queue,
-            waiting: VecDeque::new(),
+            waiting: WaitingRoom::default(),
             head: None,
             misses: 0,
-            singly: 0,
         }
     }
 
@@ -92,7 +76,7 @@ impl Lane {
             }
         };
         let Some(first) = first else { return false };
-        self.waiting.push_back(first);
+        self.waiting.enter(first);
         self.drain();
         true
     }
@@ -100,12 +84,16 @@ impl Lane {
     fn drain(&mut self) {
         while self.waiting.len() < self.shared.options.queue_per_tenant {
             let Ok(next) = self.queue.try_recv() else { break };
-            self.waiting.push_back(next);
+            self.waiting.enter(next);
         }
     }
 
     async fn turn(&mut self) {
-        let batch = self.choose();
+        let options = &self.shared.options;
+        let batch = self.waiting.choose(BatchLimits {
+            events: options.batch_events,
+            bytes: options.batch_bytes,
+        });
         let under_lock = self.misses >= MISSES_BEFORE_LOCKING;
         let pool = self.shared.database.log().clone();
         let mut connection = match pool.acquire().await {
@@ -117,49 +105,6 @@ impl Lane {
         } else {
             self.write_on_cached_head(&mut connection, batch).await;
         }
-    }
-
-    /// Step 1. Distinct aggregates and keys, up to the batch's limits; at least one request.
-    fn choose(&mut self) -> Vec<Waiting> {
-        let options = &self.shared.options;
-        let (mut aggregates, mut keys) = (HashSet::new(), HashSet::new());
-        let (mut events, mut bytes) = (0, 0);
-        let mut chosen: Vec<Waiting> = Vec::new();
-        let mut rest = VecDeque::new();
-        while let Some(waiting) = self.waiting.pop_front() {
-            let request = &waiting.request;
-            let full = self.singly > 0
-                || events + request.event_count() > options.batch_events
-                || bytes + request.weight() > options.batch_bytes;
-            if full && !chosen.is_empty() {
-                self.waiting.push_front(waiting);
-                break;
-            }
-            let names = request
-                .parts
-                .iter()
-                .map(|part| (part.aggregate.clone(), part.aggregate_id.clone()));
-            let free = request
-                .parts
-                .iter()
-                .all(|part| !aggregates.contains(&(part.aggregate.clone(), part.aggregate_id.clone())))
-                && request
-                    .idempotency
-                    .is_none_or(|key| !keys.contains(&key.key_hash));
-            if free {
-                aggregates.extend(names);
-                keys.extend(request.idempotency.map(|key| key.key_hash));
-                events += request.event_count();
-                bytes += request.weight();
-                chosen.push(waiting);
-            } else {
-                rest.push_back(waiting);
-            }
-        }
-        rest.append(&mut self.waiting);
-        self.waiting = rest;
-        self.singly = self.singly.saturating_sub(1);
-        chosen
     }
 
     /// Steps 2 and 3, in one round trip.
@@ -242,8 +187,7 @@ impl Lane {
                         &AppendError::Unavailable("Postgres refused the append".to_owned()),
                     );
                 }
-                self.singly = batch.len();
-                self.put_back(batch);
+                self.waiting.put_back_singly(batch);
             }
             Outcome::Unknown(reason) => {
                 tracing::warn!(tenant = %self.tenant, reason, "the outcome of an append is unknown; finding out");
@@ -264,7 +208,7 @@ impl Lane {
                 position: placed.after.position,
             });
         }
-        self.refuse_overtaken(&batch);
+        self.waiting.refuse_overtaken(&batch);
         let mut batch: Vec<Option<Waiting>> = batch.into_iter().map(Some).collect();
         for (item, error) in &placed.too_large {
             if let Some(waiting) = batch[*item].take() {
@@ -279,35 +223,6 @@ impl Lane {
                 }));
             }
         }
-    }
-
-    /// Requests that wait on an aggregate which this batch just moved would be refused anyway: say so now. A request
-    /// with a key goes to the database all the same, since its key may have been used.
-    fn refuse_overtaken(&mut self, written: &[Waiting]) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let parts = written.iter().flat_map(|waiting| &waiting.request.parts);
-        let moved: HashMap<(&str, &str), Sequence> = parts
-            .map(|part| {
-                let now = Sequence(part.expected.0 + part.events.len() as u64);
-                ((part.aggregate.as_ref(), part.aggregate_id.as_str()), now)
-            })
-            .collect();
-        let overtaken = |request: &AppendRequest| {
-            request.parts.iter().find_map(|part| {
-                let actual = *moved.get(&(part.aggregate.as_ref(), part.aggregate_id.as_str()))?;
-                (actual != part.expected).then(|| conflict(&part.aggregate, &part.aggregate_id, actual))
-            })
-        };
-        let mut rest = VecDeque::with_capacity(self.waiting.len());
-        for waiting in self.waiting.drain(..) {
-            match overtaken(&waiting.request).filter(|_| waiting.request.idempotency.is_none()) {
-                Some(error) => waiting.answer(Err(error)),
-                None => rest.push_back(waiting),
-            }
-        }
-        self.waiting = rest;
     }
 
     async fn settle_refused(&mut self, refusal: &Refusal, batch: Vec<Waiting>) {
@@ -338,7 +253,7 @@ impl Lane {
                 waiting.answer(result);
             }
         }
-        self.put_back(batch.into_iter().flatten().collect());
+        self.waiting.put_back(batch.into_iter().flatten().collect());
     }
 
     /// Takes the key that signs now and places again; without it nothing can be appended.
@@ -346,17 +261,10 @@ impl Lane {
         let ours = self.shared.key.get().public_key().id();
         if self.shared.key.change_to(current).await {
             tracing::info!(%ours, %current, "the signing key was rotated; the new one is in use");
-            return self.put_back(batch);
+            return self.waiting.put_back(batch);
         }
         tracing::error!(%ours, %current, "the signing key was rotated, and the new one is not in place here");
         answer_all(batch, &AppendError::KeySuperseded { ours, current });
-    }
-
-    fn put_back(&mut self, batch: Vec<Waiting>) {
-        batch
-            .into_iter()
-            .rev()
-            .for_each(|waiting| self.waiting.push_front(waiting));
     }
 
     async fn refused(&self, refused: &RefusedItem, request: &AppendRequest) -> Result<Appended, AppendError> {
@@ -366,7 +274,7 @@ impl Lane {
                 aggregate_id,
                 actual,
                 ..
-            } => Err(conflict(aggregate, aggregate_id, *actual)),
+            } => Err(AppendError::conflict(aggregate, aggregate_id, *actual)),
             RefusedItem::Key {
                 fingerprint,
                 position,
@@ -403,14 +311,14 @@ impl Lane {
                         self.head = Some(truth.head);
                     } else {
                         // Never written: it is as if it had not been tried.
-                        self.put_back(batch);
+                        self.waiting.put_back(batch);
                     }
                     return;
                 }
                 Err(error) => tracing::warn!(tenant = %self.tenant, %error, "the outcome is still unknown"),
             }
             if Instant::now() >= deadline {
-                let late = batch.take().into_iter().flatten().chain(self.waiting.drain(..));
+                let late = batch.take().into_iter().flatten().chain(self.waiting.leave());
                 late.for_each(|waiting| waiting.answer(Err(AppendError::OutcomeUnknown(self.tenant))));
                 self.refuse_queued();
                 if self.queue.is_closed() && self.queue.is_empty() {
@@ -427,14 +335,6 @@ impl Lane {
             let reason = "an earlier append's outcome is being found out".to_owned();
             waiting.answer(Err(AppendError::Unavailable(reason)));
         }
-    }
-}
-
-fn conflict(aggregate: &str, aggregate_id: &str, actual: Sequence) -> AppendError {
-    AppendError::Conflict {
-        aggregate: aggregate.to_owned(),
-        aggregate_id: aggregate_id.to_owned(),
-        actual,
     }
 }
 

@@ -16,6 +16,7 @@ mod request;
 mod sequencer;
 mod signing;
 mod unknown;
+mod waiting;
 mod write;
 
 pub use database::{Database, DatabaseError, DatabaseOptions, PoolSizes, RoleLogin, TenantTransaction};

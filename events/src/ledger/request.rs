@@ -209,6 +209,14 @@ pub enum AppendError {
 }
 
 impl AppendError {
+    pub(super) fn conflict(aggregate: &str, aggregate_id: &str, actual: Sequence) -> Self {
+        Self::Conflict {
+            aggregate: aggregate.to_owned(),
+            aggregate_id: aggregate_id.to_owned(),
+            actual,
+        }
+    }
+
     /// Whether the same request may succeed later, unchanged.
     #[must_use]
     pub fn is_retryable(&self) -> bool {

@@ -11,8 +11,9 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::ids::TenantId;
-use crate::ledger::lane::{Lane, Waiting};
+use crate::ledger::lane::Lane;
 use crate::ledger::request::{AppendError, AppendRequest, Appended, Committed, KeyLookup};
+use crate::ledger::waiting::Waiting;
 use crate::ledger::{CurrentKey, Database, IdempotencyClaim, LogReader};
 use crate::timestamp::Clock;
 
