@@ -21,6 +21,7 @@ macro_rules! table {
                 "DELETE FROM ", $name, " r USING unnest($1::uuid[], $2::text[]) AS k (tenant_id, key) ",
                 "WHERE r.tenant_id = k.tenant_id AND r.key = k.key"
             ),
+            analyze: concat!("ANALYZE ", $name),
         }
     };
 }

@@ -16,6 +16,8 @@ pub struct Table {
     pub store: &'static str,
     /// Deletes rows: `$1 uuid[]`, `$2 text[]`.
     pub delete: &'static str,
+    /// Takes its statistics.
+    pub analyze: &'static str,
 }
 
 /// What a read model is, as data.

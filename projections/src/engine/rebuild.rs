@@ -216,6 +216,7 @@ async fn build(
         progress,
     };
     fold_all(&site, heads, &stands).await?;
+    analyze(&site).await?;
     for attempt in 1..=SWAP_ATTEMPTS {
         match swap(&site).await {
             Err(EngineError::Postgres(error)) if is_lock_timeout(&error) && attempt < SWAP_ATTEMPTS => {
@@ -330,6 +331,18 @@ impl Site<'_> {
         }
         Ok(())
     }
+}
+
+/// Takes the statistics of the new tables before anybody reads them: without any, a page of a list is found by sorting
+/// the whole table.
+async fn analyze(site: &Site<'_>) -> Result<(), EngineError> {
+    let mut transaction = site.pool.begin().await?;
+    enter(&mut transaction, site.projection.name(), site.version).await?;
+    for table in site.projection.declaration().tables {
+        script(&mut transaction, table.analyze).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
 }
 
 /// Step 3. The projector waits for the live cursors meanwhile, so what is left to fold is bounded by this attempt.
