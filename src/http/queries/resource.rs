@@ -195,9 +195,11 @@ const RESOURCES: &[Resource] = &[
     ),
 ];
 
-/// The statements of all lists, for a test that plans each against the schema.
+/// The statements of all lists and their items, for a test that plans each against the schema.
 pub fn list_statements() -> impl Iterator<Item = &'static str> {
-    RESOURCES.iter().map(|resource| resource.list)
+    RESOURCES
+        .iter()
+        .flat_map(|resource| [resource.list, resource.one])
 }
 
 /// Where a list goes on.

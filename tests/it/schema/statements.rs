@@ -17,11 +17,12 @@ const ROLES: [&str; 5] = [
     "counterfoil_owner",
 ];
 /// What may be handed to sqlx besides constants and literals, and where that comes from.
-const COMPOSED: [&str; 10] = [
+const COMPOSED: [&str; 11] = [
     "table.load",     // of a projection's tables, below
     "table.store",    //
     "table.delete",   //
     "resource.list",  // of the lists over HTTP, below
+    "resource.one",   // of their items
     "self.statement", // one of two constants
     "forget",         // one of two constants
     "statement",      // one of several constants
