@@ -4,15 +4,13 @@
 use counterfoil_events::ids::TenantId;
 use serde_json::Value;
 
-use crate::support::server::Installation;
+use crate::support::installation::Installation;
 use crate::support::world::World;
 
 async fn noted(installation: &Installation, tenant: TenantId) {
-    let mut note = installation.command(&["audit", "head-note", "--tenant", &tenant.to_string()]);
-    let made = tokio::task::spawn_blocking(move || note.output().unwrap())
-        .await
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    installation
+        .good(&["audit", "head-note", "--tenant", &tenant.to_string()])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,18 +34,10 @@ async fn a_note_fetched_over_http_holds_the_log_to_its_end() {
     let position = |note: &Value| note["position"].as_u64().unwrap();
     assert_eq!(position(&first["items"][0]) + 1, position(&latest));
 
-    let file = installation.config().with_file_name("head.note");
+    let file = installation.directory().join("head.note");
     std::fs::write(&file, latest["note"].as_str().unwrap()).unwrap();
     let file = file.to_str().unwrap();
-    let mut verify = installation.command(&["audit", "verify", "--head-note", file]);
-    let verified = tokio::task::spawn_blocking(move || verify.output().unwrap())
-        .await
-        .unwrap();
-    assert!(
-        verified.status.success(),
-        "{}",
-        String::from_utf8_lossy(&verified.stdout)
-    );
+    installation.good(&["audit", "verify", "--head-note", file]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

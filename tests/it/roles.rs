@@ -1,7 +1,9 @@
 //! Processes with one role each: every one of them can be asked how it is, and only the API answers for the API.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use crate::support::server::Installation;
+use nix::sys::signal::Signal;
+
+use crate::support::installation::Installation;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_without_the_api_says_how_it_is_and_serves_nothing_else() {
@@ -25,7 +27,7 @@ async fn a_process_without_the_api_says_how_it_is_and_serves_nothing_else() {
                 "{role} {path}"
             );
         }
-        process.terminate();
+        process.signal(Signal::SIGTERM);
         process.stopped().await;
     }
 }
@@ -42,9 +44,7 @@ async fn an_address_that_is_taken_is_said_so_and_what_was_started_is_ended() {
         "--role",
         "runner",
     ]);
-    let output = tokio::task::spawn_blocking(move || second.output().unwrap())
-        .await
-        .unwrap();
+    let output = second.output().await.unwrap();
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(

@@ -16,7 +16,6 @@ use nix::sys::signal::Signal;
 use super::site::Site;
 use crate::support::installation::Installation;
 use crate::support::random::Random;
-use crate::support::serving::Serving;
 use crate::support::stack::shared_stack;
 
 const KILLS: u32 = 200;
@@ -79,7 +78,7 @@ async fn serve_and_die(site: &Site, tally: &Tally, mut random: Random, until: u3
         let crash = format!("{point}:{}", passes(point, &mut random));
         let environment = [("COUNTERFOIL_CRASH_AT", crash.as_str())];
         // A process may die before it listens: while it catches up, for example.
-        let Some(mut serving) = Serving::with(&site.installation, &environment).await else {
+        let Some(mut serving) = site.installation.try_serve(&environment).await else {
             tally.count(point);
             continue;
         };
@@ -137,7 +136,7 @@ async fn until_all_runs_ended(site: &Site) {
     for _ in 0..600 {
         let mut open = 0i64;
         for tenant in &site.tenants {
-            let events = site.checker.events(tenant.id).await;
+            let events = site.checker.events(tenant.world.tenant).await;
             let of = |name: &str| events.iter().filter(|event| event.event_type == name).count() as i64;
             open += of("KriRunRequested") - of("KriRunCompleted") - of("KriRunFailed");
         }

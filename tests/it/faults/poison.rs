@@ -3,49 +3,38 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use counterfoil_projections::engine::live_version;
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::api::{Answered, Api, card, make_world};
-use crate::support::installation::{Installation, TOKEN};
+use crate::support::installation::Installation;
 use crate::support::invariants::Checker;
 use crate::support::projections::settled;
-use crate::support::serving::Serving;
+use crate::support::reply::Reply;
+use crate::support::served::Served;
+use crate::support::world::{World, agent_card};
 
 /// Reads what it wrote: a query that waits for `position`.
-async fn read(url: &str, position: &str) -> Answered {
-    let answer = reqwest::Client::new()
-        .get(url)
-        .bearer_auth(TOKEN)
-        .header("Counterfoil-Wait-For", position)
-        .send()
-        .await
-        .unwrap();
-    Answered {
-        status: answer.status().as_u16(),
-        headers: answer.headers().clone(),
-        body: answer.bytes().await.unwrap(),
-    }
+async fn read(server: &Served, path: &str, position: &str) -> Reply {
+    let request = server.request(Method::GET, path);
+    Reply::of(request.header("Counterfoil-Wait-For", position)).await
 }
 
 /// Gives an agent another card; answers where that stands.
-async fn change(url: &str, purpose: &str) -> String {
-    let changed = Api::new().send("PUT", url, None, &card(purpose)).await.unwrap();
+async fn change(server: &Served, path: &str, name: &str) -> String {
+    let request = server.request(Method::PUT, path);
+    let changed = Reply::of(request.json(&agent_card(name, &["demo-small"]))).await;
     changed.good();
-    changed.headers["counterfoil-position"]
-        .to_str()
-        .unwrap()
-        .to_owned()
+    changed.header("counterfoil-position").to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_poisoned_event_parks_its_aggregate_and_a_retry_catches_up() {
     let installation = Installation::new().await;
-    let serving = Serving::start(&installation).await;
-    let tenant = make_world(&Api::new(), &serving.url, 1).await.remove(0);
-    let agents = format!("{}/v1/tenants/{}/agents", serving.url, tenant.id);
-    let healthy = Api::new().post(&agents, card("Stays well")).await;
-    let healthy = format!("{agents}/{}", healthy["id"].as_str().unwrap());
-    let sick = format!("{agents}/{}", tenant.agent);
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    let healthy = world.register_agent(&server, "stays well", &["demo-small"]).await;
+    let healthy = world.path(&format!("/agents/{healthy}"));
+    let sick = world.path(&format!("/agents/{}", world.agent));
     let checker = Checker::of(&installation).await;
     settled(&checker.database).await;
 
@@ -57,14 +46,14 @@ async fn a_poisoned_event_parks_its_aggregate_and_a_retry_catches_up() {
     );
     let take = format!("DELETE FROM {table} a WHERE key = $1 RETURNING to_json(a)::text");
     let row: String = sqlx::query_scalar(&take)
-        .bind(&tenant.agent)
+        .bind(&world.agent)
         .fetch_one(pool)
         .await
         .unwrap();
-    let poisoned = change(&sick, "Falls ill").await;
-    let well = change(&healthy, "Goes on").await;
-    read(&healthy, &well).await.good();
-    let told = read(&sick, &poisoned).await;
+    let poisoned = change(&server, &sick, "falls ill").await;
+    let well = change(&server, &healthy, "goes on").await;
+    read(&server, &healthy, &well).await.good();
+    let told = read(&server, &sick, &poisoned).await;
     assert_eq!(
         (told.status, told.json()["code"].clone()),
         (503, json!("parked")),
@@ -76,7 +65,7 @@ async fn a_poisoned_event_parks_its_aggregate_and_a_retry_catches_up() {
     assert_eq!(listed.status.code(), Some(1), "parked events are a finding");
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(
-        listed.contains("AgentChanged") && listed.contains(&tenant.id.to_string()),
+        listed.contains("AgentChanged") && listed.contains(&world.tenant.to_string()),
         "{listed}"
     );
     let (owner, position) = poisoned.split_once(':').unwrap();
@@ -87,13 +76,13 @@ async fn a_poisoned_event_parks_its_aggregate_and_a_retry_catches_up() {
         !said.contains("1 events folded"),
         "the cause is not mended: {said}"
     );
-    assert_eq!(read(&sick, &poisoned).await.status, 503);
+    assert_eq!(read(&server, &sick, &poisoned).await.status, 503);
 
     let give = format!("INSERT INTO {table} SELECT * FROM json_populate_record(NULL::{table}, $1::json)");
     sqlx::query(&give).bind(row).execute(pool).await.unwrap();
     installation.good(&retry).await;
-    let mended: Value = read(&sick, &poisoned).await.good();
-    assert_eq!(mended["id"], json!(tenant.agent), "{mended}");
+    let mended: Value = read(&server, &sick, &poisoned).await.good();
+    assert_eq!(mended["id"], json!(world.agent), "{mended}");
     checker.everything(&[]).await;
-    serving.stop().await;
+    server.stop().await;
 }

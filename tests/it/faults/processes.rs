@@ -9,11 +9,10 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::site::Site;
-use crate::support::api::{Api, card};
 use crate::support::installation::Installation;
 use crate::support::random::Random;
-use crate::support::serving::Serving;
 use crate::support::stack::{private_stack, shared_stack};
+use crate::support::world::agent_card;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_paused_and_wakes_forks_nothing_and_others_go_on() {
@@ -71,31 +70,22 @@ async fn without_redis_requests_go_on_and_ready_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handler_that_panics_is_a_500_of_its_own_request_and_a_line_in_the_log() {
     let installation = Installation::new().await;
-    let calm = Serving::start(&installation).await;
-    let url = format!("{}/v1/organisations", calm.url);
-    let made = Api::new()
-        .post(&url, json!({"kind": "company", "name": "Tidewater"}))
-        .await;
+    let calm = installation.serve().await;
+    let company = json!({"kind": "company", "name": "Tidewater"});
+    let made = calm.post("/v1/organisations", &company).await.good();
     calm.stop().await;
     let panics = [("FAILPOINTS", "http.in_handler=1*off->1*panic->off")];
-    let mut serving = Serving::with(&installation, &panics).await.unwrap();
-    let agents = format!(
-        "{}/v1/tenants/{}/agents",
-        serving.url,
-        made["home_tenant"].as_str().unwrap()
-    );
+    let mut serving = installation.try_serve(&panics).await.unwrap();
+    let agents = format!("/v1/tenants/{}/agents", made["home_tenant"].as_str().unwrap());
     let mut answers = Vec::new();
-    for purpose in ["one", "two", "three"] {
-        let sent = Api::new()
-            .send("POST", &agents, None, &card(purpose))
-            .await
-            .unwrap();
-        answers.push((sent.status, sent.error()));
+    for name in ["one", "two", "three"] {
+        let reply = serving.post(&agents, &agent_card(name, &["demo-small"])).await;
+        answers.push((reply.status, reply.error()));
     }
     let status: Vec<u16> = answers.iter().map(|(status, _)| *status).collect();
     assert_eq!(status, [201, 500, 201], "{answers:?}");
     assert_eq!(answers[1].1, "internal");
-    let log = std::fs::read_to_string(&serving.log).unwrap();
+    let log = serving.log();
     assert!(
         log.contains("counterfoil::panic") && log.contains("fail points: it is for tests"),
         "{log}"

@@ -6,14 +6,18 @@ use std::collections::BTreeMap;
 use counterfoil::stack::Endpoints;
 use counterfoil_events::ids::TenantId;
 
-use super::load::{Live, Load, Told};
-use crate::support::api::{Api, Tenant, make_world};
+use super::load::{Live, Load, Tenant, Told};
 use crate::support::installation::Installation;
 use crate::support::invariants::Checker;
 use crate::support::random::Random;
-use crate::support::serving::Serving;
+use crate::support::served::Served;
+use crate::support::world::World;
 
 const CLIENTS: usize = 6;
+const TENANTS: usize = 2;
+/// What died with its process is taken up again soon; nobody meets a limit.
+const SETTINGS: &str = "[kri]\nlease_s = 10\n[kri.fetch]\ntotal_timeout_ms = 5000\n[gateway]\ndemo_provider = true\n\
+                        [limits]\nrequests_per_minute = 600000\nburst_requests = 100000\n";
 
 pub struct Site {
     pub installation: Installation,
@@ -28,17 +32,21 @@ pub struct Site {
 impl Site {
     /// Two tenants, made through a process that is stopped again.
     pub async fn new(endpoints: &Endpoints) -> Self {
-        // What died with its process is taken up again soon.
-        let settings = [("kri.lease_s", "10"), ("kri.fetch.total_timeout_ms", "5000")];
-        let installation = Installation::on(endpoints, &settings).await;
-        let serving = Serving::start(&installation).await;
-        let tenants = make_world(&Api::new(), &serving.url, 2).await;
-        serving.stop().await;
+        let installation = Installation::on(endpoints, SETTINGS).await;
+        let server = installation.serve().await;
+        let mut tenants = Vec::new();
+        for _ in 0..TENANTS {
+            let world = World::new(&server, &["demo-small"]).await;
+            let source = world.add_kri_source(&server).await;
+            tenants.push(Tenant { world, source });
+        }
+        server.stop().await;
         let checker = Checker::of(&installation).await;
         let mut before = BTreeMap::new();
         for tenant in &tenants {
-            let head = checker.reader().head(tenant.id).await.unwrap().unwrap();
-            before.insert(tenant.id, head.head.position.0);
+            let tenant = tenant.world.tenant;
+            let head = checker.reader().head(tenant).await.unwrap().unwrap();
+            before.insert(tenant, head.head.position.0);
         }
         Self {
             installation,
@@ -51,13 +59,10 @@ impl Site {
     }
 
     /// A process that takes requests, agents' too.
-    pub async fn serve(&self) -> Serving {
-        let serving = Serving::start(&self.installation).await;
-        serving
-            .until_ready("it is ready", |status, _| status == 200)
-            .await;
-        self.live.add(&serving.url);
-        serving
+    pub async fn serve(&self) -> Served {
+        let served = self.installation.serve().await;
+        self.live.add(&served.url);
+        served
     }
 
     pub fn load(&self, random: &mut Random) -> Load {
@@ -79,7 +84,7 @@ impl Site {
     /// A head note of every tenant, which each later check is held to.
     pub async fn note_heads(&mut self) {
         for tenant in &self.tenants {
-            let tenant = tenant.id.to_string();
+            let tenant = tenant.world.tenant.to_string();
             let note = self
                 .installation
                 .good(&["audit", "head-note", "--tenant", &tenant])

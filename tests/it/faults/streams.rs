@@ -47,7 +47,7 @@ async fn a_stream_that_is_emptied_or_deleted_is_equal_again_while_commands_go_on
 
     // What is lost in the middle is found, and filled by hand: a stream takes messages at its end alone.
     let backbone = site.installation.backbone().await;
-    let mut scan = StreamScan::open(&backbone, 0, Some(site.tenants[0].id))
+    let mut scan = StreamScan::open(&backbone, 0, Some(site.tenants[0].world.tenant))
         .await
         .unwrap();
     let sequence = scan.next_page().await.unwrap()[4].sequence;

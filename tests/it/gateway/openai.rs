@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::server::Installation;
+use crate::support::installation::Installation;
 use crate::support::world::World;
 
 /// Requests that one key may send at once; one more every three seconds.

@@ -4,8 +4,10 @@
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection};
 
+use crate::support::installation::Installation;
 use crate::support::provider::{MODELS, PRIVATE_WORDS, PROVIDER_KEY, Provider};
-use crate::support::server::{Installation, Reply, Served};
+use crate::support::reply::Reply;
+use crate::support::served::Served;
 use crate::support::world::World;
 
 /// A gateway in front of the stand-in.

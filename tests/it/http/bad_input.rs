@@ -5,7 +5,9 @@ use counterfoil_events::ids::TenantId;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::server::{Installation, Reply, Served};
+use crate::support::installation::Installation;
+use crate::support::reply::Reply;
+use crate::support::served::Served;
 use crate::support::world::{World, agent_card};
 
 /// One request, and what it is told: status, problem, the field at fault (none: not asked).

@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 use wiremock::matchers::path;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::support::server::{Installation, Served};
+use crate::support::installation::Installation;
+use crate::support::served::Served;
 use crate::support::world::World;
 
 /// A world with one KRI, and addresses that take connections and never answer, and that take none.
@@ -52,7 +53,7 @@ impl Bench {
         }
     }
 
-    async fn configure(&self, config: &Value) -> crate::support::server::Reply {
+    async fn configure(&self, config: &Value) -> crate::support::reply::Reply {
         let source = json!({"kri": "failed_settlement_rate", "config": config});
         self.server.post(&self.world.path("/kri-sources"), &source).await
     }

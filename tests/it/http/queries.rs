@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::server::{Installation, Reply, Served};
+use crate::support::installation::Installation;
+use crate::support::reply::Reply;
+use crate::support::served::Served;
 use crate::support::world::{World, agent_card};
 
 /// A list, page by page.

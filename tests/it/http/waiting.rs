@@ -5,7 +5,9 @@ use reqwest::Method;
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection};
 
-use crate::support::server::{Installation, Reply, Served};
+use crate::support::installation::Installation;
+use crate::support::reply::Reply;
+use crate::support::served::Served;
 use crate::support::world::{World, agent_card};
 
 async fn wait(server: &Served, path: &str, wanted: &str) -> Reply {

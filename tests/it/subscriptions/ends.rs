@@ -1,10 +1,11 @@
 //! A stream that ends says why, and where to go on.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::support::events::{Socket, Sse};
-use crate::support::server::Installation;
+use crate::support::installation::Installation;
 use crate::support::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +22,7 @@ async fn a_process_that_stops_ends_its_streams_with_a_reason() {
     for _ in 0..2 {
         socket.next().await.unwrap();
     }
-    server.terminate();
+    server.signal(Signal::SIGTERM);
     let last = stream.next().await.unwrap();
     assert_eq!((last.event.as_str(), last.id), ("dropped", 6));
     assert_eq!(
@@ -114,7 +115,7 @@ async fn a_client_that_does_not_read_is_dropped_as_slow_and_the_others_go_on() {
     assert_eq!(slow.next().await, None);
 }
 
-async fn metric(server: &crate::support::server::Served, reason: &str) -> f64 {
+async fn metric(server: &crate::support::served::Served, reason: &str) -> f64 {
     let figures = server.get("/metrics").await.text;
     let line = format!("counterfoil_subscriptions_ended_total{{reason=\"{reason}\"}} ");
     figures

@@ -11,8 +11,9 @@ use counterfoil_events::backbone::HeadWatch;
 use counterfoil_events::ids::{Position, TenantId};
 
 use crate::support::events::{Socket, Sse};
+use crate::support::installation::Installation;
 use crate::support::ledger::{TestLedger, request};
-use crate::support::server::{Installation, Served};
+use crate::support::served::Served;
 use crate::support::world::{World, agent_card};
 
 const MODELS: [&str; 1] = ["demo-small"];

@@ -7,7 +7,8 @@ use counterfoil_events::ids::TenantId;
 use reqwest::Method;
 
 use crate::support::events::{Socket, Sse};
-use crate::support::server::{Installation, Reply};
+use crate::support::installation::Installation;
+use crate::support::reply::Reply;
 use crate::support::world::World;
 
 #[tokio::test(flavor = "multi_thread")]

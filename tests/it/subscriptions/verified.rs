@@ -10,7 +10,7 @@ use counterfoil_events::verify::{Entry, Finding, LogVerifier, Options, StoredEve
 use serde_json::Value;
 
 use crate::support::events::Sse;
-use crate::support::server::Installation;
+use crate::support::installation::Installation;
 use crate::support::world::World;
 
 fn entry(document: &Value) -> Entry {
@@ -50,7 +50,7 @@ async fn every_event_can_be_verified_from_what_was_streamed_and_a_changed_byte_s
         key_id: stored.key_id,
         signature: stored.signature,
     };
-    let root = installation.fingerprint.parse().unwrap();
+    let root = installation.root;
     let (keys, problems) = TrustedKeys::from_events(root, &[recorded]);
     assert!(problems.is_empty(), "{problems:?}");
 

@@ -13,7 +13,9 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::server::{Reply, Served, TOKEN};
+use super::installation::TOKEN;
+use super::reply::Reply;
+use super::served::Served;
 
 /// How long anything may take to come. The limit only keeps a failure from hanging.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,5 +1,5 @@
 //! An installation of one's own: a database and a stream prefix on given servers, keys, a configuration file, all made
-//! by the real `counterfoil init`; and the real program on it, as any operator runs it.
+//! by the real `counterfoil init`; and the real program on it, as any operator runs it, as often as a test wants.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fmt::Write as _;
@@ -14,10 +14,12 @@ use counterfoil_events::ids::Fingerprint;
 use counterfoil_events::ledger::Database;
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use sqlx::postgres::PgConnectOptions;
 use tokio::process::Command;
 
 use super::binary::binary;
 use super::ledger::{PASSWORD, unique_name};
+use super::served::Served;
 use super::stack::{TempDir, shared_stack};
 
 /// By which tests administer.
@@ -28,33 +30,45 @@ pub struct Installation {
     dir: TempDir,
     /// As the file says it.
     pub config: Config,
+    /// Of the first signing key, as `init` printed it.
     pub root: Fingerprint,
+    admin: PgConnectOptions,
 }
 
 impl Installation {
     /// On the servers of this test run.
     pub async fn new() -> Self {
-        Self::on(shared_stack().endpoints(), &[]).await
+        Self::with("").await
     }
 
-    /// On these servers, with further settings such as `("kri.lease_s", "10")`.
-    pub async fn on(endpoints: &Endpoints, settings: &[(&str, &str)]) -> Self {
+    /// With `more` at the end of its configuration: sections that name no server.
+    pub async fn with(more: &str) -> Self {
+        Self::on(shared_stack().endpoints(), more).await
+    }
+
+    /// With what `more` says at the end of its configuration; it may put files into the directory that it is given.
+    pub async fn made(more: impl FnOnce(&Path) -> String) -> Self {
+        Self::make(shared_stack().endpoints(), more).await
+    }
+
+    /// On these servers.
+    pub async fn on(endpoints: &Endpoints, more: &str) -> Self {
+        Self::make(endpoints, |_| more.to_owned()).await
+    }
+
+    async fn make(endpoints: &Endpoints, more: impl FnOnce(&Path) -> String) -> Self {
         let (dir, name) = (TempDir::new(), unique_name());
         let path = dir.path().join("counterfoil.toml");
-        std::fs::write(&path, text(dir.path(), &name, endpoints, settings)).unwrap();
+        let text = configuration(dir.path(), &name, endpoints) + &more(dir.path());
+        std::fs::write(&path, text).unwrap();
         let config = Config::load(Sources::default().file(Some(path))).unwrap();
         let mut installation = Self {
             dir,
             config,
             root: "00".repeat(32).parse().unwrap(),
+            admin: endpoints.postgres_admin().database(&name),
         };
-        let made = installation.run(&["init"]).await;
-        let said = String::from_utf8(made.stdout).unwrap();
-        assert!(
-            made.status.success(),
-            "init: {said}{}",
-            String::from_utf8_lossy(&made.stderr)
-        );
+        let said = installation.good(&["init"]).await;
         installation.root = said.trim().rsplit(' ').next().unwrap().parse().unwrap();
         installation
     }
@@ -65,6 +79,26 @@ impl Installation {
 
     pub fn config_file(&self) -> PathBuf {
         self.dir.path().join("counterfoil.toml")
+    }
+
+    /// What all its processes log.
+    pub fn log_file(&self) -> PathBuf {
+        self.dir.path().join("serve.log")
+    }
+
+    /// Its database, as superuser.
+    pub fn admin(&self) -> PgConnectOptions {
+        self.admin.clone()
+    }
+
+    /// Connections of all roles, a few each.
+    pub fn database(&self) -> Database {
+        Database::new(&self.config.postgres.database_options())
+    }
+
+    pub async fn backbone(&self) -> Backbone {
+        let options = backbone_options(&self.config.nats).await.unwrap();
+        Backbone::connect(options).await.unwrap()
     }
 
     /// The program with this installation's configuration; killed when the caller lets go of it.
@@ -100,18 +134,27 @@ impl Installation {
         out.into_owned()
     }
 
-    /// Connections of all roles, a few each.
-    pub fn database(&self) -> Database {
-        Database::new(&self.config.postgres.database_options())
+    /// A process with all roles that is ready.
+    pub async fn serve(&self) -> Served {
+        self.serve_with(&[]).await
     }
 
-    pub async fn backbone(&self) -> Backbone {
-        let options = backbone_options(&self.config.nats).await.unwrap();
-        Backbone::connect(options).await.unwrap()
+    /// The same with further arguments of `serve`.
+    pub async fn serve_with(&self, arguments: &[&str]) -> Served {
+        let started = Served::start(self, arguments, &[]).await;
+        let served = started.expect("it listens");
+        served.until_ready("it is ready", |status, _| status == 200).await;
+        served
+    }
+
+    /// A process with all roles and these environment variables, ready or not; none when it ended before it listened.
+    pub async fn try_serve(&self, environment: &[(&str, &str)]) -> Option<Served> {
+        Served::start(self, &[], environment).await
     }
 }
 
-fn text(dir: &Path, name: &str, endpoints: &Endpoints, settings: &[(&str, &str)]) -> String {
+/// Everything that names a server or a secret, without any section, so that sections may follow.
+fn configuration(dir: &Path, name: &str, endpoints: &Endpoints) -> String {
     let secret = |secret: &secrecy::SecretString| Value::from(secret.expose_secret()).to_string();
     let quoted = |text: &str| Value::from(text).to_string();
     let path = |file: &str| quoted(&dir.join(file).to_string_lossy());
@@ -126,7 +169,7 @@ fn text(dir: &Path, name: &str, endpoints: &Endpoints, settings: &[(&str, &str)]
         ("postgres.tls", quoted("disable")),
         ("postgres.admin_user", quoted(endpoints.postgres_superuser)),
         ("postgres.admin_password", secret(&endpoints.postgres_password)),
-        // Many tests share one server.
+        // All tests share the 200 connections of one server.
         ("postgres.app_connections_max", "4".to_owned()),
         ("postgres.log_connections_max", "6".to_owned()),
         ("postgres.projector_connections_max", "4".to_owned()),
@@ -137,15 +180,10 @@ fn text(dir: &Path, name: &str, endpoints: &Endpoints, settings: &[(&str, &str)]
         ("nats.stream_max_bytes", (64 << 20).to_string()),
         ("redis.url", secret(&endpoints.redis_url)),
         ("redis.prefix", quoted(name)),
-        ("gateway.demo_provider", "true".to_owned()),
-        ("limits.requests_per_minute", "600000".to_owned()),
-        ("limits.burst_requests", "100000".to_owned()),
     ];
     let roles =
         ["owner", "app", "reader", "log", "projector"].map(|role| format!("postgres.{role}_password"));
     lines.extend(roles.iter().map(|key| (key.as_str(), quoted(PASSWORD))));
-    lines.retain(|(key, _)| !settings.iter().any(|(other, _)| other == key));
-    lines.extend(settings.iter().map(|(key, value)| (*key, (*value).to_owned())));
     lines.iter().fold(String::new(), |mut text, (key, value)| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{key} = {value}");

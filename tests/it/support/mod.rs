@@ -1,6 +1,5 @@
 //! What the tests share.
 
-pub mod api;
 pub mod backbone;
 pub mod binary;
 pub mod events;
@@ -11,10 +10,10 @@ pub mod projections;
 pub mod provider;
 pub mod proxy;
 pub mod random;
+pub mod reply;
 pub mod restored;
-pub mod server;
+pub mod served;
 pub mod servers;
-pub mod serving;
 pub mod stack;
 pub mod up;
 pub mod world;

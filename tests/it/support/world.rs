@@ -5,7 +5,7 @@
 use counterfoil_events::ids::TenantId;
 use serde_json::{Value, json};
 
-use super::server::Served;
+use super::served::Served;
 
 const POLICY: &str = r#"package counterfoil
 import rego.v1
@@ -14,6 +14,7 @@ why contains "topic.payroll" if { some m in input.request.messages; contains(low
 "#;
 
 /// Who is in it.
+#[derive(Debug, Clone)]
 pub struct World {
     pub tenant: TenantId,
     pub agent: String,
@@ -50,6 +51,18 @@ impl World {
     pub async fn register_agent(&self, server: &Served, name: &str, models: &[&str]) -> String {
         let card = agent_card(name, models);
         let made = server.post(&self.path("/agents"), &card).await.good();
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A KRI that measures the log, and its source.
+    pub async fn add_kri_source(&self, server: &Served) -> String {
+        let definition = json!({"name": "Denied share", "unit": "%", "schedule": {"frequency": "hourly"},
+            "bands": {"direction": "higher_is_worse", "upper": {"amber": "5", "red": "9"}}});
+        let kri = json!({"id": "denied-share", "definition": definition});
+        server.post(&self.path("/kris"), &kri).await.good();
+        let config = json!({"kind": "ledger", "metric": "denied_share", "window_s": 3600});
+        let source = json!({"kri": "denied-share", "config": config});
+        let made = server.post(&self.path("/kri-sources"), &source).await.good();
         made["id"].as_str().unwrap().to_owned()
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::server::Installation;
+use crate::support::installation::Installation;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_schemas_that_are_served_are_the_files_in_the_documentation_and_all_of_them() {
