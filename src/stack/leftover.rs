@@ -110,7 +110,9 @@ mod tests {
         remember(&pid_file, left.id()).unwrap();
         let waiter = std::thread::spawn(move || left.wait().unwrap());
         end(ServerKind::Nats, &pid_file).await.unwrap();
-        assert_eq!(waiter.join().unwrap().signal(), Some(Signal::SIGQUIT as i32));
+        // Whoever runs the tests in a shell's background ignores SIGQUIT, and so does what they start.
+        let ended_by = [Signal::SIGQUIT, Signal::SIGKILL].map(|signal| Some(signal as i32));
+        assert!(ended_by.contains(&waiter.join().unwrap().signal()));
         assert!(!pid_file.exists());
     }
 
