@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use sqlx::{Acquire, PgConnection};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use crate::ids::{EventHash, KeyId, Position, TenantId};
@@ -58,6 +59,10 @@ impl Lane {
     pub(super) async fn run(mut self) {
         while self.wait_for_work().await {
             while !self.waiting.is_empty() {
+                // Who has just been answered may ask again at once, and who was woken with the first may be about to:
+                // one commit takes them all. It costs an idle system nothing.
+                yield_now().await;
+                self.drain();
                 self.turn().await;
                 self.drain();
             }
