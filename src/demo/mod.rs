@@ -37,7 +37,7 @@ pub async fn run(up: &Up) -> Result<(), DemoError> {
     println!("Sending the prompts …");
     let tally = prompts::send(&client, &world).await?;
     println!("Measuring the KRIs …");
-    let reader = LogReader::new(up.process.parts().database.log().clone());
+    let reader = LogReader::new(up.process.parts().database().log().clone());
     let runs = kris::measure(&client, &world, &reader).await?;
     summary::print(&client, up, &world, &tally, runs).await
 }

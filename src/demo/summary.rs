@@ -42,7 +42,7 @@ pub(super) async fn print(
 
 /// How long the rollup took to reach the heads of the tenants' logs.
 async fn wait_for_read_models(up: &Up, world: &World) -> Result<Duration, DemoError> {
-    let database = &up.process.parts().database;
+    let database = up.process.parts().database();
     let reader = LogReader::new(database.log().clone());
     let begun = Instant::now();
     for tenant in &world.tenants {
@@ -125,7 +125,7 @@ fn short(value: &Value, chars: usize) -> String {
 
 async fn print_verdict(up: &Up) -> Result<(), DemoError> {
     let verify = |error: &dyn std::fmt::Display| DemoError::Verify(error.to_string());
-    let pool = up.process.parts().database.log().clone();
+    let pool = up.process.parts().database().log().clone();
     let keys = Keys::from_postgres(&pool, Some(up.fingerprint))
         .await
         .map_err(|error| verify(&error))?;

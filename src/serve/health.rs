@@ -9,6 +9,7 @@ use counterfoil_events::security::{Freshness, SecurityState};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::basis::Basis;
 use crate::http::{self, Component, Readiness};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -39,9 +40,7 @@ struct Looker {
 impl Health {
     pub(super) fn start(
         readiness: &Readiness,
-        database: Database,
-        backbone: Backbone,
-        status: BackboneStatus,
+        basis: &Basis,
         state: SecurityState,
         relays: bool,
         projections: Option<ProjectorStatus>,
@@ -56,9 +55,9 @@ impl Health {
             security: readiness.required("security_state"),
             // Commands and completions do without them: only queries lag.
             projections: projections.map(|status| (readiness.optional("projections"), status)),
-            database,
-            backbone,
-            status,
+            database: basis.database.clone(),
+            backbone: basis.backbone.clone(),
+            status: basis.status.clone(),
             state,
         };
         let stop = CancellationToken::new();

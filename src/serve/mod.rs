@@ -1,11 +1,17 @@
 //! One process of the platform: the roles it has, composed and owned.
 //!
-//! Start: connections → checks that commits are durable → signing key → log → followers → HTTP. Nothing is migrated
-//! (`counterfoil init` does). Stop, in reverse: HTTP drains, followers end, the log finishes what waits, connections
+//! Start: connections → checks that commits are durable → signing key → log → roles → HTTP. Nothing is migrated
+//! (`counterfoil init` does). Stop, in reverse: HTTP drains, roles end, the log finishes what waits, connections
 //! close. Every task is held here and awaited.
 
+mod api;
+mod backbone;
+mod basis;
+mod consumers;
 mod health;
 mod parts;
+mod relay;
+mod runner;
 
 use std::net::SocketAddr;
 
@@ -16,7 +22,8 @@ use crate::faults;
 use crate::http::table::TableError;
 use crate::http::{BindError, Lifecycle, Server};
 use crate::signing::KeyFileError;
-pub use parts::{Parts, backbone_options};
+pub use backbone::backbone_options;
+pub use parts::Parts;
 
 /// The process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -71,14 +78,12 @@ impl Process {
     pub async fn start(config: &Config) -> Result<Self, ServeError> {
         faults::announce();
         let lifecycle = Lifecycle::new();
-        let parts = Parts::start(config, &lifecycle).await?;
-        let server = match bind(config, &parts, &lifecycle).await {
-            Ok(server) => server,
-            Err(error) => {
-                parts.stop().await;
-                return Err(error);
-            }
-        };
+        let started = start(config, &lifecycle).await;
+        if started.is_err() {
+            lifecycle.drain();
+            lifecycle.ended().await;
+        }
+        let (parts, server) = started?;
         Ok(Self {
             parts,
             lifecycle,
@@ -111,6 +116,17 @@ impl Process {
         // A server task that panicked has nothing left to drain.
         let _ = self.server.await;
         self.parts.stop().await;
+    }
+}
+
+async fn start(config: &Config, lifecycle: &Lifecycle) -> Result<(Parts, Server), ServeError> {
+    let parts = Parts::start(config, lifecycle).await?;
+    match bind(config, &parts, lifecycle).await {
+        Ok(server) => Ok((parts, server)),
+        Err(error) => {
+            parts.stop().await;
+            Err(error)
+        }
     }
 }
 

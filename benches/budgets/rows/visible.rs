@@ -35,8 +35,8 @@ pub async fn measure(site: &Site, options: &Options, table: &mut Table) -> anyho
     let installation = site.installation("").await?;
     let tenant = installation.tenants(1).await?[0];
     let process = Process::start(&installation.config).await?;
-    let commands = Arc::clone(&process.parts().commands);
-    let pool = process.parts().database.projector().clone();
+    let commands = Arc::clone(process.parts().commands());
+    let pool = process.parts().database().projector().clone();
     let mut sample = Sample::default();
     let mut visible = Sample::default();
     // First a while that does not count.

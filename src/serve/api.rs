@@ -1,0 +1,182 @@
+//! What requests are answered by: the security state that tells callers apart, the policy engine, the gateway, the
+//! streams of events.
+//!
+//! Started in every process: `/ready` tells of the same components wherever it is asked. Without the role `api`,
+//! [`dispatcher`](ApiRole::dispatcher) gives only that away.
+
+use std::sync::Arc;
+
+use counterfoil_consumers::subscriptions::Subscriptions;
+use counterfoil_events::agent::key::KeyPepper;
+use counterfoil_events::security::{SecurityState, SecurityTail, TailParts};
+use counterfoil_events::timestamp::SystemClock;
+
+use super::ServeError;
+use super::basis::Basis;
+use crate::config::{Config, Role};
+use crate::gateway::catalogue::Catalogue;
+use crate::gateway::directory::AgentKeys;
+use crate::gateway::recorder::Recorder;
+use crate::gateway::security::SecurityDirectory;
+use crate::gateway::{Gateway, Services};
+use crate::http::agent::Agents;
+use crate::http::api::{self, Api};
+use crate::http::events::Events;
+use crate::http::kri::Kris;
+use crate::http::policy::Policies;
+use crate::http::queries::Queries;
+use crate::http::route::State;
+use crate::http::{Authenticators, BootstrapToken, Dispatcher, Lifecycle, Readiness};
+use crate::limits::{KeptAnswers, Rate, RedisLink, RequestLimiter};
+use crate::policy::PolicyEngine;
+use crate::signing;
+
+/// What can be wrong with the API's configuration, found out before anything is started.
+pub(super) struct Means {
+    pepper: Arc<KeyPepper>,
+    engine: Arc<PolicyEngine>,
+    catalogue: Catalogue,
+    redis: RedisLink,
+}
+
+impl Means {
+    pub(super) fn prepare(
+        config: &Config,
+        lifecycle: &Lifecycle,
+        readiness: &Readiness,
+    ) -> Result<Self, ServeError> {
+        let other = |error: &dyn std::fmt::Display| ServeError::Other(error.to_string());
+        let pepper = KeyPepper::new(*signing::load_secret(&config.auth.key_pepper_file)?);
+        let catalogue = Catalogue::from_config(&config.gateway).map_err(|error| other(&error))?;
+        let engine = PolicyEngine::start(&config.policy).map_err(|source| ServeError::Io {
+            what: "starting the policy engine".to_owned(),
+            source,
+        })?;
+        let redis = RedisLink::keep(&config.redis, lifecycle, readiness.optional("redis"))
+            .map_err(|error| other(&error))?;
+        Ok(Self {
+            pepper: Arc::new(pepper),
+            engine: Arc::new(engine),
+            catalogue,
+            redis,
+        })
+    }
+}
+
+/// The parts of the role `api`.
+pub(super) struct ApiRole {
+    api: Api,
+    security: SecurityState,
+    directory: Arc<SecurityDirectory>,
+    tail: SecurityTail,
+    subscriptions: Subscriptions,
+}
+
+impl ApiRole {
+    pub(super) fn start(basis: &Basis, means: Means, config: &Config, readiness: &Readiness) -> Self {
+        let security = SecurityState::default();
+        let tail = TailParts {
+            database: basis.database.clone(),
+            heads: basis.heads.reader(),
+            notices: Some(basis.sequencer().subscribe()),
+        };
+        let tail = SecurityTail::start(security.clone(), tail);
+        let options = config.subscriptions.options();
+        let subscriptions = Subscriptions::start(basis.database.clone(), basis.news(), options);
+        let pepper = Arc::clone(&means.pepper);
+        let directory = Arc::new(SecurityDirectory::new(security.clone(), pepper));
+        let events = Events {
+            subscriptions: subscriptions.clone(),
+            security: security.clone(),
+        };
+        let api = Api {
+            events: State::new(events),
+            ..of_commands(basis, &means, config, readiness)
+        };
+        let gateway = gateway(basis, means, config, Arc::clone(&directory));
+        Self {
+            api: Api {
+                gateway: State::new(gateway),
+                ..api
+            },
+            security,
+            directory,
+            tail,
+            subscriptions,
+        }
+    }
+
+    /// Who may do what, as the log says.
+    pub(super) fn security(&self) -> SecurityState {
+        self.security.clone()
+    }
+
+    /// What answers requests: the whole API with the role, else how the process is and nothing more.
+    pub(super) fn dispatcher(
+        &self,
+        config: &Config,
+        lifecycle: &Lifecycle,
+    ) -> Result<Dispatcher, ServeError> {
+        let (table, authenticators) = match config.roles.has(Role::Api) {
+            true => (api::table(&self.api)?, self.authenticators(config)?),
+            false => (api::health_table(&self.api.readiness)?, Authenticators::new()),
+        };
+        let limits = config.http.intake_limits();
+        Ok(Dispatcher::new(table, authenticators, lifecycle.clone(), limits))
+    }
+
+    fn authenticators(&self, config: &Config) -> Result<Authenticators, ServeError> {
+        let token = config.auth.bootstrap_token.as_ref();
+        let token = token.ok_or(ServeError::NoBootstrapToken)?;
+        Ok(Authenticators::new()
+            .with(BootstrapToken::new(token))
+            .with(AgentKeys(self.directory.clone())))
+    }
+
+    pub(super) async fn stop(self) {
+        self.subscriptions.stop().await;
+        self.tail.stop().await;
+    }
+}
+
+/// What commands and queries are answered by; completions and event streams are not among them.
+fn of_commands(basis: &Basis, means: &Means, config: &Config, readiness: &Readiness) -> Api {
+    let commands = || Arc::clone(&basis.commands);
+    Api {
+        readiness: State::new(readiness.clone()),
+        commands: State::new(commands()),
+        agents: State::new(Agents {
+            commands: commands(),
+            pepper: Arc::clone(&means.pepper),
+        }),
+        policies: State::new(Policies {
+            commands: commands(),
+            engine: Arc::clone(&means.engine),
+        }),
+        kris: State::new(Kris {
+            commands: commands(),
+            connectors: Arc::clone(&basis.connectors),
+            fetch: config.kri.fetch.clone(),
+        }),
+        queries: State::new(Arc::new(Queries {
+            database: basis.database.clone(),
+        })),
+        ..Api::default()
+    }
+}
+
+/// What completions are answered by.
+fn gateway(basis: &Basis, means: Means, config: &Config, directory: Arc<SecurityDirectory>) -> Gateway {
+    let (limits, redis) = (&config.limits, || means.redis.clone());
+    let limiter = RequestLimiter::new(redis(), limits.memory_entries_max);
+    Gateway(Arc::new(Services {
+        directory,
+        policy: means.engine,
+        log: Arc::new(Recorder::new(Arc::clone(&basis.commands))),
+        catalogue: means.catalogue,
+        limiter: Arc::new(limiter),
+        rate: Rate::per_minute(limits.requests_per_minute, limits.burst_requests),
+        kept: Arc::new(KeptAnswers::new(redis(), limits)),
+        clock: Arc::new(SystemClock),
+    }))
+}
