@@ -1,8 +1,10 @@
 //! Holds a parsed policy against the contract before it is accepted, and notes what it contains. What could only
-//! fail, or do harm, at a decision is refused here: see `walk` for expressions and `recursion` for rules.
+//! fail, or do harm, at a decision is refused here: see `walk` for expressions, `recursion` for rules, `safety` for variables.
 
+mod links;
 mod names;
 mod recursion;
+mod safety;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use regorus::unstable::{Expr, Module, Rule, RuleHead};
 
 use self::names::{contract, path, place, rule_name, rule_names};
+use self::safety::Safety;
 use self::walk::Walk;
 use super::builtins;
 use super::error::{Place, PolicyError};
@@ -46,6 +49,10 @@ pub(super) fn inspect(module: &Module) -> Result<Findings, PolicyError> {
         walk.rule(rule)?;
     }
     walk.graph.check()?;
+    let safety = Safety::of(module);
+    for rule in &module.policy {
+        safety.rule(rule)?;
+    }
     Ok(Findings {
         tests: tests(module)?,
         literals: walk.literals,

@@ -41,6 +41,71 @@ fn a_variable_that_nothing_binds_is_refused_with_its_line() {
 }
 
 #[test]
+fn an_unsafe_variable_is_refused_wherever_it_stands_with_its_line() {
+    for rules in [
+        "decision := {\"allow\": x, \"reasons\": []}",
+        "decision := {\"allow\": _}",
+        "decision := {\"allow\": true} if { true } else := {\"allow\": x}",
+        "decision := {\"allow\": x} if { some x }",
+        "decision := {\"allow\": true} if { some x; x == 1 }",
+        "decision := {\"allow\": true} if { some x; not x }",
+        "decision := {\"allow\": true} if { y := x; y }",
+        "decision := {\"allow\": true} if { x := y; y := x }",
+        "decision := {\"allow\": true} if { not input.xs[i] }",
+        "decision := {\"allow\": true} if { count([x | true]) == 0 }",
+        "decision := {\"allow\": true} if { count({x: 1 | true}) == 0 }",
+        "decision := {\"allow\": x} if { count([1 | x := 1]) == 1 }",
+        "decision := {\"allow\": x} if { every x in [1] { x == 1 } }",
+        "decision := {\"allow\": true} if { input.a with input.a as x }",
+        "decision := {\"allow\": f(1)}\nf(a) := a + 1 if { b := a; b > x }",
+        "decision := {\"allow\": f(1)} if { f(1) }\nf(a) := x + a",
+        "decision := {\"allow\": true}\nwhy contains x",
+        "decision := {\"allow\": true}\nwhy contains x if { true }",
+        "decision := {\"allow\": true}\nlimits[x] := 1 if { true }",
+        "decision := {\"allow\": true}\ndefault limit := x",
+    ] {
+        let error = compile(&policy(rules)).expect_err(rules);
+        let line = 4 + u32::try_from(rules.lines().count()).unwrap();
+        assert_eq!(error.place().unwrap().line, line, "{rules}: {error}");
+        assert!(error.to_string().contains("is unsafe"), "{rules}: {error}");
+    }
+}
+
+#[test]
+fn a_variable_that_anything_binds_is_accepted() {
+    for rules in [
+        "decision := {\"allow\": allow}\nallow if { x := input.request.model; x == wanted }\nwanted := \"demo\"",
+        "decision := {\"allow\": true} if { x > 1; x = 3 }",
+        "decision := {\"allow\": true} if { b := a + 1; a = 2; b == 3 }",
+        "decision := {\"allow\": true} if { [a, b] = input.xs; a == b }",
+        "decision := {\"allow\": true} if { [a, {\"k\": b}] := input.xs; a == b }",
+        "decision := {\"allow\": true} if { [a, 1] = [2, b]; a > b }",
+        "decision := {\"allow\": true} if { some i; input.xs[i] == i }",
+        "decision := {\"allow\": true} if { input.xs[i][j] == input.ys[j] }",
+        "decision := {\"allow\": true} if { some i, x in input.xs; not input.ys[i] == x }",
+        "decision := {\"allow\": true} if { every i, x in input.xs { y := x + i; y > 0 } }",
+        "decision := {\"allow\": count([z | some x in input.xs; z := x * y]) > 0} if { y := 2 }",
+        "decision := {\"allow\": true} if { true } else := {\"allow\": x} if { x := false }",
+        "decision := {\"allow\": true, \"reasons\": [c | some c in codes]}\ncodes contains input.xs[_]",
+        "decision := {\"allow\": f([1, 2])}\nf([a, b]) := a == b",
+        "decision := {\"allow\": true}\nlimits[k] := v if { some k, v in input.limits }",
+        "decision := {\"allow\": true}\nwhy contains x if { some x in [\"a\"]; true }",
+        "decision := {\"allow\": x} if { x := g(1) with g as h }\ng(a) := a == 1\nh(a) := a == 2",
+        "decision := {\"allow\": true} if { count([]) == 0 with count as g }\ng(a) := 1",
+    ] {
+        let refused = compile(&policy(rules)).err().map(|error| error.to_string());
+        assert_eq!(refused, None, "{rules}");
+    }
+}
+
+#[test]
+fn import_names_are_known() {
+    let source = "package counterfoil\n\nimport rego.v1\nimport input.request as asked\nimport input.agent\n\n\
+                  decision := {\"allow\": asked.model == agent.model}";
+    compile(source).unwrap();
+}
+
+#[test]
 fn two_defaults_for_one_rule_are_refused() {
     let (line, text) = refused_at("decision := {\"allow\": true}\ndefault limit := 1\ndefault limit := 2");
     assert_eq!(line, 7, "{text}");
