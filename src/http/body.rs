@@ -34,7 +34,8 @@ pub struct BodyDescription {
     pub schema: Option<SchemaRef>,
 }
 
-/// The route takes no body; one that is not empty is refused.
+/// The route takes no body. An empty JSON object counts as none, since many clients send one with every POST; anything
+/// in it is refused by name, so that nobody believes it was heeded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NoBody;
 
@@ -43,11 +44,22 @@ impl RequestBody for NoBody {
         None
     }
 
-    fn read(_: &HeaderMap, bytes: &Bytes) -> Result<Self, ApiError> {
+    fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, ApiError> {
         if bytes.is_empty() {
             return Ok(Self);
         }
-        Err(problem::INVALID_BODY.detail("this route takes no body; send none"))
+        let refused =
+            || problem::INVALID_BODY.detail("this route takes no body; send none, or an empty JSON object");
+        require_json(headers).map_err(|_| refused())?;
+        let members: serde_json::Map<String, serde_json::Value> = parse_json(bytes)?;
+        if members.is_empty() {
+            return Ok(Self);
+        }
+        Err(members.keys().fold(refused(), |error, name| {
+            let mut pointer = String::new();
+            json_check::push_segment(&mut pointer, name);
+            error.field(pointer, "this route has no such field")
+        }))
     }
 }
 

@@ -312,6 +312,47 @@ async fn what_is_not_there_and_what_cannot_be_named_is_said_so_and_nothing_is_do
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_without_a_body_takes_an_empty_object_and_names_whatever_is_in_one() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    let agent = world.path(&format!("/agents/{}", world.agent));
+    let (resume, activate) = (
+        format!("{agent}/resume"),
+        world.path("/policies/tenant/versions/1/activate"),
+    );
+    let reason = json!({"reason": "incident"});
+    server.post(&format!("{agent}/suspend"), &reason).await.good();
+    let before = heads(&server, &[&world]).await;
+    let text = |path: &str, content_type| {
+        let mut other = case("not JSON", path, "{}", (400, "invalid-body", None));
+        other.content_type = content_type;
+        other
+    };
+    for path in [&resume, &activate] {
+        let refused = |name, body: &str, field| case(name, path, body, (400, "invalid-body", field));
+        let cases = [
+            refused("a member", r#"{"reason": "over"}"#, Some("/reason")),
+            refused("two members", r#"{"a": 1, "b/c": null}"#, Some("/b~1c")),
+            refused("a list", "[]", None),
+            refused("null", "null", None),
+            case("cut off", path, "{", (400, "malformed-json", None)),
+            text(path, "text/plain"),
+        ];
+        judge(&server, &cases).await;
+    }
+    assert_eq!(heads(&server, &[&world]).await, before);
+    server.post(&resume, &json!({})).await.good();
+    let again = json!({"source": "package counterfoil\nimport rego.v1\ndecision := {\"allow\": true, \"reasons\": []}\n"});
+    server
+        .post(&world.path("/policies/tenant/versions"), &again)
+        .await
+        .good();
+    let second = world.path("/policies/tenant/versions/2/activate");
+    server.post(&second, &json!({})).await.good();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_ids_of_another_tenant_are_unknown_in_this_one() {
     let installation = Installation::new().await;
     let server = installation.serve().await;
@@ -396,6 +437,11 @@ async fn a_broken_policy_is_refused_with_line_and_reason_and_decides_nothing() {
             "a built-in that is not there",
             format!("{head}decision := {{\"allow\": x, \"reasons\": []}}\nx := http.send({{}})\n"),
             Some(4),
+        ),
+        (
+            "a variable that nothing defines",
+            format!("{head}decision := {{\"allow\": x, \"reasons\": []}}\n"),
+            Some(3),
         ),
         (
             "another package",
