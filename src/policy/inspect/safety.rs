@@ -217,11 +217,12 @@ fn head_outputs(head: &RuleHead) -> Vec<&Expr> {
     }
 }
 
-/// The first body makes what the head says; those behind `else` make what they say themselves.
+/// The first body makes what the head says; those behind `else` make what they say themselves, or just `true`.
 fn body_outputs<'a>(index: usize, body: &'a RuleBody, of_head: &[&'a Expr]) -> Vec<&'a Expr> {
-    match &body.assign {
-        Some(assign) if index > 0 => vec![assign.value.as_ref()],
-        _ => of_head.to_vec(),
+    match (index, &body.assign) {
+        (0, _) => of_head.to_vec(),
+        (_, Some(assign)) => vec![assign.value.as_ref()],
+        (_, None) => Vec::new(),
     }
 }
 

@@ -87,6 +87,7 @@ fn a_variable_that_anything_binds_is_accepted() {
         "decision := {\"allow\": count([z | some x in input.xs; z := x * y]) > 0} if { y := 2 }",
         "decision := {\"allow\": true} if { true } else := {\"allow\": x} if { x := false }",
         "decision := {\"allow\": true, \"reasons\": [c | some c in codes]}\ncodes contains input.xs[_]",
+        "decision := {\"allow\": allow}\nallow := x if { x := input.a } else if { input.b }",
         "decision := {\"allow\": f([1, 2])}\nf([a, b]) := a == b",
         "decision := {\"allow\": true}\nlimits[k] := v if { some k, v in input.limits }",
         "decision := {\"allow\": true}\nwhy contains x if { some x in [\"a\"]; true }",
