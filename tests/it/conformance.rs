@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use counterfoil::audit::{AsOf, CrossCheck, Replay, ReplayScope};
 use counterfoil_events::actor::Actor;
-use counterfoil_events::command::{CommandContext, CommandHandler, Extras, Target, TenantStore};
+use counterfoil_events::command::{
+    CommandContext, CommandError, CommandHandler, Extras, Target, TenantStore,
+};
 use counterfoil_events::ids::{Sequence, TenantId};
 use counterfoil_events::kri::aggregates::indicator::{Kri, KriCommand, KriDefinition, KriError};
 use counterfoil_events::ledger::Sequencer;
@@ -73,6 +75,39 @@ async fn postgres_es_agrees(ledger: &TestLedger) {
     let second = CrossCheck::new(reader, ledger.tenant);
     assert_eq!(second.check(&replayed).await, None);
     second.close().await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_decided_on_what_another_process_has_changed() {
+    let ledger = TestLedger::new().await;
+    let ours = CommandHandler::<Kri>::new(ledger.sequencer.clone());
+    let theirs = CommandHandler::<Kri>::new(ledger.another_sequencer());
+    let execute = async |handler: &CommandHandler<Kri>, command| {
+        let (context, target) = (context(ledger.tenant), Target::Existing(ID.to_owned()));
+        handler
+            .execute(&context, target, command, Extras::default())
+            .await
+    };
+    let refused = execute(&ours, KriCommand::Change(definition("First"))).await;
+    assert!(
+        matches!(refused, Err(CommandError::Rejected(KriError::NotFound))),
+        "{refused:?}"
+    );
+    let define = KriCommand::Define(definition("First"));
+    execute(&theirs, define).await.unwrap();
+    let second = || KriCommand::Change(definition("Second"));
+    execute(&ours, second()).await.unwrap();
+    let third = KriCommand::Change(definition("Third"));
+    execute(&theirs, third).await.unwrap();
+    let back = execute(&ours, second()).await.unwrap();
+    assert_eq!(
+        back.receipts.len(),
+        1,
+        "it is no longer the second, as it was when this process last saw it"
+    );
+    let events = ledger.events(ledger.tenant).await;
+    assert_eq!(events.len(), 4);
+    ledger.verify().await;
 }
 
 #[tokio::test]

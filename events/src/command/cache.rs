@@ -1,6 +1,7 @@
 //! Aggregates as they were after their last committed event, so that a busy one is not read again for each command.
 //!
-//! A stale entry is safe: the append compares the sequence it was decided on. A conflict drops the entry.
+//! A stale entry is safe to append on: the append compares the sequence it was decided on. A conflict drops the entry,
+//! and what would be refused on it is decided again on a fresh one.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,6 @@
 //! Executing a command: load → clone → decide → append, and again when the aggregate moved in between.
 //!
+//! A cached state is safe to write on, since the append compares the sequence; a refusal is decided on a fresh one.
 //! `handle` may change what it is given even when it fails, so the cached aggregate is cloned first. A command that
 //! is rejected under an Idempotency-Key may be the second arrival of one that was carried out: the key is then looked
 //! up, and the first receipt answered. (The append looks it up in any case, so the happy path pays nothing for it.)
@@ -172,7 +173,8 @@ where
         }
     }
 
-    /// Loads, clones and decides, without writing.
+    /// Loads, clones and decides, without writing. What comes to events is decided on the cached state, if there is one,
+    /// since the append compares; a refusal never is.
     ///
     /// # Errors
     /// See [`CommandError`].
@@ -182,32 +184,24 @@ where
         target: &Target,
         command: A::Command,
     ) -> Result<Decided<A>, CommandError<A::Error>> {
-        let before = match target {
-            Target::New(_) => Arc::new(Loaded {
+        let Target::Existing(id) = target else {
+            let nothing = Loaded {
                 state: A::default(),
                 sequence: Sequence::ZERO,
-            }),
-            Target::Existing(id) => self.load(tenant, id).await?,
+            };
+            return decide_on(&nothing, target, command).await;
         };
-        let mut state = before.state.clone();
-        let sink = EventSink::default();
-        state
-            .handle(command, &(), &sink)
-            .await
-            .map_err(CommandError::Rejected)?;
-        let events = sink.collect().await;
-        let sequence = Sequence(before.sequence.0 + events.len() as u64);
-        let events = events.iter().map(new_event).collect::<Result<Vec<_>, _>>()?;
-        let append = AggregateAppend {
-            aggregate: A::TYPE.into(),
-            aggregate_id: target.id().to_owned(),
-            expected: before.sequence,
-            events,
-        };
-        Ok(Decided {
-            append,
-            after: Loaded { state, sequence },
-        })
+        if let Some(cached) = self.cache.get(tenant, id) {
+            match decide_on(&cached, target, command.clone()).await {
+                // Nothing to append, so nothing would be compared: what another process has written since may decide
+                // otherwise.
+                Err(CommandError::Rejected(_)) => {}
+                Ok(decided) if decided.append.events.is_empty() => {}
+                other => return other,
+            }
+        }
+        let fresh = self.load_fresh(tenant, id).await?;
+        decide_on(&fresh, target, command).await
     }
 
     /// The aggregate as it stands: from the cache, or from the log.
@@ -215,9 +209,18 @@ where
     /// # Errors
     /// See [`LoadError`].
     pub async fn load(&self, tenant: TenantId, id: &str) -> Result<Arc<Loaded<A>>, LoadError> {
-        if let Some(cached) = self.cache.get(tenant, id) {
-            return Ok(cached);
+        match self.cache.get(tenant, id) {
+            Some(cached) => Ok(cached),
+            None => self.load_fresh(tenant, id).await,
         }
+    }
+
+    /// The aggregate as the log has it now. For reading what another process may have changed: a cached state is only
+    /// safe to append on, since the append compares.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub async fn load_fresh(&self, tenant: TenantId, id: &str) -> Result<Arc<Loaded<A>>, LoadError> {
         let loaded = load(
             self.sequencer.reader(),
             self.sequencer.database().log(),
@@ -227,16 +230,6 @@ where
         )
         .await?;
         Ok(self.cache.put(tenant, id, loaded))
-    }
-
-    /// The aggregate as the log has it now. For reading what another process may have changed: a cached state is only
-    /// safe to decide on, since the append compares.
-    ///
-    /// # Errors
-    /// See [`LoadError`].
-    pub async fn load_fresh(&self, tenant: TenantId, id: &str) -> Result<Arc<Loaded<A>>, LoadError> {
-        self.cache.drop_entry(tenant, id);
-        self.load(tenant, id).await
     }
 
     async fn append(
@@ -306,6 +299,33 @@ where
             replayed: true,
         })
     }
+}
+
+/// Clones the state and decides.
+async fn decide_on<A: EventSourced>(
+    before: &Loaded<A>,
+    target: &Target,
+    command: A::Command,
+) -> Result<Decided<A>, CommandError<A::Error>> {
+    let mut state = before.state.clone();
+    let sink = EventSink::default();
+    state
+        .handle(command, &(), &sink)
+        .await
+        .map_err(CommandError::Rejected)?;
+    let events = sink.collect().await;
+    let sequence = Sequence(before.sequence.0 + events.len() as u64);
+    let events = events.iter().map(new_event).collect::<Result<Vec<_>, _>>()?;
+    let append = AggregateAppend {
+        aggregate: A::TYPE.into(),
+        aggregate_id: target.id().to_owned(),
+        expected: before.sequence,
+        events,
+    };
+    Ok(Decided {
+        append,
+        after: Loaded { state, sequence },
+    })
 }
 
 fn executed(target: Target, appended: Appended) -> Executed {
