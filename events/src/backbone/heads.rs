@@ -71,6 +71,9 @@ impl HeadWatch {
     }
 }
 
+/// Between two scans at least: however many ask, they are answered together.
+const PAUSE: Duration = Duration::from_millis(10);
+
 async fn scan(log: LogReader, interval: Duration, ask: &Notify, heads: &watch::Sender<Option<Arc<Heads>>>) {
     let mut away = false;
     loop {
@@ -87,8 +90,9 @@ async fn scan(log: LogReader, interval: Duration, ask: &Notify, heads: &watch::S
                 tracing::warn!(%error, "chain heads cannot be read; what follows the log lags until they can");
             }
         }
+        tokio::time::sleep(PAUSE).await;
         tokio::select! {
-            () = tokio::time::sleep(interval) => {}
+            () = tokio::time::sleep(interval.saturating_sub(PAUSE)) => {}
             () = ask.notified() => {}
         }
     }
