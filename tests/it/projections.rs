@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use counterfoil_consumers::projector::ProjectorOptions;
 use counterfoil_events::ids::{Position, TenantId};
@@ -16,6 +17,7 @@ use counterfoil_projections::rollup::Rollups;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::audit::support::tamper;
 use crate::support::ledger::TestLedger;
 use crate::support::projections::{
     AGENT, Running, agent_payload, append, assert_no_difference, carried, populate, register_agent, settle,
@@ -169,6 +171,59 @@ async fn a_poisoned_event_parks_its_aggregate_and_is_folded_once_the_cause_is_me
     assert_eq!(list_parked(pool, Some("agent")).await.unwrap(), []);
     let nothing = retry_parked(pool, &Agents, tenant, Position(3)).await;
     assert!(matches!(nothing, Err(EngineError::Version(_))));
+    assert_no_difference(&ledger).await;
+    running.stop().await;
+    ledger.verify().await;
+}
+
+/// Waits until a tenant sees so many agents.
+async fn sees_agents(ledger: &TestLedger, tenant: TenantId, count: usize) {
+    let agents = "SELECT to_jsonb(key) FROM read.agents";
+    let seen = async {
+        while seen(ledger, tenant, agents).await.len() != count {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let seen = tokio::time::timeout(Duration::from_secs(60), seen).await;
+    seen.expect("the read model comes to show them");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_log_stays_out_while_the_others_go_on_and_is_fed_once_it_is_mended() {
+    let ledger = TestLedger::new().await;
+    ensure_live(ledger.database.projector(), &Agents).await.unwrap();
+    let other = TenantId::generate();
+    ledger.create_tenant(other).await;
+    for tenant in [ledger.tenant, other] {
+        register_agent(&ledger, tenant, AGENT).await;
+    }
+    let kept = ledger.events(ledger.tenant).await[0].recorded.envelope.clone();
+    // A whole envelope, but another tenant's.
+    let damage = format!(
+        "UPDATE counterfoil.events SET envelope = (SELECT envelope FROM counterfoil.events \
+         WHERE tenant_id = '{other}' AND position = 1) WHERE tenant_id = $tenant AND position = 1"
+    );
+    tamper(&ledger, &damage).await;
+    let running = Running::start(&ledger, ProjectorOptions::default());
+    let mut registered = 1;
+    // Whichever read model comes to it first: the others' events pass in every step of it.
+    for id in 0xb0_u128..0xb8 {
+        sees_agents(&ledger, other, registered).await;
+        register_agent(&ledger, other, Uuid::from_u128(id)).await;
+        registered += 1;
+    }
+    sees_agents(&ledger, other, registered).await;
+    sees_agents(&ledger, ledger.tenant, 0).await;
+    let problem = running.projector.status().problem().unwrap();
+    assert!(
+        problem.contains(&format!("tenant {} position 1", ledger.tenant)),
+        "{problem}"
+    );
+    let mend = format!(
+        "UPDATE counterfoil.events SET envelope = '{kept}' WHERE tenant_id = $tenant AND position = 1"
+    );
+    tamper(&ledger, &mend).await;
+    sees_agents(&ledger, ledger.tenant, 1).await;
     assert_no_difference(&ledger).await;
     running.stop().await;
     ledger.verify().await;

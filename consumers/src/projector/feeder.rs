@@ -4,9 +4,12 @@
 //! 2. *Look*, twice a second: which versions are to be fed, where their cursors stand; old ones are dropped.
 //! 3. *Feed*: what is behind, a bounded step at a time; then wait for news.
 //!
+//! A damaged log stays out, and is tried again after some seconds: a step is one transaction, and would take the others
+//! of it down.
+//!
 //! Whatever fails, cursors are read again and it goes on from there: nothing in memory is trusted after an error.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +30,8 @@ use super::status::{FeedState, ProjectorStatus};
 /// How often versions and cursors are looked at: a version that was swapped in elsewhere is fed after at most this.
 const LOOK: Duration = Duration::from_millis(500);
 const AFTER_ERROR: Duration = Duration::from_millis(250);
+/// How long a damaged log stays out before it is tried again.
+const AFTER_DAMAGE: Duration = Duration::from_secs(5);
 /// After a step that had nothing to fold: most steps of most read models while others' events pour in. Without it each
 /// commit would cost every read model a transaction that only moves cursors.
 const AFTER_NOTHING: Duration = Duration::from_millis(20);
@@ -44,9 +49,14 @@ pub(super) struct Feeder {
     heartbeat: Heartbeat,
     heads: HashMap<TenantId, Position>,
     fed: Vec<Fed>,
-    /// Logs with damage: left alone until the next look, so that the others go on.
-    damaged: HashSet<TenantId>,
+    damaged: HashMap<TenantId, Damaged>,
     drop_at: Instant,
+}
+
+/// A log with damage: left alone for a while, so that the others go on.
+struct Damaged {
+    reason: String,
+    retry_at: Instant,
 }
 
 /// What a step came to.
@@ -88,7 +98,7 @@ impl Feeder {
             heartbeat,
             heads: HashMap::new(),
             fed: Vec::new(),
-            damaged: HashSet::new(),
+            damaged: HashMap::new(),
             drop_at: Instant::now() + DROP_INTERVAL,
         }
     }
@@ -109,13 +119,8 @@ impl Feeder {
                     source,
                 }) => {
                     let reason = format!("tenant {tenant} position {position}: {source}");
-                    tracing::error!(
-                        projection = self.projection.name(),
-                        reason,
-                        "a log is damaged; the others go on"
-                    );
-                    self.damaged.insert(tenant);
-                    self.say(FeedState::Failing { reason });
+                    self.leave_out(tenant, reason);
+                    sleep(AFTER_ERROR).await;
                 }
                 Err(error) => {
                     tracing::warn!(projection = self.projection.name(), %error, "the read model is not fed");
@@ -126,6 +131,25 @@ impl Feeder {
                 }
             }
         }
+    }
+
+    fn leave_out(&mut self, tenant: TenantId, reason: String) {
+        let projection = self.projection.name();
+        tracing::error!(projection, reason, "a log is damaged; the others go on");
+        let retry_at = Instant::now() + AFTER_DAMAGE;
+        self.damaged.insert(tenant, Damaged { reason, retry_at });
+        self.report();
+    }
+
+    /// Says how it stands.
+    fn report(&self) {
+        let state = match self.damaged.values().next() {
+            Some(Damaged { reason, .. }) => FeedState::Failing {
+                reason: reason.clone(),
+            },
+            None => FeedState::Feeding { lag: self.lag() },
+        };
+        self.say(state);
     }
 
     fn say(&self, state: FeedState) {
@@ -139,6 +163,7 @@ impl Feeder {
         let until = Instant::now() + LOOK;
         while Instant::now() < until && self.leader.leads() {
             let step = self.feed().await?;
+            self.report();
             let news = match step {
                 Step::Folded => self.inbox.take(),
                 Step::Passed => {
@@ -188,7 +213,8 @@ impl Feeder {
             });
         }
         self.fed = fed;
-        self.damaged.clear();
+        let now = Instant::now();
+        self.damaged.retain(|_, damaged| damaged.retry_at > now);
         let heads = std::mem::take(&mut self.heads);
         self.note(heads);
         let news = self.inbox.take();
@@ -201,13 +227,10 @@ impl Feeder {
             let head = self.heads.entry(tenant).or_default();
             *head = (*head).max(position);
             for fed in &mut self.fed {
-                if fed.at(tenant) < *head && !self.damaged.contains(&tenant) {
+                if fed.at(tenant) < *head && !self.damaged.contains_key(&tenant) {
                     fed.behind.insert(tenant);
                 }
             }
-        }
-        if self.damaged.is_empty() {
-            self.say(FeedState::Feeding { lag: self.lag() });
         }
     }
 

@@ -15,7 +15,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::engine::cursor::{Move, move_cursors, take_cursors};
-use crate::engine::error::EngineError;
+use crate::engine::error::{Damage, EngineError};
 use crate::engine::event::FoldEvent;
 use crate::engine::parked::{Parked, park};
 use crate::engine::projection::{FoldError, Projection};
@@ -128,13 +128,26 @@ fn parse_all(batches: &[Batch]) -> Result<Vec<Envelope<'_>>, EngineError> {
         .flat_map(|batch| batch.events.iter().map(|event| (batch.tenant, event)));
     events
         .map(|(tenant, event)| {
-            Envelope::parse(&event.envelope).map_err(|source| EngineError::Damaged {
+            let position = Position::from_i64(event.position);
+            parse(tenant, position, &event.envelope).map_err(|source| EngineError::Damaged {
                 tenant,
-                position: Position::from_i64(event.position),
+                position,
                 source,
             })
         })
         .collect()
+}
+
+/// The envelope of the event that stands at a place. One of another place would be folded into another tenant's rows.
+fn parse(tenant: TenantId, position: Position, bytes: &str) -> Result<Envelope<'_>, Damage> {
+    let envelope = Envelope::parse(bytes)?;
+    if (envelope.tenant, envelope.position) != (tenant, position) {
+        return Err(Damage::Misplaced {
+            tenant: envelope.tenant,
+            position: envelope.position,
+        });
+    }
+    Ok(envelope)
 }
 
 async fn read_touched(

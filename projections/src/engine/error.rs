@@ -6,6 +6,22 @@ use counterfoil_events::schema::DecodeError;
 
 use crate::engine::projection::FoldError;
 
+/// What is wrong with a stored event.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    /// It is no envelope.
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    /// It is the envelope of another place.
+    #[error("its envelope is that of tenant {tenant} position {position}")]
+    Misplaced {
+        /// Whose.
+        tenant: TenantId,
+        /// Where.
+        position: Position,
+    },
+}
+
 /// The engine's failures. Poisoned events are none of them: those are parked.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -25,7 +41,7 @@ pub enum EngineError {
     /// This build is older than the log.
     #[error(transparent)]
     TooOld(DecodeError),
-    /// A stored envelope is not one.
+    /// A stored envelope is not one, or is not this event's.
     #[error("tenant {tenant} position {position}: {source}; run `counterfoil audit verify`")]
     Damaged {
         /// Whose log.
@@ -33,7 +49,7 @@ pub enum EngineError {
         /// Where.
         position: Position,
         /// What is wrong.
-        source: EnvelopeError,
+        source: Damage,
     },
     /// A row could not be stored.
     #[error("storing rows: {0}")]

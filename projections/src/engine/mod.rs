@@ -22,7 +22,7 @@ mod wait;
 pub use apply::{Batch, LoggedEvent, apply};
 pub use cursor::{Cursors, cursors};
 pub use diff::{Difference, diff};
-pub use error::EngineError;
+pub use error::{Damage, EngineError};
 pub use event::FoldEvent;
 pub use feed::{STEP, Stretch, catch_up, page};
 pub use parked::{ParkedEvent, list_parked, retry_parked};
