@@ -2,14 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use counterfoil_events::document::Document;
 use counterfoil_events::ids::{Position, Sequence, TenantId};
-use counterfoil_events::ledger::AppendError;
+use counterfoil_events::ledger::{AppendError, AppendRequest, Database, LogReader, Sequencer};
 use counterfoil_events::timestamp::{Clock, Timestamp};
 use sqlx::{ConnectOptions, Connection};
 
+use crate::support::invariants;
 use crate::support::ledger::{TestLedger, event, request, with_key};
 use crate::support::proxy::Proxy;
 
@@ -155,19 +157,7 @@ async fn a_lost_answer_to_a_committed_append_is_found_out() {
 #[tokio::test]
 async fn killed_backends_never_lose_or_double_an_acknowledged_append() {
     let ledger = TestLedger::new().await;
-    let mut admin = ledger.admin.connect().await.unwrap();
-    let killer = async {
-        for _ in 0..15 {
-            sqlx::query(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                 WHERE datname = current_database() AND usename = 'counterfoil_log'",
-            )
-            .execute(&mut admin)
-            .await
-            .unwrap();
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
+    let killer = end_backends(&ledger, 15);
     let writer = async {
         let mut acknowledged = Vec::new();
         for number in 0..300u32 {
@@ -196,6 +186,79 @@ async fn killed_backends_never_lose_or_double_an_acknowledged_append() {
         acknowledged.len()
     );
     ledger.verify().await;
+}
+
+/// Ends all backends of the log's role, again and again.
+async fn end_backends(ledger: &TestLedger, times: u32) {
+    let mut admin = ledger.admin.connect().await.unwrap();
+    for _ in 0..times {
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND usename = 'counterfoil_log'",
+        )
+        .execute(&mut admin)
+        .await
+        .unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_busy_tenants_than_connections_outlive_the_loss_of_every_connection() {
+    let ledger = TestLedger::new().await;
+    let mut tenants = vec![ledger.tenant];
+    for _ in 0..5 {
+        let tenant = TenantId::generate();
+        ledger.create_tenant(tenant).await;
+        tenants.push(tenant);
+    }
+    let mut options = ledger.options.clone();
+    options.sizes.log = 2;
+    let sequencer = ledger.sequencer_on(&options);
+    let ended = Arc::new(AtomicBool::new(false));
+    let writers = tenants.iter().map(|tenant| {
+        let (sequencer, ended, tenant) = (sequencer.clone(), Arc::clone(&ended), *tenant);
+        tokio::spawn(async move {
+            let mut acknowledged = Vec::new();
+            while !ended.load(Ordering::Relaxed) {
+                let id = uuid::Uuid::now_v7().to_string();
+                match sequencer.append(request(tenant, "thing", &id, 0)).await {
+                    Ok(appended) => acknowledged.extend(appended.receipts),
+                    Err(error) => assert!(error.is_retryable(), "{error}"),
+                }
+            }
+            acknowledged
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    end_backends(&ledger, 40).await;
+    ended.store(true, Ordering::Relaxed);
+    let answered = futures::future::join_all(writers);
+    let answered = tokio::time::timeout(Duration::from_secs(60), answered)
+        .await
+        .expect("everyone gets an answer");
+    // The ledger's own connections have been ended, too.
+    let reader = LogReader::new(Database::new(&ledger.options).log().clone());
+    for (tenant, acknowledged) in tenants.iter().zip(answered) {
+        for receipt in acknowledged.unwrap() {
+            let (at, id) = (receipt.position, receipt.event_id);
+            assert!(reader.stands_at(*tenant, at, id).await.unwrap());
+        }
+        append_at_last(&sequencer, *tenant).await;
+    }
+    invariants::verify(&reader).await;
+}
+
+/// Appends, in spite of what is left of connections that were ended.
+async fn append_at_last(sequencer: &Sequencer, tenant: TenantId) {
+    for _ in 0..10 {
+        let afterwards = request(tenant, "thing", "afterwards", 0);
+        match sequencer.append(afterwards).await {
+            Ok(_) => return,
+            Err(error) => assert!(error.is_retryable(), "{error}"),
+        }
+    }
+    panic!("appends to {tenant} do not work again");
 }
 
 #[tokio::test]
@@ -241,6 +304,61 @@ async fn an_envelope_at_the_limit_is_kept_and_one_byte_more_is_refused() {
     );
     assert!(matches!(over, Err(AppendError::TooLarge(_))));
     beside.unwrap();
+    ledger.verify().await;
+}
+
+/// A request with an event that is over the limit.
+fn oversized(tenant: TenantId, id: &str) -> AppendRequest {
+    let mut request = request(tenant, "thing", id, 0);
+    request.parts[0].events = vec![event(&format!(r#"{{"fill":"{}"}}"#, "x".repeat(65_535)))];
+    request
+}
+
+#[tokio::test]
+async fn what_is_left_out_as_too_large_is_no_conflict_for_others() {
+    let ledger = TestLedger::new().await;
+    let too_large = oversized(ledger.tenant, "a");
+    let fits = request(ledger.tenant, "thing", "a", 0);
+    let (too_large, fits) = tokio::join!(ledger.sequencer.append(too_large), ledger.sequencer.append(fits));
+    assert!(matches!(too_large, Err(AppendError::TooLarge(_))));
+    fits.unwrap();
+    ledger.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_oversized_request_alone_on_a_contended_lane_leaves_the_head_as_it_was() {
+    let ledger = TestLedger::new().await;
+    let (other, ended) = (ledger.another_sequencer(), AtomicBool::new(false));
+    let busy = async {
+        while !ended.load(Ordering::Relaxed) {
+            let id = uuid::Uuid::now_v7().to_string();
+            other
+                .append(request(ledger.tenant, "thing", &id, 0))
+                .await
+                .unwrap();
+        }
+    };
+    let ours = async {
+        for number in 0..100 {
+            let id = format!("a{number}");
+            let written = ledger.sequencer.append(request(ledger.tenant, "thing", &id, 0));
+            written.await.unwrap();
+            let refused = ledger.sequencer.append(oversized(ledger.tenant, &id)).await;
+            assert!(matches!(refused, Err(AppendError::TooLarge(_))));
+        }
+        ended.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(busy, ours);
+    // The lane has met the other's events to the last, and still locks the head first.
+    let refused = ledger.sequencer.append(oversized(ledger.tenant, "b")).await;
+    assert!(matches!(refused, Err(AppendError::TooLarge(_))));
+    let head = ledger.reader.head(ledger.tenant).await.unwrap().unwrap().head;
+    let events = ledger.events(ledger.tenant).await;
+    let last = events.last().unwrap();
+    assert_eq!(
+        (head.position, head.recorded_at),
+        (last.recorded.position, last.recorded_at)
+    );
     ledger.verify().await;
 }
 

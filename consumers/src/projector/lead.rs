@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use counterfoil_events::ledger::{CALL_TIMEOUT, within};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -43,8 +44,11 @@ async fn compete(pool: PgPool, leads: &watch::Sender<bool>) {
     let mut held: Option<PgConnection> = None;
     loop {
         held = match held {
-            Some(mut connection) => connection.ping().await.ok().map(|()| connection),
-            None => take(&pool).await.unwrap_or_else(|error| {
+            Some(mut connection) => {
+                let held = within(CALL_TIMEOUT, connection.ping()).await;
+                held.ok().map(|()| connection)
+            }
+            None => within(CALL_TIMEOUT, take(&pool)).await.unwrap_or_else(|error| {
                 tracing::warn!(%error, "the projector's lock cannot be asked for");
                 None
             }),

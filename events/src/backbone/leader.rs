@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, PgPool};
 
+use crate::ledger::{CALL_TIMEOUT, within};
+
 /// The first key of the locks of this kind; the second is the partition.
 const RELAY_CLASS: i32 = 0x4346_0001;
 const TRY_LOCK: &str = "SELECT pg_try_advisory_lock($1, $2)";
@@ -27,12 +29,11 @@ impl Lead {
         let key = i32::try_from(partition).unwrap_or(i32::MAX);
         loop {
             each_try();
-            let held: bool = sqlx::query_scalar(TRY_LOCK)
+            let held = sqlx::query_scalar(TRY_LOCK)
                 .bind(RELAY_CLASS)
                 .bind(key)
-                .fetch_one(&mut connection)
-                .await?;
-            if held {
+                .fetch_one(&mut connection);
+            if within(CALL_TIMEOUT, held).await? {
                 return Ok(Self { connection });
             }
             tokio::time::sleep(RETRY).await;
@@ -41,6 +42,6 @@ impl Lead {
 
     /// Whether the connection, and with it the lock, is still there.
     pub(super) async fn still_held(&mut self) -> Result<(), sqlx::Error> {
-        self.connection.ping().await
+        within(CALL_TIMEOUT, self.connection.ping()).await
     }
 }

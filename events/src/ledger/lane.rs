@@ -15,16 +15,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{Acquire, PgConnection};
+use sqlx::{Acquire, PgConnection, Postgres, Transaction};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use crate::ids::{EventHash, KeyId, Position, TenantId};
+use crate::ledger::call::{CALL_TIMEOUT, close, within};
 use crate::ledger::place::{Head, PlacedBatch, place};
+use crate::ledger::read::read_head;
 use crate::ledger::request::{AppendError, AppendRequest, Appended, Committed};
 use crate::ledger::sequencer::Shared;
-use crate::ledger::unknown::resolve;
+use crate::ledger::unknown::{Resolved, resolve};
 use crate::ledger::waiting::{BatchLimits, Waiting, WaitingRoom};
 use crate::ledger::write::{Outcome, Refusal, RefusedItem, classify, write};
 use crate::timestamp::Timestamp;
@@ -32,6 +34,8 @@ use crate::timestamp::Timestamp;
 /// Misses of the head after which the lane takes the lock before it places.
 const MISSES_BEFORE_LOCKING: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// How long one look for an unknown outcome takes at most, once nobody waits for it any more.
+const LATE_LOOK: Duration = Duration::from_secs(3);
 const LOCK_HEAD: &str =
     "SELECT head_position, head_hash, head_fence, head_recorded_at FROM counterfoil.lock_head($1)";
 
@@ -42,6 +46,25 @@ pub(super) struct Lane {
     waiting: WaitingRoom,
     head: Option<Head>,
     misses: u32,
+}
+
+/// A batch that was tried.
+struct Tried {
+    outcome: Outcome,
+    placed: PlacedBatch,
+    /// Whether others had moved the head when it was locked.
+    contended: bool,
+}
+
+impl Tried {
+    /// All of it was left out: there is nothing to write, and the head stays where it is.
+    fn nothing(placed: PlacedBatch) -> Self {
+        Self {
+            outcome: Outcome::Written,
+            placed,
+            contended: false,
+        }
+    }
 }
 
 impl Lane {
@@ -99,71 +122,84 @@ impl Lane {
             events: options.batch_events,
             bytes: options.batch_bytes,
         });
-        let under_lock = self.misses >= MISSES_BEFORE_LOCKING;
-        let pool = self.shared.database.log().clone();
-        let mut connection = match pool.acquire().await {
+        let mut connection = match self.shared.database.log().acquire().await {
             Ok(connection) => connection,
-            Err(error) => return answer_all(batch, &AppendError::Unavailable(error.to_string())),
+            Err(error) => return answer_all(batch, &unavailable(&error)),
         };
-        if under_lock {
-            self.write_under_lock(&mut connection, batch).await;
-        } else {
-            self.write_on_cached_head(&mut connection, batch).await;
+        let tried = match self.misses >= MISSES_BEFORE_LOCKING {
+            true => self.write_under_lock(&mut connection, &batch).await,
+            false => self.write_on_cached_head(&mut connection, &batch).await,
+        };
+        // Before anything else is asked of the pool: a lane that held one connection while it waited for another could
+        // wait for ever, with all others.
+        match &tried {
+            Err(AppendError::Unavailable(_))
+            | Ok(Tried {
+                outcome: Outcome::Unknown(_),
+                ..
+            }) => close(connection),
+            _ => drop(connection),
+        }
+        match tried {
+            Ok(tried) => self.settle(tried, batch).await,
+            Err(error) => answer_all(batch, &error),
         }
     }
 
     /// Steps 2 and 3, in one round trip.
-    async fn write_on_cached_head(&mut self, connection: &mut PgConnection, batch: Vec<Waiting>) {
+    async fn write_on_cached_head(
+        &mut self,
+        connection: &mut PgConnection,
+        batch: &[Waiting],
+    ) -> Result<Tried, AppendError> {
         let head = match self.head {
             Some(head) => head,
-            None => match self.shared.reader.head(self.tenant).await {
+            None => match read_head(connection, self.tenant).await {
                 Ok(Some(found)) => *self.head.insert(found.head),
-                Ok(None) => return answer_all(batch, &AppendError::MissingTenant(self.tenant)),
-                Err(error) => return answer_all(batch, &AppendError::Unavailable(error.to_string())),
+                Ok(None) => return Err(AppendError::MissingTenant(self.tenant)),
+                Err(error) => return Err(unavailable(&error)),
             },
         };
-        let placed = self.place(head, &batch);
+        let placed = self.place(head, batch);
         if placed.events.is_empty() {
-            return self.settle_written(&placed, batch);
+            return Ok(Tried::nothing(placed));
         }
         fail::fail_point!("ledger.before_commit");
-        let outcome = write(connection, &placed, &requests(&batch)).await;
+        let outcome = write(connection, &placed, &requests(batch)).await;
         fail::fail_point!("ledger.after_commit");
-        self.settle(outcome, placed, batch).await;
+        Ok(Tried {
+            outcome,
+            placed,
+            contended: false,
+        })
     }
 
     /// Steps 2 and 3 for a head that others keep moving.
-    async fn write_under_lock(&mut self, connection: &mut PgConnection, batch: Vec<Waiting>) {
-        let unavailable = |error: sqlx::Error| AppendError::Unavailable(error.to_string());
-        let mut transaction = match connection.begin().await {
-            Ok(transaction) => transaction,
-            Err(error) => return answer_all(batch, &unavailable(error)),
-        };
-        let head = match lock_head(&mut transaction, self.tenant).await {
-            Ok(Some(head)) => head,
-            Ok(None) => return answer_all(batch, &AppendError::MissingTenant(self.tenant)),
-            Err(error) => return answer_all(batch, &unavailable(error)),
-        };
+    async fn write_under_lock(
+        &self,
+        connection: &mut PgConnection,
+        batch: &[Waiting],
+    ) -> Result<Tried, AppendError> {
+        let begun = within(CALL_TIMEOUT, connection.begin()).await;
+        let mut transaction = begun.map_err(|error| unavailable(&error))?;
+        let locked = within(CALL_TIMEOUT, lock_head(&mut transaction, self.tenant)).await;
+        let head = locked
+            .map_err(|error| unavailable(&error))?
+            .ok_or(AppendError::MissingTenant(self.tenant))?;
         let contended = self.head != Some(head);
-        let placed = self.place(head, &batch);
-        let outcome = match write(&mut transaction, &placed, &requests(&batch)).await {
-            Outcome::Written => {
-                fail::fail_point!("ledger.before_commit");
-                // The commit point.
-                let committed = transaction.commit().await;
-                fail::fail_point!("ledger.after_commit");
-                match committed {
-                    Ok(()) => Outcome::Written,
-                    Err(error) => classify(&error),
-                }
-            }
+        let placed = self.place(head, batch);
+        if placed.events.is_empty() {
+            return Ok(Tried::nothing(placed));
+        }
+        let outcome = match write(&mut transaction, &placed, &requests(batch)).await {
+            Outcome::Written => commit(transaction).await,
             other => other,
         };
-        self.settle(outcome, placed, batch).await;
-        // Others still write: to try without the lock again would only waste three batches before taking it.
-        if contended {
-            self.misses = MISSES_BEFORE_LOCKING;
-        }
+        Ok(Tried {
+            outcome,
+            placed,
+            contended,
+        })
     }
 
     fn place(&self, head: Head, batch: &[Waiting]) -> PlacedBatch {
@@ -177,49 +213,53 @@ impl Lane {
     }
 
     /// Step 4.
-    async fn settle(&mut self, outcome: Outcome, placed: PlacedBatch, batch: Vec<Waiting>) {
+    async fn settle(&mut self, tried: Tried, batch: Vec<Waiting>) {
+        let Tried {
+            outcome,
+            placed,
+            contended,
+        } = tried;
         match outcome {
             Outcome::Written => self.settle_written(&placed, batch),
             Outcome::Refused(refusal) => self.settle_refused(&refusal, batch).await,
             Outcome::Missing => answer_all(batch, &AppendError::MissingTenant(self.tenant)),
             Outcome::Superseded(current) => self.settle_superseded(current, batch).await,
-            Outcome::Failed(reason) => {
-                self.head = None;
-                tracing::error!(tenant = %self.tenant, requests = batch.len(), reason, "Postgres refused an append");
-                if batch.len() == 1 {
-                    return answer_all(
-                        batch,
-                        &AppendError::Unavailable("Postgres refused the append".to_owned()),
-                    );
-                }
-                self.waiting.put_back_singly(batch);
-            }
+            Outcome::Failed(reason) => self.settle_failed(&reason, batch),
             Outcome::Unknown(reason) => {
                 tracing::warn!(tenant = %self.tenant, reason, "the outcome of an append is unknown; finding out");
                 self.find_out(placed, batch).await;
             }
         }
+        // Others still write: to try without the lock again would only waste three batches before taking it.
+        if contended {
+            self.misses = MISSES_BEFORE_LOCKING;
+        }
+    }
+
+    /// One request may have spoiled it for all of them.
+    fn settle_failed(&mut self, reason: &str, batch: Vec<Waiting>) {
+        self.head = None;
+        tracing::error!(tenant = %self.tenant, requests = batch.len(), reason, "Postgres refused an append");
+        if batch.len() == 1 {
+            let error = AppendError::Unavailable("Postgres refused the append".to_owned());
+            return answer_all(batch, &error);
+        }
+        self.waiting.put_back_singly(batch);
     }
 
     fn settle_written(&mut self, placed: &PlacedBatch, batch: Vec<Waiting>) {
         self.head = Some(placed.after);
-        self.misses = 0;
-        metrics::counter!("counterfoil_events_appended_total").increment(placed.events.len() as u64);
-        metrics::histogram!("counterfoil_append_batch_events").record(placed.events.len() as f64);
         if !placed.events.is_empty() {
-            // No follower is no error: each also polls the heads.
-            let _ = self.shared.committed.send(Committed {
-                tenant: self.tenant,
-                position: placed.after.position,
-            });
+            self.note_written(placed);
         }
-        self.waiting.refuse_overtaken(&batch);
         let mut batch: Vec<Option<Waiting>> = batch.into_iter().map(Some).collect();
+        // What was left out has moved nothing.
         for (item, error) in &placed.too_large {
             if let Some(waiting) = batch[*item].take() {
                 waiting.answer(Err(error.clone().into()));
             }
         }
+        self.waiting.refuse_overtaken(batch.iter().flatten());
         for request in &placed.requests {
             if let Some(waiting) = batch[request.item].take() {
                 waiting.answer(Ok(Appended {
@@ -228,6 +268,17 @@ impl Lane {
                 }));
             }
         }
+    }
+
+    fn note_written(&mut self, placed: &PlacedBatch) {
+        self.misses = 0;
+        metrics::counter!("counterfoil_events_appended_total").increment(placed.events.len() as u64);
+        metrics::histogram!("counterfoil_append_batch_events").record(placed.events.len() as f64);
+        // No follower is no error: each also polls the heads.
+        let _ = self.shared.committed.send(Committed {
+            tenant: self.tenant,
+            position: placed.after.position,
+        });
     }
 
     async fn settle_refused(&mut self, refusal: &Refusal, batch: Vec<Waiting>) {
@@ -290,8 +341,10 @@ impl Lane {
                 if ours.as_ref() != Some(fingerprint) {
                     return Err(AppendError::KeyReused);
                 }
-                let receipts = self.shared.reader.receipts(self.tenant, *position, *count).await;
-                let receipts = receipts.map_err(|error| AppendError::Unavailable(error.to_string()))?;
+                let receipts = self.shared.reader.receipts(self.tenant, *position, *count);
+                let receipts = within(CALL_TIMEOUT, receipts)
+                    .await
+                    .map_err(|error| unavailable(&error))?;
                 Ok(Appended {
                     receipts,
                     replayed: true,
@@ -306,23 +359,8 @@ impl Lane {
         let deadline = Instant::now() + self.shared.options.unknown_timeout;
         let mut batch = Some(batch);
         loop {
-            match resolve(self.shared.database.log(), &placed).await {
-                Ok(truth) => {
-                    tracing::info!(tenant = %self.tenant, written = truth.written, "the outcome is known");
-                    self.head = Some(truth.head);
-                    let Some(batch) = batch else { return };
-                    if truth.written {
-                        self.settle_written(&placed, batch);
-                        self.head = Some(truth.head);
-                    } else {
-                        // Never written: it is as if it had not been tried.
-                        self.waiting.put_back(batch);
-                    }
-                    return;
-                }
-                Err(error) => tracing::warn!(tenant = %self.tenant, %error, "the outcome is still unknown"),
-            }
-            if Instant::now() >= deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 let late = batch.take().into_iter().flatten().chain(self.waiting.leave());
                 late.for_each(|waiting| waiting.answer(Err(AppendError::OutcomeUnknown(self.tenant))));
                 self.refuse_queued();
@@ -330,8 +368,24 @@ impl Lane {
                     return;
                 }
             }
+            let limit = if left.is_zero() { LATE_LOOK } else { left };
+            match resolve(self.shared.database.log(), &placed, limit).await {
+                Ok(truth) => return self.settle_resolved(truth, &placed, batch),
+                Err(error) => tracing::warn!(tenant = %self.tenant, %error, "the outcome is still unknown"),
+            }
             sleep(RETRY_PAUSE).await;
         }
+    }
+
+    fn settle_resolved(&mut self, truth: Resolved, placed: &PlacedBatch, batch: Option<Vec<Waiting>>) {
+        tracing::info!(tenant = %self.tenant, written = truth.written, "the outcome is known");
+        match batch {
+            Some(batch) if truth.written => self.settle_written(placed, batch),
+            // Never written: it is as if it had not been tried.
+            Some(batch) => self.waiting.put_back(batch),
+            None => {}
+        }
+        self.head = Some(truth.head);
     }
 
     /// Requests that came while the outcome is unknown have not been tried: nothing was written of them.
@@ -350,6 +404,21 @@ fn requests(batch: &[Waiting]) -> Vec<&AppendRequest> {
 fn answer_all(batch: Vec<Waiting>, error: &AppendError) {
     for waiting in batch {
         waiting.answer(Err(error.clone()));
+    }
+}
+
+fn unavailable(error: &sqlx::Error) -> AppendError {
+    AppendError::Unavailable(error.to_string())
+}
+
+/// The commit point of what was written under the lock.
+async fn commit(transaction: Transaction<'_, Postgres>) -> Outcome {
+    fail::fail_point!("ledger.before_commit");
+    let committed = within(CALL_TIMEOUT, transaction.commit()).await;
+    fail::fail_point!("ledger.after_commit");
+    match committed {
+        Ok(()) => Outcome::Written,
+        Err(error) => classify(&error),
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! Readers ([`LogReader`]) page through the log; whoever follows it subscribes to [`Committed`] notices and polls.
 
+mod call;
 mod database;
 mod janitor;
 mod lane;
@@ -19,6 +20,7 @@ mod unknown;
 mod waiting;
 mod write;
 
+pub use call::{CALL_TIMEOUT, within};
 pub use database::{Database, DatabaseError, DatabaseOptions, PoolSizes, RoleLogin, TenantTransaction};
 pub use janitor::{KeyJanitor, delete_expired_keys};
 pub use place::{Head, PlacedBatch, place};

@@ -102,6 +102,9 @@ pub fn place(
             Err(error) => batch.too_large.push((item, error)),
         }
     }
+    if batch.events.is_empty() {
+        batch.after = batch.before;
+    }
     batch
 }
 

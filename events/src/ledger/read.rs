@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use futures::TryStreamExt;
 use sqlx::postgres::PgRow;
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
 use crate::document::Document;
 use crate::envelope::{Receipt, RecordedEvent};
 use crate::ids::{DocumentDigest, EventHash, EventId, KeyId, Position, Sequence, TenantId};
+use crate::ledger::call::{CALL_TIMEOUT, give_back, within};
 use crate::ledger::place::Head;
 use crate::ledger::request::{IdempotencyClaim, KeyLookup};
 use crate::signature::Signature;
@@ -154,7 +155,10 @@ impl LogReader {
     /// # Errors
     /// When Postgres does not answer.
     pub async fn heads(&self) -> Result<Vec<ChainHead>, sqlx::Error> {
-        sqlx::query_as(HEADS).fetch_all(&self.pool).await
+        let mut connection = self.pool.acquire().await?;
+        let heads = within(CALL_TIMEOUT, sqlx::query_as(HEADS).fetch_all(&mut *connection)).await;
+        give_back(connection, &heads);
+        heads
     }
 
     /// One tenant's head, if there is such a tenant.
@@ -162,10 +166,10 @@ impl LogReader {
     /// # Errors
     /// When Postgres does not answer.
     pub async fn head(&self, tenant: TenantId) -> Result<Option<ChainHead>, sqlx::Error> {
-        sqlx::query_as(HEAD)
-            .bind(tenant.0)
-            .fetch_optional(&self.pool)
-            .await
+        let mut connection = self.pool.acquire().await?;
+        let head = read_head(&mut connection, tenant).await;
+        give_back(connection, &head);
+        head
     }
 
     /// At most `limit` events after `after`, up to and with `until`.
@@ -369,6 +373,15 @@ impl LogReader {
         .await?;
         Ok(found == Some(event_id.0))
     }
+}
+
+/// One tenant's head, if there is such a tenant, on a connection that is held.
+pub(super) async fn read_head(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+) -> Result<Option<ChainHead>, sqlx::Error> {
+    let head = sqlx::query_as(HEAD).bind(tenant.0).fetch_optional(connection);
+    within(CALL_TIMEOUT, head).await
 }
 
 #[cfg(test)]

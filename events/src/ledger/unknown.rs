@@ -5,10 +5,14 @@
 //! 2. Look whether our event stands at the first position of the batch: the batch is all or nothing, so that one
 //!    event answers for all of it. Present means written, absent means never.
 
-use sqlx::PgPool;
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::ids::{EventHash, Position};
+use crate::ledger::call::{give_back, within};
 use crate::ledger::place::{Head, PlacedBatch};
 use crate::timestamp::Timestamp;
 
@@ -23,9 +27,21 @@ pub(super) struct Resolved {
     pub(super) head: Head,
 }
 
-/// Finds out. An error means that the database is still away: try again.
-pub(super) async fn resolve(pool: &PgPool, batch: &PlacedBatch) -> Result<Resolved, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
+/// Finds out, within `limit`. An error means that the database is still away: try again.
+pub(super) async fn resolve(
+    pool: &PgPool,
+    batch: &PlacedBatch,
+    limit: Duration,
+) -> Result<Resolved, sqlx::Error> {
+    let until = Instant::now() + limit;
+    let mut connection = within(limit, pool.acquire()).await?;
+    let left = until.saturating_duration_since(Instant::now());
+    let truth = within(left, look(&mut connection, batch)).await;
+    give_back(connection, &truth);
+    truth
+}
+
+async fn look(connection: &mut PgConnection, batch: &PlacedBatch) -> Result<Resolved, sqlx::Error> {
     let (position, hash, fence, recorded_at): (i64, Vec<u8>, i64, chrono::DateTime<chrono::Utc>) =
         sqlx::query_as(RAISE_FENCE)
             .bind(batch.tenant.0)

@@ -114,11 +114,11 @@ impl WaitingRoom {
 
     /// Answers those who wait on an aggregate that `written` just moved: they would be refused anyway. A request with
     /// a key stays, since its key may have been used, and the database knows.
-    pub(super) fn refuse_overtaken(&mut self, written: &[Waiting]) {
+    pub(super) fn refuse_overtaken<'a>(&mut self, written: impl Iterator<Item = &'a Waiting>) {
         if self.requests.is_empty() {
             return;
         }
-        let written = written.iter().flat_map(|waiting| &waiting.request.parts);
+        let written = written.flat_map(|waiting| &waiting.request.parts);
         let moved: HashMap<(&str, &str), Sequence> = written
             .map(|part| {
                 let now = Sequence(part.expected.0 + part.events.len() as u64);
@@ -243,7 +243,7 @@ mod tests {
         let (next, _kept_too) = waiting(1, 1, None);
         let mut room = WaitingRoom::default();
         [overtaken, keyed, next].into_iter().for_each(|it| room.enter(it));
-        room.refuse_overtaken(&[written]);
+        room.refuse_overtaken([&written].into_iter());
         let refused = told.try_recv().unwrap();
         assert!(matches!(refused, Err(AppendError::Conflict { actual, .. }) if actual == Sequence(1)));
         assert_eq!(room.len(), 2);

@@ -4,23 +4,19 @@
 //! now); failed (nothing
 //! written, the server said so); unknown (the connection was lost, or time ran out, around COMMIT).
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use sqlx::PgConnection;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use uuid::Uuid;
 
 use crate::ids::{EventHash, KeyId, Position, Sequence};
+use crate::ledger::call::{CALL_TIMEOUT, within};
 use crate::ledger::place::{Head, PlacedBatch};
 use crate::ledger::request::AppendRequest;
 use crate::timestamp::Timestamp;
 
 const APPEND: &str = "SELECT counterfoil.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
                       $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)";
-
-/// Longer than the server's own statement timeout, so that a slow server answers for itself.
-const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What came of a call.
 #[derive(Debug)]
@@ -109,11 +105,10 @@ pub(super) async fn write(
     requests: &[&AppendRequest],
 ) -> Outcome {
     let call = bind(batch, requests).fetch_one(connection);
-    match tokio::time::timeout(CALL_TIMEOUT, call).await {
-        Err(_) => Outcome::Unknown(format!("no answer within {} s", CALL_TIMEOUT.as_secs())),
-        Ok(Err(error)) => classify(&error),
-        Ok(Ok(None)) => Outcome::Written,
-        Ok(Ok(Some(answer))) => match serde_json::from_value(answer) {
+    match within(CALL_TIMEOUT, call).await {
+        Err(error) => classify(&error),
+        Ok(None) => Outcome::Written,
+        Ok(Some(answer)) => match serde_json::from_value(answer) {
             Ok(Answer::Refused(refusal)) => Outcome::Refused(refusal),
             Ok(Answer::Superseded { superseded }) => Outcome::Superseded(superseded),
             Ok(Answer::Missing { .. }) => Outcome::Missing,
