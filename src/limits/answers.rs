@@ -8,7 +8,7 @@ use bytes::Bytes;
 use counterfoil_events::ids::TenantId;
 
 use super::memory::Expiring;
-use super::redis_link::RedisLink;
+use super::redis_link::{RedisLink, is_full};
 use crate::config::LimitsConfig;
 
 /// Largest answer that is kept. Larger ones are rare, and their repetition is refused instead.
@@ -56,7 +56,7 @@ impl KeptAnswers {
 
     /// Keeps an answer. Whatever goes wrong, the answer itself is on its way already.
     pub async fn keep(&self, key: &AnswerKey, answer: Bytes) {
-        if answer.len() > MAX_ANSWER_BYTES {
+        if answer.len() > MAX_ANSWER_BYTES || !self.link.has_room() {
             return;
         }
         let name = self.link.key("answer", &key.0);
@@ -64,7 +64,11 @@ impl KeptAnswers {
         let ask = async |connection: &mut redis::aio::MultiplexedConnection| {
             let mut set = redis::cmd("SET");
             set.arg(name).arg(answer.as_ref()).arg("EX").arg(ttl_s);
-            set.exec_async(connection).await
+            match set.exec_async(connection).await {
+                // An answer of a server that works: this one is not kept.
+                Err(error) if is_full(&error) => Ok(()),
+                outcome => outcome,
+            }
         };
         if self.link.ask("answers", ask).await.is_none() {
             let now = self.now_ms();

@@ -4,9 +4,10 @@
 //! alone is a hiccup: Redis forks to save), the connection counts as lost: further requests use memory at once instead
 //! of each waiting in turn. A keeper, a task of the lifecycle, opens a new
 //! one and tries it with a real write before anyone uses it; while all is well it tries again now and then, so
-//! that an idle process knows the truth.
+//! that an idle process knows the truth. Answers are the only large values: they are offered only while half of the
+//! server's memory is free, and one that a full server refuses is not kept, so that they never crowd out the counters.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ struct Inner {
     current: RwLock<Current>,
     lost: Notify,
     unanswered: AtomicU32,
+    /// Whether large values may be kept.
+    roomy: AtomicBool,
 }
 
 /// Each connection has a number, so that a late failure of an old one does not take the new one away.
@@ -45,6 +48,8 @@ struct Inner {
 struct Current {
     number: u64,
     connection: Option<MultiplexedConnection>,
+    /// Why there is none, once there was one.
+    why_lost: String,
 }
 
 /// Redis is not usable as it is configured.
@@ -74,6 +79,7 @@ impl RedisLink {
             current: RwLock::default(),
             lost: Notify::new(),
             unanswered: AtomicU32::new(0),
+            roomy: AtomicBool::new(true),
         }));
         let Some(client) = client(config)? else {
             component.degraded("redis.url is not configured: limits and kept answers are this process's own");
@@ -115,6 +121,11 @@ impl RedisLink {
         None
     }
 
+    /// Whether large values may be kept there.
+    pub(super) fn has_room(&self) -> bool {
+        self.0.roomy.load(Ordering::Relaxed)
+    }
+
     /// A key of ours.
     pub(super) fn key(&self, kind: &str, name: &str) -> String {
         format!("{}:{kind}:{name}", self.0.prefix)
@@ -128,9 +139,15 @@ impl RedisLink {
     fn lose(&self, number: u64, why: &dyn std::fmt::Display) {
         let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
         if current.number == number && current.connection.take().is_some() {
+            current.why_lost = why.to_string();
             tracing::warn!(%why, "Redis is lost; limits and kept answers are this process's own until it is back");
             self.0.lost.notify_one();
         }
+    }
+
+    fn why_lost(&self) -> String {
+        let current = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.why_lost.clone()
     }
 
     fn gain(&self, connection: MultiplexedConnection) -> u64 {
@@ -168,12 +185,16 @@ struct Keeper {
 impl Keeper {
     async fn run(self) {
         loop {
-            match self.open().await {
-                Ok(connection) => self.watch(connection).await,
-                Err(error) => tracing::debug!(%error, "Redis does not answer"),
-            }
-            self.component
-                .degraded("Redis does not answer: limits and kept answers are this process's own");
+            let why = match self.open().await {
+                Ok(connection) => {
+                    self.watch(connection).await;
+                    self.link.why_lost()
+                }
+                Err(error) => error.to_string(),
+            };
+            self.component.degraded(format!(
+                "Redis is not usable ({why}): limits and kept answers are this process's own"
+            ));
             tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
@@ -194,12 +215,8 @@ impl Keeper {
     async fn watch(&self, mut connection: MultiplexedConnection) {
         let number = self.link.gain(connection.clone());
         loop {
-            match eviction(&mut connection).await {
-                Ok(None) => self.component.ok(),
-                Ok(Some(policy)) => self.component.degraded(format!(
-                    "Redis evicts keys (maxmemory-policy {policy}): counters may be forgotten; set noeviction"
-                )),
-                Err(error) => return self.link.lose(number, &error),
+            if let Err(error) = self.look(&mut connection).await {
+                return self.link.lose(number, &error);
             }
             tokio::select! {
                 () = self.link.0.lost.notified() => return,
@@ -209,6 +226,23 @@ impl Keeper {
                 return self.link.lose(number, &error);
             }
         }
+    }
+
+    /// Reports how the server's memory is.
+    async fn look(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let memory = memory(connection).await?;
+        self.link.0.roomy.store(memory.has_room(), Ordering::Relaxed);
+        match memory.evicts() {
+            Some(policy) => self.component.degraded(format!(
+                "Redis evicts keys (maxmemory-policy {policy}): counters may be forgotten; set noeviction"
+            )),
+            None if !memory.has_room() => self.component.degraded(format!(
+                "Redis is more than half full ({} of {} bytes): answers are not kept",
+                memory.used_bytes, memory.max_bytes
+            )),
+            None => self.component.ok(),
+        }
+        Ok(())
     }
 
     /// A write: a full or read-only server answers PING, and would fail every request.
@@ -224,17 +258,73 @@ impl Keeper {
     }
 }
 
-/// The policy by which the server may forget keys of ours, if it may. Asked by INFO: managed servers often
-/// refuse CONFIG.
-async fn eviction(connection: &mut MultiplexedConnection) -> RedisResult<Option<String>> {
+/// Whether the server has no memory left (its word for that is `OOM`).
+pub(super) fn is_full(error: &RedisError) -> bool {
+    error.code() == Some("OOM")
+}
+
+/// The server's memory.
+#[derive(Debug, PartialEq, Eq)]
+struct Memory {
+    used_bytes: u64,
+    /// 0: no limit of its own.
+    max_bytes: u64,
+    policy: String,
+}
+
+impl Memory {
+    fn read(info: &str) -> Self {
+        let field = |name: &str| {
+            let mut lines = info.lines();
+            let found = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            found.unwrap_or_default().trim().to_owned()
+        };
+        let bytes = |name| field(name).parse().unwrap_or(0);
+        Self {
+            used_bytes: bytes("used_memory"),
+            max_bytes: bytes("maxmemory"),
+            policy: field("maxmemory_policy"),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.max_bytes == 0 || self.used_bytes <= self.max_bytes / 2
+    }
+
+    /// The policy by which the server may forget keys of ours, if it may.
+    fn evicts(&self) -> Option<&str> {
+        let may = self.max_bytes > 0 && !self.policy.is_empty() && self.policy != "noeviction";
+        may.then_some(&self.policy)
+    }
+}
+
+/// Asked by INFO: managed servers often refuse CONFIG.
+async fn memory(connection: &mut MultiplexedConnection) -> RedisResult<Memory> {
     let info: String = redis::cmd("INFO").arg("memory").query_async(connection).await?;
-    let field = |name: &str| {
-        info.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-    };
-    let limited = field("maxmemory").is_some_and(|bytes| bytes.trim() != "0");
-    let policy = field("maxmemory_policy")
-        .map(str::trim)
-        .filter(|policy| *policy != "noeviction");
-    Ok(policy.filter(|_| limited).map(str::to_owned))
+    Ok(Memory::read(&info))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_with_a_limit_has_room_up_to_half_of_it() {
+        let memory = |used: u64, max: u64| {
+            let info = format!(
+                "# Memory\r\nused_memory:{used}\r\nused_memory_rss:9\r\nmaxmemory:{max}\r\nmaxmemory_policy:noeviction\r\n"
+            );
+            Memory::read(&info)
+        };
+        assert!(memory(50, 100).has_room() && !memory(51, 100).has_room());
+        assert!(memory(51, 0).has_room(), "no limit of its own");
+        assert_eq!(memory(1, 100).evicts(), None);
+    }
+
+    #[test]
+    fn a_limit_with_a_policy_that_evicts_is_named() {
+        let read = |max: u64| Memory::read(&format!("maxmemory:{max}\r\nmaxmemory_policy:allkeys-lru\r\n"));
+        assert_eq!(read(100).evicts(), Some("allkeys-lru"));
+        assert_eq!(read(0).evicts(), None);
+    }
 }

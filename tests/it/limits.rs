@@ -65,6 +65,17 @@ impl Process {
         panic!("Redis did not become {health:?}: {:?}", self.health());
     }
 
+    /// Until it is degraded for this reason.
+    async fn until_reason(&self, reason: &str) {
+        for _ in 0..6000 {
+            if self.health().1.contains(reason) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("Redis is not degraded for {reason:?}: {:?}", self.health());
+    }
+
     /// How many of six requests of this key pass a burst of three.
     async fn passed_of_six(&self, key: &str) -> usize {
         let mut passed = 0;
@@ -97,6 +108,15 @@ async fn redis(endpoints: &Endpoints) -> redis::aio::MultiplexedConnection {
     use secrecy::ExposeSecret;
     let client = redis::Client::open(endpoints.redis_url.expose_secret()).unwrap();
     client.get_multiplexed_async_connection().await.unwrap()
+}
+
+async fn used_memory(endpoints: &Endpoints) -> u64 {
+    let mut connection = redis(endpoints).await;
+    let mut info = redis::cmd("INFO");
+    let text: String = info.arg("memory").query_async(&mut connection).await.unwrap();
+    let mut lines = text.lines();
+    let used = lines.find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+    used.trim().parse().unwrap()
 }
 
 async fn set_config(endpoints: &Endpoints, name: &str, value: &str) {
@@ -274,13 +294,34 @@ async fn killed_stopped_full_or_evicting_redis_is_named_and_comes_back_by_itself
     process.until(Health::Ok).await;
 
     set_config(endpoints, "maxmemory-policy", "noeviction").await;
+    let used_bytes = used_memory(endpoints).await;
+    set_config(endpoints, "maxmemory", &(used_bytes + used_bytes / 2).to_string()).await;
+    process.until_reason("more than half full").await;
+    let key = answer_key("half full");
+    process.answers.keep(&key, Bytes::from_static(b"a")).await;
+    assert_eq!(
+        process.answers.find(&key).await,
+        None,
+        "room is left for counters"
+    );
+    assert_eq!(process.passed_of_six(&fresh("half full")).await, 3);
+    set_config(endpoints, "maxmemory", "0").await;
+    process.until(Health::Ok).await;
+
     set_config(endpoints, "maxmemory", "1").await;
+    let key = answer_key("full");
+    process.answers.keep(&key, Bytes::from_static(b"a")).await;
+    assert_eq!(
+        process.answers.find(&key).await,
+        None,
+        "not kept, and no connection lost"
+    );
     assert_eq!(
         process.passed_of_six(&fresh("full")).await,
         3,
         "Redis takes no writes"
     );
-    process.until(Health::Degraded).await;
+    process.until_reason("'maxmemory'").await;
     set_config(endpoints, "maxmemory", "0").await;
     process.until(Health::Ok).await;
 
