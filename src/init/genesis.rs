@@ -9,7 +9,7 @@ use counterfoil_events::command::{
 };
 use counterfoil_events::ids::{Fingerprint, KeyId, Sequence, TenantId};
 use counterfoil_events::keyring::{AGGREGATE_ID, KeyringCommand, KeyringError, KeyringEvent, SigningKeys};
-use counterfoil_events::ledger::{AppendError, Sequencer};
+use counterfoil_events::ledger::{AppendError, LogReader, Sequencer};
 use counterfoil_events::signature::PublicKey;
 use cqrs_es::Aggregate;
 
@@ -53,10 +53,10 @@ pub async fn introduce_first_key(sequencer: &Sequencer) -> Result<Fingerprint, G
         .execute(sequencer.database().log())
         .await?;
     let ours = sequencer.key().get().public_key();
-    let mut keys = introduced(sequencer).await?;
+    let mut keys = introduced(sequencer.reader()).await?;
     if keys.is_empty() {
         introduce(sequencer, ours).await?;
-        keys = introduced(sequencer).await?;
+        keys = introduced(sequencer.reader()).await?;
     }
     let known = keys.iter().any(|(id, _)| *id == ours.id());
     let (Some((_, first)), Some((newest, _)), true) = (keys.first(), keys.last(), known) else {
@@ -94,9 +94,13 @@ async fn introduce(sequencer: &Sequencer, public_key: PublicKey) -> Result<(), G
     }
 }
 
+/// Whether the platform's log has a signing key.
+pub(super) async fn is_begun(reader: &LogReader) -> Result<bool, GenesisError> {
+    Ok(!introduced(reader).await?.is_empty())
+}
+
 /// Every key that the log introduces, oldest first.
-async fn introduced(sequencer: &Sequencer) -> Result<Vec<(KeyId, Fingerprint)>, GenesisError> {
-    let reader = sequencer.reader();
+async fn introduced(reader: &LogReader) -> Result<Vec<(KeyId, Fingerprint)>, GenesisError> {
     let events = reader
         .aggregate(
             TenantId::PLATFORM,

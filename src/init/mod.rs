@@ -2,7 +2,8 @@
 //!
 //! 1. the database and the cluster's roles, as an administrator (`deploy/sql/roles.sql`),
 //! 2. the schema, as `counterfoil_owner` (`migrations/`),
-//! 3. the signing key and the pepper of API keys, where there are none,
+//! 3. the signing key and the pepper of API keys, only while the log has no signing key: later, one that is gone must be
+//!    restored, since another would fit neither the log nor the API keys that were issued,
 //! 4. the platform's head and its first signing key (the log's first event, signed by the key that it introduces),
 //! 5. the first version of each read model, empty, so that queries have something to ask,
 //! 6. the backbone's streams.
@@ -13,11 +14,12 @@ mod genesis;
 mod migrate;
 mod roles;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use counterfoil_events::backbone::{Backbone, BackboneError};
 use counterfoil_events::ids::Fingerprint;
-use counterfoil_events::ledger::{Database, DatabaseError, Sequencer, SequencerOptions};
+use counterfoil_events::ledger::{Database, DatabaseError, LogReader, Sequencer, SequencerOptions};
 use counterfoil_events::timestamp::SystemClock;
 use counterfoil_projections::engine::{EngineError, ensure_live};
 use secrecy::SecretString;
@@ -26,6 +28,7 @@ use crate::config::{Config, PostgresRole};
 use crate::serve::{ServeError, backbone_options};
 use crate::signing::{self, KeyFile, KeyFileError};
 
+use genesis::is_begun;
 pub use genesis::{GenesisError, introduce_first_key};
 pub use migrate::{MigrateError, applied_versions, migrate, migrate_to, newest_migration, revert};
 pub use roles::{Logins, RolesError, prepare_cluster};
@@ -45,6 +48,11 @@ pub enum InitError {
     /// Step 3.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// A secret of an installation that is at work is not where it belongs.
+    #[error(
+        "secret file {0} is missing: restore it from its backup (this database was made with it; another would not fit)"
+    )]
+    Missing(PathBuf),
     /// Step 4.
     #[error(transparent)]
     Genesis(#[from] GenesisError),
@@ -78,11 +86,13 @@ pub async fn initialise(config: &Config) -> Result<Fingerprint, InitError> {
     )
     .await?;
     migrate(&config.postgres.connect_as(PostgresRole::Owner)).await?;
-    signing::ensure(&config.auth.key_pepper_file)?;
-    signing::ensure(&config.signing.key_file)?;
-    let key = KeyFile::new(&config.signing.key_file).current()?;
     let database = Database::new(&config.postgres.database_options());
     database.check_durability().await?;
+    let is_begun = is_begun(&LogReader::new(database.log().clone())).await?;
+    for secret in [&config.auth.key_pepper_file, &config.signing.key_file] {
+        ensure_secret(secret, is_begun)?;
+    }
+    let key = KeyFile::new(&config.signing.key_file).current()?;
     let sequencer = Sequencer::new(
         database.clone(),
         key,
@@ -97,6 +107,13 @@ pub async fn initialise(config: &Config) -> Result<Fingerprint, InitError> {
     database.close().await;
     ensure_streams(config).await?;
     Ok(fingerprint)
+}
+
+fn ensure_secret(path: &Path, is_begun: bool) -> Result<(), InitError> {
+    if is_begun && !path.exists() {
+        return Err(InitError::Missing(path.to_owned()));
+    }
+    Ok(signing::ensure(path)?)
 }
 
 async fn ensure_streams(config: &Config) -> Result<(), InitError> {

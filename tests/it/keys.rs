@@ -14,6 +14,7 @@ use counterfoil_events::timestamp::SystemClock;
 use serde_json::{Value, json};
 
 use crate::audit::support::{audit, head_notes, root, scope, second_verifier, signer, tamper};
+use crate::support::installation::Installation;
 use crate::support::ledger::{TestLedger, request};
 use crate::support::up::{UpProcess, place, text};
 
@@ -235,4 +236,26 @@ async fn a_running_up_takes_the_new_key_without_a_restart() {
     up.until_good(&["audit", "verify", "--root", &fingerprint]).await;
     up.until_good(&["audit", "reconcile"]).await;
     up.interrupt().await;
+}
+
+#[tokio::test]
+async fn a_lost_secret_is_named_by_init_and_never_replaced() {
+    let installation = Installation::new().await;
+    let secrets = [
+        installation.config.auth.key_pepper_file.clone(),
+        installation.config.signing.key_file.clone(),
+    ];
+    for path in secrets {
+        let kept = std::fs::read(&path).unwrap();
+        std::fs::rename(&path, path.with_extension("away")).unwrap();
+        let output = installation.run(&["init"]).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{said}");
+        assert!(said.contains("is missing: restore it"), "{said}");
+        assert!(said.contains(&path.display().to_string()), "{said}");
+        assert!(!path.exists());
+        std::fs::rename(path.with_extension("away"), &path).unwrap();
+        installation.good(&["init"]).await;
+        assert_eq!(std::fs::read(&path).unwrap(), kept);
+    }
 }
