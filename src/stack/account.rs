@@ -85,9 +85,9 @@ impl Account {
         Ok(status.success())
     }
 
-    /// Gives `path` to this user.
+    /// Gives `path` to this user; a link itself, never what it points to.
     pub fn own(&self, path: &Path) -> Result<(), StackError> {
-        std::os::unix::fs::chown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
+        std::os::unix::fs::lchown(path, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
             .map_err(StackError::io("change the owner of", path))
     }
 }

@@ -2,9 +2,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use nix::unistd::Uid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -56,12 +57,20 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, S
         })
 }
 
-/// Makes a directory that only we may enter; one that exists is left as it is.
+/// Makes a directory that only we may enter; one that exists is left as it is. A link to one is followed only if we or
+/// root made it: another user's would choose what we work on.
 pub(super) fn make_private_dir(path: &Path) -> Result<(), StackError> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && is_dir_of_ours(path) => Ok(()),
         made => made.map_err(StackError::io("create", path)),
     }
+}
+
+fn is_dir_of_ours(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| {
+        let made_by_us = [0, Uid::effective().as_raw()].contains(&found.uid());
+        found.is_dir() || (found.is_symlink() && made_by_us && path.is_dir())
+    })
 }
 
 /// Removes a directory with all that is in it; there may be none.
@@ -88,6 +97,21 @@ mod tests {
         write_json(&path, &vec![3]).unwrap();
         assert_eq!(read_json::<Vec<i32>>(&path).unwrap(), Some(vec![3]));
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_link_is_followed_only_if_nobody_else_made_it() {
+        let scratch = Scratch::new();
+        let (there, link) = (scratch.path().join("there"), scratch.path().join("link"));
+        make_private_dir(&there).unwrap();
+        make_private_dir(&there).unwrap();
+        std::os::unix::fs::symlink(&there, &link).unwrap();
+        make_private_dir(&link).unwrap();
+        if Uid::effective().is_root() {
+            std::os::unix::fs::lchown(&link, Some(65_534), None).unwrap();
+            let error = make_private_dir(&link).unwrap_err().to_string();
+            assert!(error.contains("link"), "{error}");
+        }
     }
 
     #[test]

@@ -51,7 +51,9 @@ impl Running {
             death_signal: spec.death_signal,
         };
         let mut command = launch.command();
+        // A child that is not yet remembered would outlive an error below.
         let child = command
+            .kill_on_drop(true)
             .stdout(log.file)
             .stderr(output)
             .spawn()
