@@ -1,7 +1,8 @@
 //! Reading bodies within limits: bytes per body (the route's), time per body, and memory for all bodies together.
 //!
-//! Without the last, a few thousand connections with a body each would fill the machine. A request that finds no
-//! memory waits a moment and is then told to come back.
+//! Without the last, a few thousand connections with a body each would fill the machine. Memory is taken for bytes that
+//! have come, never for a length that is only announced: who sends nothing keeps nobody else out. A request that finds
+//! no memory waits a moment and is then told to come back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,20 @@ pub(super) struct Intake {
 
 /// Memory that a body takes, given back when its request is dropped.
 #[derive(Debug, Default)]
-pub(super) struct HeldMemory(#[expect(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
+pub(super) struct HeldMemory(Option<OwnedSemaphorePermit>);
+
+impl HeldMemory {
+    fn pieces(&self) -> usize {
+        self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    fn add(&mut self, more: OwnedSemaphorePermit) {
+        match &mut self.0 {
+            Some(held) => held.merge(more),
+            None => self.0 = Some(more),
+        }
+    }
+}
 
 impl Intake {
     pub fn new(limits: IntakeLimits) -> Self {
@@ -63,24 +77,52 @@ impl Intake {
         S: Stream<Item = Result<C, warp::Error>> + Send,
         C: Buf,
     {
-        let expected = expected_bytes(headers, limit)?;
-        if expected == 0 {
+        if !is_coming(headers, limit)? {
             return Ok(Default::default());
         }
-        let held = self.hold(expected).await?;
-        let reading = collect(body, expected, limit);
+        let reading = self.collect(body, limit);
         let timely = tokio::time::timeout(self.timeout, reading).await;
-        let bytes = timely.unwrap_or_else(|_| Err(too_slow(self.timeout)))?;
-        Ok((bytes, HeldMemory(Some(held))))
+        timely.unwrap_or_else(|_| Err(too_slow(self.timeout)))
     }
 
-    async fn hold(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+    async fn collect<S, C>(&self, body: S, limit: usize) -> Result<(Bytes, HeldMemory), ApiError>
+    where
+        S: Stream<Item = Result<C, warp::Error>> + Send,
+        C: Buf,
+    {
+        let (mut bytes, mut held) = (BytesMut::new(), HeldMemory::default());
+        let mut body = std::pin::pin!(body);
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|error| {
+                problem::MALFORMED_REQUEST
+                    .detail("the body ended before it was complete")
+                    .because(error)
+            })?;
+            let length = bytes.len() + chunk.remaining();
+            if length > limit {
+                return Err(too_large(limit));
+            }
+            self.hold(&mut held, length).await?;
+            bytes::BufMut::put(&mut bytes, chunk);
+        }
+        Ok((bytes.freeze(), held))
+    }
+
+    /// Takes what is missing for so many bytes.
+    async fn hold(&self, held: &mut HeldMemory, bytes: usize) -> Result<(), ApiError> {
         // A body larger than all the memory has it alone.
         let pieces = bytes.div_ceil(PIECE_BYTES).min(self.pieces);
-        let pieces = u32::try_from(pieces).unwrap_or(u32::MAX);
-        let waiting = Arc::clone(&self.memory).acquire_many_owned(pieces);
+        let missing = pieces.saturating_sub(held.pieces());
+        if missing == 0 {
+            return Ok(());
+        }
+        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        let waiting = Arc::clone(&self.memory).acquire_many_owned(missing);
         match tokio::time::timeout(MEMORY_WAIT, waiting).await {
-            Ok(Ok(permit)) => Ok(permit),
+            Ok(Ok(more)) => {
+                held.add(more);
+                Ok(())
+            }
             _ => Err(problem::UNAVAILABLE
                 .detail("too many large bodies at one time; nothing was done")
                 .header(CONNECTION, HeaderValue::from_static("close"))),
@@ -88,16 +130,15 @@ impl Intake {
     }
 }
 
-/// What the headers announce; the limit where they only say that something comes.
-fn expected_bytes(headers: &HeaderMap, limit: usize) -> Result<usize, ApiError> {
+/// Whether the headers announce a body; an error where they announce more than the limit.
+fn is_coming(headers: &HeaderMap, limit: usize) -> Result<bool, ApiError> {
     let announced = headers
         .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     match announced {
         Some(length) if length > limit => Err(too_large(limit)),
-        Some(length) => Ok(length),
-        None if headers.contains_key(TRANSFER_ENCODING) => Ok(limit),
-        None => Ok(0),
+        Some(length) => Ok(length > 0),
+        None => Ok(headers.contains_key(TRANSFER_ENCODING)),
     }
 }
 
@@ -127,29 +168,10 @@ where
     let _ = tokio::time::timeout(DISCARD_TIME, rest).await;
 }
 
-async fn collect<S, C>(body: S, expected: usize, limit: usize) -> Result<Bytes, ApiError>
-where
-    S: Stream<Item = Result<C, warp::Error>> + Send,
-    C: Buf,
-{
-    // A chunked body is mostly far smaller than the limit that is held for it.
-    let mut bytes = BytesMut::with_capacity(expected.min(64 * 1024));
-    let mut body = std::pin::pin!(body);
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| {
-            problem::MALFORMED_REQUEST
-                .detail("the body ended before it was complete")
-                .because(error)
-        })?;
-        if bytes.len() + chunk.remaining() > limit {
-            return Err(too_large(limit));
-        }
-        bytes::BufMut::put(&mut bytes, chunk);
-    }
-    Ok(bytes.freeze())
-}
-
 fn too_large(limit: usize) -> ApiError {
+    if limit == 0 {
+        return problem::INVALID_BODY.detail("this route takes no body; send none");
+    }
     problem::BODY_TOO_LARGE.detail(format!("the body is above this route's limit of {limit} bytes"))
 }
 

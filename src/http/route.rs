@@ -36,8 +36,10 @@ use super::query::RequestQuery;
 use super::request::{RawRequest, Request};
 use super::schema::SchemaRef;
 
-/// Largest body unless the route says otherwise: 1 MiB, the size of a document.
+/// Largest body unless the route says otherwise: 1 MiB, the size of a document. A `GET` that takes no body reads none.
 pub const DEFAULT_BODY_LIMIT_BYTES: usize = 1 << 20;
+/// Largest body of a command that takes none: enough to name what was sent in vain.
+const EMPTY_BODY_LIMIT_BYTES: usize = 4096;
 /// Longest a handler may take to begin its answer unless the route says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -240,9 +242,18 @@ impl RouteSpec {
                 Err(error) => futures::future::ready(Err(error)).boxed(),
             }
         });
+        let (mut spec, body) = (self, B::describe());
+        if body.is_none() {
+            // A command may come with an empty object; of a question nothing is read that no handler looks at.
+            spec.body_limit_bytes = if spec.method == Method::GET {
+                0
+            } else {
+                EMPTY_BODY_LIMIT_BYTES
+            };
+        }
         Route {
-            spec: self,
-            body: B::describe(),
+            spec,
+            body,
             query: Q::describe(),
             handler,
         }

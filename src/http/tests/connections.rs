@@ -74,17 +74,19 @@ async fn bodies_that_would_fill_the_memory_are_told_to_come_back() {
         ..roomy()
     };
     let server = TestServer::with_intake(patient(), intake).await;
+    let body = format!(r#"{{"name":"{}"}}"#, "n".repeat(1500));
     let mut greedy = server.connect().await;
-    greedy.send("POST /v1/room HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: 2000\r\n\r\n{").await;
-    // The greedy body holds its memory once a request, sent later, has been answered.
-    assert_eq!(server.get("/live").await.status, 200);
-    let refused = server
-        .post("/v1/room", &format!(r#"{{"name":"{}"}}"#, "n".repeat(1500)))
-        .await;
+    let head =
+        "POST /v1/room HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: 2000\r\n\r\n";
+    greedy.send(format!("{head}{}", "n".repeat(1500))).await;
+    // Until the server has read the greedy bytes, others still find room.
+    let mut refused = server.post("/v1/room", &body).await;
+    while refused.status == 201 {
+        refused = server.post("/v1/room", &body).await;
+    }
     assert_eq!((refused.status, refused.problem().as_str()), (503, "unavailable"));
     assert_eq!(refused.header("retry-after"), Some("1"));
     drop(greedy);
-    let body = format!(r#"{{"name":"{}"}}"#, "n".repeat(1500));
     // Given back when the server has seen that the client is gone.
     for _ in 0..600 {
         if server.post("/v1/room", &body).await.status == 201 {
@@ -92,6 +94,46 @@ async fn bodies_that_would_fill_the_memory_are_told_to_come_back() {
         }
     }
     panic!("the memory was not given back");
+}
+
+#[tokio::test]
+async fn who_announces_a_body_and_sends_none_keeps_nobody_out() {
+    let intake = IntakeLimits {
+        body_memory_bytes: 2048,
+        ..roomy()
+    };
+    let server = TestServer::with_intake(patient(), intake).await;
+    let mut silent = Vec::new();
+    for framing in ["content-length: 1000000", "transfer-encoding: chunked"].repeat(20) {
+        let mut client = server.connect().await;
+        let head =
+            "POST /v1/room HTTP/1.1\r\nhost: t\r\nexpect: 100-continue\r\ncontent-type: application/json";
+        client.send(format!("{head}\r\n{framing}\r\n\r\n")).await;
+        // The server asks for the body once it has begun to read it.
+        client.until("100 Continue").await;
+        silent.push(client);
+    }
+    assert_eq!(server.post("/v1/room", r#"{"name":"a"}"#).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_route_without_a_body_reads_none() {
+    let server = TestServer::start().await;
+    let mut client = server.connect().await;
+    client
+        .send("GET /live HTTP/1.1\r\nhost: t\r\nexpect: 100-continue\r\nconnection: close\r\ncontent-length: 1000000\r\n\r\n")
+        .await;
+    let announced = client.reply().await;
+    assert_eq!(
+        (announced.status, announced.problem().as_str()),
+        (400, "invalid-body")
+    );
+    let sent = server.ask("GET /live HTTP/1.1", "x").await;
+    assert_eq!((sent.status, sent.problem().as_str()), (400, "invalid-body"));
+    let head = "GET /live HTTP/1.1\r\nhost: t\r\nconnection: close\r\ntransfer-encoding: chunked";
+    let mut client = server.connect().await;
+    client.send(format!("{head}\r\n\r\n1\r\nx\r\n0\r\n\r\n")).await;
+    assert_eq!(client.reply().await.problem(), "invalid-body");
 }
 
 #[tokio::test]
