@@ -43,14 +43,6 @@ pub fn created(location: Option<&str>, value: &impl Serialize) -> Answer {
     Ok(response)
 }
 
-/// 202 with a JSON document: the work goes on after the answer.
-///
-/// # Errors
-/// As [`json`].
-pub fn accepted(value: &impl Serialize) -> Answer {
-    json(StatusCode::ACCEPTED, value)
-}
-
 /// 204.
 #[must_use]
 pub fn no_content() -> Response {

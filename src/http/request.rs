@@ -39,8 +39,6 @@ pub struct Request<B = NoBody, Q = NoQuery> {
     pub lifecycle: Lifecycle,
     /// By what right it was let in.
     pub admission: Admission,
-    /// The body's bytes as they came.
-    pub raw_body: Bytes,
     params: PathParams,
     _held_memory: HeldMemory,
 }
@@ -122,7 +120,6 @@ impl RawRequest {
             upgrade: self.upgrade,
             lifecycle: self.lifecycle,
             admission: self.admission,
-            raw_body: self.body,
             params: self.params,
             _held_memory: self.held_memory,
         })

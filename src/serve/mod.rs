@@ -15,8 +15,6 @@ mod runner;
 
 use std::net::SocketAddr;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::config::Config;
 use crate::faults;
 use crate::http::table::TableError;
@@ -102,12 +100,6 @@ impl Process {
     #[must_use]
     pub fn parts(&self) -> &Parts {
         &self.parts
-    }
-
-    /// Runs until `stop`, then ends everything in order.
-    pub async fn run_until(self, stop: CancellationToken) {
-        stop.cancelled().await;
-        self.stop().await;
     }
 
     /// Ends everything in order.

@@ -54,9 +54,6 @@ pub const METHOD_NOT_ALLOWED: ProblemType = ProblemType::new("method-not-allowed
 pub const REQUEST_TIMEOUT: ProblemType = ProblemType::new("request-timeout", 408, "Request timeout");
 /// The command contradicts the present state.
 pub const CONFLICT: ProblemType = ProblemType::new("conflict", 409, "Conflict");
-/// The same Idempotency-Key is being worked on elsewhere.
-pub const IDEMPOTENCY_KEY_IN_USE: ProblemType =
-    ProblemType::new("idempotency-key-in-use", 409, "Idempotency-Key in use");
 /// The body is above the route's limit.
 pub const BODY_TOO_LARGE: ProblemType = ProblemType::new("body-too-large", 413, "Body too large");
 /// The route takes another content type.
@@ -67,8 +64,6 @@ pub const REFUSED: ProblemType = ProblemType::new("refused", 422, "Refused");
 /// The Idempotency-Key was used before with another request.
 pub const IDEMPOTENCY_KEY_MISMATCH: ProblemType =
     ProblemType::new("idempotency-key-mismatch", 422, "Idempotency-Key mismatch");
-/// Too many requests; `Retry-After` says when to try again.
-pub const RATE_LIMITED: ProblemType = ProblemType::new("rate-limited", 429, "Rate limited");
 /// Too many event streams of this tenant or caller are open.
 pub const TOO_MANY_STREAMS: ProblemType = ProblemType::new("too-many-streams", 429, "Too many streams");
 /// A fault of ours; the request id finds it in the log.
@@ -81,7 +76,7 @@ pub const OUTCOME_UNKNOWN: ProblemType = ProblemType::new("outcome-unknown", 503
 pub const TIMED_OUT: ProblemType = ProblemType::new("timed-out", 504, "Timed out");
 
 /// All of them: `docs/http-api.md` explains each to clients.
-pub const COMMON: [ProblemType; 22] = [
+pub const COMMON: [ProblemType; 20] = [
     MALFORMED_REQUEST,
     MALFORMED_JSON,
     INVALID_BODY,
@@ -93,12 +88,10 @@ pub const COMMON: [ProblemType; 22] = [
     METHOD_NOT_ALLOWED,
     REQUEST_TIMEOUT,
     CONFLICT,
-    IDEMPOTENCY_KEY_IN_USE,
     BODY_TOO_LARGE,
     UNSUPPORTED_MEDIA_TYPE,
     REFUSED,
     IDEMPOTENCY_KEY_MISMATCH,
-    RATE_LIMITED,
     TOO_MANY_STREAMS,
     INTERNAL,
     UNAVAILABLE,

@@ -111,7 +111,7 @@ pub enum Outcome {
 pub fn judge(asked: &Asked, answer: &Reply, tries: &mut u32) -> Option<Outcome> {
     let error = answer.error();
     match (asked.kind, answer.status, error.as_str()) {
-        (_, 503 | 504, _) | (_, 409, "idempotency-key-in-use") => None,
+        (_, 503 | 504, _) => None,
         (Kind::Complete, 200, _) => Some(Outcome::Answered {
             position: answer.position().unwrap(),
             digest: Some(ContentDigest::of(answer.text.as_bytes())),
