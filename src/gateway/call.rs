@@ -1,6 +1,7 @@
 //! One call from its arrival to its ending, in this order:
 //!
-//! 1. the steps of the request phase: a denial ends here, with an event if the call is bound to its tenant;
+//! 1. the steps of the entry and the request phase: a denial ends here, with an event if the call is bound to its tenant;
+//!    between the two a repeat under an Idempotency-Key ends, as the first call stands, whatever was decided since;
 //! 2. `CompletionAuthorized` becomes durable: no audit, no call (the fence of the Idempotency-Key is here too);
 //! 3. the provider is called; a caller who leaves meanwhile, or a process that must stop, cancels it;
 //! 4. the steps of the ending phase: what was used is priced, and `CompletionSettled` or `CompletionFailed` durable;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use counterfoil_events::completion::{Authorization, FailureCode, Verdicts};
 use counterfoil_events::ids::ContentDigest;
+use counterfoil_events::text::Code;
 use hyper::StatusCode;
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,10 +23,10 @@ use super::ending::{Answered, Delivered, Ending, Failed, Used, finish_reason};
 use super::forward::provider_call;
 use super::kept::{self, KeptAnswer};
 use super::log::{AuthoriseError, LogError};
-use super::pipeline::Phase;
-use super::pipeline::context::Context;
+use super::pipeline::context::{Context, Denial};
 use super::pipeline::runner::{Stopped, run_phase};
 use super::pipeline::steps::audit_append::narrow;
+use super::pipeline::{Denied, Phase};
 use super::reply::{Facts, Replied, Reply};
 use super::streaming;
 use super::upstream::{self, Answer, ProviderCall, UpstreamError};
@@ -36,11 +38,22 @@ const AROUND_PROVIDER: Duration = Duration::from_secs(10);
 /// Events of a stream that wait for a slow caller; then the provider's stream is no longer read.
 const EVENTS_IN_FLIGHT: usize = 64;
 
+/// An answer is kept after its ending is durable: a repeat that comes between the two looks once more after this.
+const KEEPING: Duration = Duration::from_millis(100);
+
 /// Where the reply goes. It closes when the caller leaves.
 pub type ReplyTo = oneshot::Sender<Replied>;
 
 /// Runs one call.
 pub async fn run(mut context: Context, reply: ReplyTo) {
+    if let Err(stopped) = run_phase(&mut context, Phase::Entry).await {
+        return refuse(context, stopped, reply).await;
+    }
+    let (log, command) = (&context.services.log, &context.incoming.command);
+    if let Err(error) = log.seen(command).await {
+        let replied = unauthorised(&context, error).await;
+        return drop(reply.send(replied));
+    }
     if let Err(stopped) = run_phase(&mut context, Phase::Request).await {
         return refuse(context, stopped, reply).await;
     }
@@ -59,20 +72,32 @@ pub async fn run(mut context: Context, reply: ReplyTo) {
 
 /// Ends a call that a step has stopped.
 async fn refuse(mut context: Context, stopped: Stopped, reply: ReplyTo) {
-    let denial = match stopped {
-        Stopped::Unavailable { error, cause } => {
+    let (denial, checked) = match stopped {
+        Stopped::Denied(denial) => (denial, true),
+        Stopped::Unavailable { step, error, cause } => {
             tracing::warn!(completion = %context.id, cause, "a call could not be checked");
-            return send(&context, reply, Err(error));
+            (unchecked(step, error), false)
         }
-        Stopped::Denied(denial) => denial,
     };
-    let (step, code) = (denial.step.to_string(), denial.denied.code.to_string());
-    metrics::counter!("counterfoil_gateway_refusals_total", "step" => step, "code" => code).increment(1);
+    super::count::refused(&denial);
     let error = denial.denied.error.clone();
     let recorded = context.bound && denial.denied.recorded;
     context.ending = Some(Ending::Denied(denial));
     let outcome = if recorded { end(&mut context).await } else { Ok(()) };
+    // Who could not be checked is told so, whether or not the log takes it.
+    let outcome = if checked { outcome } else { Ok(()) };
     send(&context, reply, outcome.and(Err(error)));
+}
+
+/// As the log knows a call that a step could not check.
+fn unchecked(step: Code, error: ApiError) -> Denial {
+    let denied = Denied {
+        code: super::count::CHECK_UNAVAILABLE,
+        reasons: Vec::new(),
+        error,
+        recorded: true,
+    };
+    Denial { step, denied }
 }
 
 /// Makes the authorisation durable, or says why the provider is not called.
@@ -88,24 +113,40 @@ async fn authorise(context: &mut Context) -> Result<(), Box<Replied>> {
             context.receipt = Some(receipt);
             Ok(())
         }
-        Err(AuthoriseError::Log(error)) => {
-            let (LogError::Unavailable(cause) | LogError::Refused(cause)) = &error;
+        Err(error) => Err(Box::new(unauthorised(context, error).await)),
+    }
+}
+
+/// Why the provider is not called, for the caller; the kept answer where an earlier call has one.
+async fn unauthorised(context: &Context, error: AuthoriseError) -> Replied {
+    let mut facts = Facts::of(context);
+    match error {
+        AuthoriseError::Log(LogError::Unavailable(cause) | LogError::Refused(cause)) => {
             tracing::warn!(completion = %context.id, cause, "a call could not be authorised");
-            Err(refused(context, not_recorded()))
+            Replied::error(not_recorded(), facts)
         }
-        Err(AuthoriseError::KeyReused) => Err(refused(context, key_reused())),
-        Err(AuthoriseError::KeySeen { position, ended }) => {
-            let mut facts = Facts::of(context);
+        AuthoriseError::KeyReused => Replied::error(key_reused(), facts),
+        AuthoriseError::KeySeen { position, ended } => {
             facts.position = Some((context.incoming.command.tenant, position));
-            let kept = if ended { kept::find(context).await } else { None };
-            Err(Box::new(match kept {
+            let kept = if ended { kept_answer(context).await } else { None };
+            match kept {
                 Some(answer) => Replied {
                     reply: Reply::Kept(answer),
                     facts,
                 },
                 None => Replied::error(key_seen(ended), facts),
-            }))
+            }
         }
+    }
+}
+
+async fn kept_answer(context: &Context) -> Option<KeptAnswer> {
+    match kept::find(context).await {
+        None => {
+            tokio::time::sleep(KEEPING).await;
+            kept::find(context).await
+        }
+        kept => kept,
     }
 }
 

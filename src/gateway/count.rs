@@ -3,8 +3,28 @@
 
 use std::time::Duration;
 
+use counterfoil_events::text::Code;
+
 use super::ending::Ending;
 use super::pipeline::Context;
+use super::pipeline::context::Denial;
+use super::pipeline::steps::policy_authz;
+
+/// The code of a refusal by a step that could not say.
+pub const CHECK_UNAVAILABLE: Code = Code::literal("check_unavailable");
+
+/// Counts a call that a step has refused.
+pub fn refused(denial: &Denial) {
+    let step = &denial.step;
+    // The codes of policies are their tenants' own, and without an end.
+    let code = if *step == policy_authz::ID && denial.denied.code != CHECK_UNAVAILABLE {
+        step
+    } else {
+        &denial.denied.code
+    };
+    let labels = [("step", step.to_string()), ("code", code.to_string())];
+    metrics::counter!("counterfoil_gateway_refusals_total", &labels).increment(1);
+}
 
 /// Counts a call that has ended.
 pub fn ended(context: &Context, recorded: bool) {

@@ -15,6 +15,7 @@ use warp::http::{HeaderMap, StatusCode};
 use super::directory::{AgentIdentity, presented_key};
 use super::pipeline::Context;
 use super::pipeline::context::Incoming;
+use super::pipeline::steps::budget_rpm;
 use super::pipeline::steps::identity_key_state::objection;
 use super::reply::{Facts, Replied, render};
 use super::wire::models::{ModelList, ModelObject};
@@ -113,7 +114,7 @@ async fn complete(gateway: Gateway, request: Request<ChatBody>) -> Answer {
 }
 
 async fn list_models(gateway: Gateway, request: Request) -> Answer {
-    let identity = match admitted(&gateway, &request.headers) {
+    let identity = match admitted(&gateway, &request.headers).await {
         Ok(identity) => identity,
         Err(error) => return Ok(render(&error)),
     };
@@ -123,7 +124,7 @@ async fn list_models(gateway: Gateway, request: Request) -> Answer {
 
 async fn one_model(gateway: Gateway, request: Request) -> Answer {
     let wanted: String = request.param("model")?;
-    let identity = match admitted(&gateway, &request.headers) {
+    let identity = match admitted(&gateway, &request.headers).await {
         Ok(identity) => identity,
         Err(error) => return Ok(render(&error)),
     };
@@ -134,8 +135,8 @@ async fn one_model(gateway: Gateway, request: Request) -> Answer {
     Ok(found.map_or_else(|| render(&ApiError::model_not_found()), |model| json(&model)))
 }
 
-/// The identity of a key that nothing speaks against.
-fn admitted(gateway: &Gateway, headers: &HeaderMap) -> Result<Arc<AgentIdentity>, ApiError> {
+/// The identity of a key that nothing speaks against, within its rate.
+async fn admitted(gateway: &Gateway, headers: &HeaderMap) -> Result<Arc<AgentIdentity>, ApiError> {
     let services = &gateway.0;
     let key = presented_key(headers).ok_or_else(ApiError::invalid_api_key)?;
     let stale = |_| {
@@ -149,9 +150,14 @@ fn admitted(gateway: &Gateway, headers: &HeaderMap) -> Result<Arc<AgentIdentity>
         .find(&key)
         .map_err(stale)?
         .ok_or_else(ApiError::invalid_api_key)?;
-    match objection(&identity.standing, services.clock.now()) {
-        None => Ok(identity),
-        Some((_, error)) => Err(error),
+    if let Some((_, error)) = objection(&identity.standing, services.clock.now()) {
+        return Err(error);
+    }
+    let rate = budget_rpm::count(services, &identity).await;
+    if rate.allowed {
+        Ok(identity)
+    } else {
+        Err(budget_rpm::beyond(&rate))
     }
 }
 

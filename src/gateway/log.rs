@@ -2,7 +2,7 @@
 //!
 //! **Contract.** Each method resolves to a receipt only once its event is durable; an error means that the caller must
 //! not count on it. `authorise` is the fence of an Idempotency-Key: of all calls under one key, in all processes,
-//! at most one is authorised, and the others learn where it stands. `settle` and `fail` are repeated when the log was
+//! at most one is authorised, and the others learn where it stands; `seen` asks the same beforehand, and fences nothing. `settle` and `fail` are repeated when the log was
 //! away, so a repetition of the same ending answers with the receipt of the first. A completion that was booked
 //! as lost meanwhile is corrected by them. None of them waits longer than the log's own time limits.
 
@@ -44,6 +44,10 @@ pub enum AuthoriseError {
 
 /// Records what happens to completions. See the module's contract.
 pub trait CompletionLog: Send + Sync {
+    /// Where the earlier call under this Idempotency-Key stands, as an error like `authorise`'s; nothing if the key is
+    /// free or the call has none.
+    fn seen<'a>(&'a self, context: &'a CommandContext) -> BoxFuture<'a, Result<(), AuthoriseError>>;
+
     /// Everything allowed the call; the provider may be called once this has resolved.
     fn authorise<'a>(
         &'a self,

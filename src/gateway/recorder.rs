@@ -54,15 +54,27 @@ impl Recorder {
             Err(CommandError::Append(AppendError::KeyReused)) => return Err(AuthoriseError::KeyReused),
             other => other.map_err(log_error)?,
         };
-        let receipt = first(&executed)?;
         if executed.replayed {
-            let ended = self.has_ended(context.tenant, &executed.aggregate_id).await?;
-            return Err(AuthoriseError::KeySeen {
-                position: receipt.position,
-                ended,
-            });
+            return Err(self.standing(context.tenant, &executed).await?);
         }
-        Ok(receipt)
+        Ok(first(&executed)?)
+    }
+
+    async fn seen(&self, context: &CommandContext) -> Result<(), AuthoriseError> {
+        match self.commands.completions.earlier(context).await {
+            Ok(None) => Ok(()),
+            Ok(Some(executed)) => Err(self.standing(context.tenant, &executed).await?),
+            Err(CommandError::Append(AppendError::KeyReused)) => Err(AuthoriseError::KeyReused),
+            Err(error) => Err(log_error(error).into()),
+        }
+    }
+
+    /// Where a call stands that was authorised before.
+    async fn standing(&self, tenant: TenantId, executed: &Executed) -> Result<AuthoriseError, LogError> {
+        Ok(AuthoriseError::KeySeen {
+            position: first(executed)?.position,
+            ended: self.has_ended(tenant, &executed.aggregate_id).await?,
+        })
     }
 
     async fn has_ended(&self, tenant: TenantId, id: &str) -> Result<bool, LogError> {
@@ -135,6 +147,10 @@ fn log_error(error: CommandError<CompletionError>) -> LogError {
 }
 
 impl CompletionLog for Recorder {
+    fn seen<'a>(&'a self, context: &'a CommandContext) -> BoxFuture<'a, Result<(), AuthoriseError>> {
+        self.seen(context).boxed()
+    }
+
     fn authorise<'a>(
         &'a self,
         context: &'a CommandContext,

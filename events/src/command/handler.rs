@@ -262,13 +262,25 @@ where
         context: &CommandContext,
         error: A::Error,
     ) -> Result<Executed, CommandError<A::Error>> {
+        let earlier = self.earlier(context).await?;
+        earlier.ok_or(CommandError::Rejected(error))
+    }
+
+    /// What was done under the context's Idempotency-Key before; `None` for a key that is free, or where there is none.
+    ///
+    /// # Errors
+    /// [`AppendError::KeyReused`] when another request was carried out under it, or that the log cannot be read.
+    pub async fn earlier(
+        &self,
+        context: &CommandContext,
+    ) -> Result<Option<Executed>, CommandError<A::Error>> {
         let Some(claim) = &context.idempotency else {
-            return Err(CommandError::Rejected(error));
+            return Ok(None);
         };
         match self.sequencer.lookup_key(context.tenant, claim).await? {
-            KeyLookup::Free => Err(CommandError::Rejected(error)),
+            KeyLookup::Free => Ok(None),
             KeyLookup::OtherBody => Err(AppendError::KeyReused.into()),
-            KeyLookup::Done(receipts) => self.replayed(context.tenant, receipts).await,
+            KeyLookup::Done(receipts) => self.replayed(context.tenant, receipts).await.map(Some),
         }
     }
 

@@ -32,7 +32,9 @@ pub enum Class {
 /// When a step runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Before the provider is called.
+    /// Who calls, and whether at this rate.
+    Entry,
+    /// What is asked: before the provider is called.
     Request,
     /// Once it is known how the call ended.
     Ending,

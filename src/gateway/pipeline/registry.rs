@@ -14,6 +14,7 @@ pub static STEPS: LazyLock<Vec<Step>> = LazyLock::new(|| {
         steps::identity_tenant_bind::step(),
         steps::identity_key_state::step(),
         steps::budget_rpm::step(),
+        // A repeat of a call that was authorised ends here, as that call stands: it is not decided anew.
         steps::ingress_schema::step(),
         steps::policy_authz::step(),
         steps::policy_model_allow::step(),

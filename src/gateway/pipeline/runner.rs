@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use counterfoil_events::completion::{StepVerdict, Verdict as Recorded};
+use counterfoil_events::text::Code;
 
 use super::context::{Context, Denial};
 use super::registry::of_phase;
@@ -21,6 +22,8 @@ pub enum Stopped {
     Denied(Denial),
     /// A step of class C could not say.
     Unavailable {
+        /// Which step.
+        step: Code,
         /// For the caller.
         error: ApiError,
         /// For the log.
@@ -116,6 +119,7 @@ fn unavailable(step: &Step, cause: &str) -> Stopped {
         step.id
     );
     Stopped::Unavailable {
+        step: step.id.clone(),
         error: ApiError::unavailable("check_unavailable", message),
         cause: format!("{}: {cause}", step.id),
     }

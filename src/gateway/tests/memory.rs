@@ -56,14 +56,22 @@ impl MemoryLog {
         Ok(self.append(context, id, record))
     }
 
-    fn seen(&self, context: &CommandContext, id: CompletionId) -> Result<(), AuthoriseError> {
+    fn claim(&self, context: &CommandContext, id: CompletionId) -> Result<(), AuthoriseError> {
+        self.earlier(context)?;
+        if let Some(claim) = context.idempotency {
+            let position = Position(self.records.lock().unwrap().len() as u64 + 1);
+            let mut keys = self.keys.lock().unwrap();
+            keys.insert(claim.key_hash, (claim.fingerprint, id, position));
+        }
+        Ok(())
+    }
+
+    fn earlier(&self, context: &CommandContext) -> Result<(), AuthoriseError> {
         let Some(claim) = context.idempotency else {
             return Ok(());
         };
-        let mut keys = self.keys.lock().unwrap();
-        let Some((fingerprint, first, position)) = keys.get(&claim.key_hash).copied() else {
-            let position = Position(self.records.lock().unwrap().len() as u64 + 1);
-            keys.insert(claim.key_hash, (claim.fingerprint, id, position));
+        let found = self.keys.lock().unwrap().get(&claim.key_hash).copied();
+        let Some((fingerprint, first, position)) = found else {
             return Ok(());
         };
         if fingerprint != claim.fingerprint {
@@ -95,6 +103,10 @@ impl MemoryLog {
 }
 
 impl CompletionLog for MemoryLog {
+    fn seen<'a>(&'a self, context: &'a CommandContext) -> BoxFuture<'a, Result<(), AuthoriseError>> {
+        async move { self.earlier(context) }.boxed()
+    }
+
     fn authorise<'a>(
         &'a self,
         context: &'a CommandContext,
@@ -105,7 +117,7 @@ impl CompletionLog for MemoryLog {
             if self.authorising_fails.load(Ordering::SeqCst) {
                 return Err(LogError::Unavailable("switched off".into()).into());
             }
-            self.seen(context, id)?;
+            self.claim(context, id)?;
             Ok(self.append(context, id, Record::Authorized(record)))
         }
         .boxed()

@@ -181,3 +181,34 @@ async fn a_denial_that_is_not_recorded_is_not_given() {
     let got = bench.ask(&question("demo-small", "the payroll")).await;
     assert_eq!(got.error(), "503 server_error audit_unavailable");
 }
+
+#[tokio::test]
+async fn a_bound_call_that_cannot_be_checked_is_recorded_if_the_log_takes_it() {
+    let bench = Bench::without_room_for_decisions().await;
+    let body = question("demo-small", "Hello");
+    assert_eq!(
+        bench.ask(&body).await.error(),
+        "503 server_error check_unavailable"
+    );
+    assert_eq!(denial(&bench), "policy.authz check_unavailable");
+    bench.log.ending_fails.store(true, Ordering::SeqCst);
+    assert_eq!(
+        bench.ask(&body).await.error(),
+        "503 server_error check_unavailable"
+    );
+    assert_eq!(bench.log.names(), ["denied"]);
+}
+
+#[tokio::test]
+async fn listing_models_counts_against_the_keys_rate() {
+    let config = GatewayConfig {
+        demo_provider: true,
+        ..GatewayConfig::default()
+    };
+    let bench = Bench::with(config, 2).await;
+    assert_eq!(bench.get("/v1/models").await.status, 200);
+    assert_eq!(bench.get("/v1/models/demo-small").await.status, 200);
+    let got = bench.get("/v1/models").await;
+    assert_eq!(got.error(), "429 rate_limit_error rate_limit_exceeded");
+    assert!(got.header("retry-after-ms").parse::<u64>().unwrap() <= 1000);
+}

@@ -82,3 +82,36 @@ async fn without_a_key_every_call_is_its_own() {
     bench.ask(&body).await;
     assert_eq!(bench.log.names().len(), 4);
 }
+
+#[tokio::test]
+async fn a_repeat_is_answered_as_the_first_call_stands_whatever_was_decided_since() {
+    let bench = Bench::start().await;
+    let body = question("demo-small", "Is the claim covered?");
+    let first = Got::read(bench.request(&body).header("idempotency-key", "k-1")).await;
+    bench.change(|identity| identity.policies.clear());
+    let second = Got::read(bench.request(&body).header("idempotency-key", "k-1")).await;
+    assert_eq!((second.status, &second.text), (200, &first.text));
+    let fresh = Got::read(bench.request(&body).header("idempotency-key", "k-2")).await;
+    assert_eq!(fresh.error(), "403 policy_violation policy.authz");
+    bench.change(|identity| identity.standing.agent_suspended = true);
+    let suspended = Got::read(bench.request(&body).header("idempotency-key", "k-1")).await;
+    assert_eq!(suspended.error(), "403 permission_error agent_suspended");
+}
+
+#[tokio::test]
+async fn a_repeat_between_the_ending_and_its_kept_answer_finds_the_answer() {
+    let bench = Bench::start().await;
+    let body = question("demo-small", "Is the claim covered?");
+    let ask = || Got::read(bench.request(&body).header("idempotency-key", "k-1"));
+    let first = ask();
+    let repeats = async {
+        // From the very moment at which the ending is durable.
+        while bench.log.names() != ["authorized", "settled"] {
+            tokio::task::yield_now().await;
+        }
+        ask().await
+    };
+    let (first, second) = tokio::join!(first, repeats);
+    assert_eq!((first.status, second.status), (200, 200), "{}", second.text);
+    assert_eq!(first.text, second.text);
+}

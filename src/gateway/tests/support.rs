@@ -104,6 +104,23 @@ impl Bench {
     }
 
     pub async fn with(config: GatewayConfig, burst: u32) -> Self {
+        Self::deciding(config, burst, &PolicyConfig::default()).await
+    }
+
+    /// With a policy engine that is always busy.
+    pub async fn without_room_for_decisions() -> Self {
+        let config = GatewayConfig {
+            demo_provider: true,
+            ..GatewayConfig::default()
+        };
+        let policy = PolicyConfig {
+            queue_max: 0,
+            ..PolicyConfig::default()
+        };
+        Self::deciding(config, 600, &policy).await
+    }
+
+    async fn deciding(config: GatewayConfig, burst: u32, policy: &PolicyConfig) -> Self {
         let tenant = TenantId::generate();
         let (directory, key) = directory(tenant);
         let (directory, log) = (Arc::new(directory), Arc::new(MemoryLog::default()));
@@ -112,7 +129,7 @@ impl Bench {
         let link = RedisLink::keep(&RedisConfig::default(), &lifecycle, redis).unwrap();
         let services = Arc::new(Services {
             directory: directory.clone(),
-            policy: Arc::new(PolicyEngine::start(&PolicyConfig::default()).unwrap()),
+            policy: Arc::new(PolicyEngine::start(policy).unwrap()),
             log: log.clone(),
             catalogue: Catalogue::from_config(&config).unwrap(),
             limiter: Arc::new(RequestLimiter::new(link.clone(), 100)),

@@ -120,12 +120,13 @@ impl UpstreamFault {
         }
     }
 
-    /// Whether another attempt may go better. Never after the first content, which callers of this see to.
+    /// Whether another attempt may go better, and the one before cannot have been billed. Never after the first content,
+    /// which callers of this see to.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Connect | Self::RateLimited { .. } | Self::Failed { .. } | Self::InBand
+            Self::Connect | Self::RateLimited { .. } | Self::Failed { .. }
         )
     }
 

@@ -313,12 +313,12 @@ async fn a_stream_cut_in_the_middle_is_an_error_and_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn an_error_before_the_first_content_is_repeated() {
+async fn an_error_in_a_stream_may_have_been_billed_and_is_not_repeated() {
     let server = MockServer::start().await;
     let failing = events(&[ROLE, r#"data: {"error":{"message":"overloaded"}}"#]);
     answers(&server, vec![failing, events(&[ROLE, TEXT, "data: [DONE]"])]).await;
-    let answered = send(settings(&server.uri()), STREAM_BODY).await.unwrap();
-    assert_eq!(answered.attempts, 2);
+    let failed = fault(send(settings(&server.uri()), STREAM_BODY).await);
+    assert_eq!(failed, (UpstreamFault::InBand, 1));
 }
 
 #[tokio::test]

@@ -6,8 +6,11 @@ use counterfoil_events::text::Code;
 use futures::future::{BoxFuture, FutureExt as _};
 use hyper::StatusCode;
 
+use crate::gateway::Services;
+use crate::gateway::directory::AgentIdentity;
 use crate::gateway::pipeline::{Class, Context, Denied, Phase, Run, Step, Verdict};
 use crate::gateway::wire::{ApiError, Retry};
+use crate::limits::Verdict as RateVerdict;
 
 /// As registered.
 #[must_use]
@@ -16,7 +19,7 @@ pub fn step() -> Step {
         id: Code::literal("budget.rpm"),
         version: 1,
         class: Class::Local,
-        phase: Phase::Request,
+        phase: Phase::Entry,
         run: Run::Waits(run),
     }
 }
@@ -27,23 +30,32 @@ fn run(context: &mut Context) -> BoxFuture<'_, Verdict> {
             Ok(identity) => identity,
             Err(verdict) => return verdict,
         };
-        let key = format!("agent-key:{}", identity.key_id);
-        let rate = context.services.limiter.count(&key, context.services.rate).await;
+        let rate = count(&context.services, &identity).await;
         context.rate = Some(rate);
         if rate.allowed {
             return Verdict::Pass;
         }
-        let message = "Too many requests with this key. Wait as long as retry-after says.";
-        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message)
-            .with_code("rate_limit_exceeded")
-            .with_retry(Retry::After(rate.retry_after));
-        let code = Code::literal("rate_limit_exceeded");
         Verdict::Deny(Box::new(Denied {
-            code,
+            code: Code::literal("rate_limit_exceeded"),
             reasons: Vec::new(),
-            error,
+            error: beyond(&rate),
             recorded: false,
         }))
     }
     .boxed()
+}
+
+/// Counts a request of a key.
+pub async fn count(services: &Services, identity: &AgentIdentity) -> RateVerdict {
+    let key = format!("agent-key:{}", identity.key_id);
+    services.limiter.count(&key, services.rate).await
+}
+
+/// For a key beyond its rate.
+#[must_use]
+pub fn beyond(rate: &RateVerdict) -> ApiError {
+    let message = "Too many requests with this key. Wait as long as retry-after says.";
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message)
+        .with_code("rate_limit_exceeded")
+        .with_retry(Retry::After(rate.retry_after))
 }

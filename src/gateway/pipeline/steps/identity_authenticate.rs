@@ -12,7 +12,7 @@ pub fn step() -> Step {
         id: Code::literal("identity.authenticate"),
         version: 1,
         class: Class::Closed,
-        phase: Phase::Request,
+        phase: Phase::Entry,
         run: Run::Pure(run),
     }
 }

@@ -16,7 +16,7 @@ pub fn step() -> Step {
         id: Code::literal("identity.key_state"),
         version: 1,
         class: Class::Closed,
-        phase: Phase::Request,
+        phase: Phase::Entry,
         run: Run::Pure(run),
     }
 }

@@ -14,7 +14,7 @@ pub fn step() -> Step {
         id: Code::literal("identity.tenant_bind"),
         version: 1,
         class: Class::Closed,
-        phase: Phase::Request,
+        phase: Phase::Entry,
         run: Run::Pure(run),
     }
 }

@@ -12,7 +12,8 @@ use crate::policy::{
     TimeInput,
 };
 
-const ID: Code = Code::literal("policy.authz");
+/// Names the step.
+pub const ID: Code = Code::literal("policy.authz");
 
 /// As registered.
 #[must_use]
