@@ -12,7 +12,7 @@ use counterfoil_events::ids::Fingerprint;
 use super::audit::{Bar, verify};
 use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
-use super::serve::asked_to_stop;
+use super::stop::StopSignals;
 use super::{GlobalArgs, set_up_logs};
 use crate::audit::AuditError;
 use crate::backup::{BackedUp, Backup, BackupError, Manifest, Restore, Restored};
@@ -71,9 +71,10 @@ impl BackupArgs {
             with_keys: !self.without_key,
         };
         let bar = Bar::new(output, "backing up");
+        let mut stop = StopSignals::listen()?;
         let taken = tokio::select! {
             taken = backup.take(&bar) => taken.map_err(failed)?,
-            stopped = asked_to_stop() => return stopped.and(Err(CliError::usage("interrupted: no backup was made"))),
+            () = stop.asked() => return Err(CliError::usage("interrupted: no backup was made")),
         };
         drop(bar);
         output.print(&taken, told)?;
@@ -119,11 +120,12 @@ impl RestoreArgs {
             root: self.root,
         };
         let (loading, verifying) = (Bar::new(output, "loading"), Bar::new(output, "verifying"));
+        let mut stop = StopSignals::listen()?;
         let restored = tokio::select! {
             restored = restore.run(&loading, &verifying) => restored.map_err(failed)?,
-            stopped = asked_to_stop() => return stopped.and(Err(CliError::usage(
+            () = stop.asked() => return Err(CliError::usage(
                 "interrupted: if the log was loaded already, remove the database before you try again",
-            ))),
+            )),
         };
         drop((loading, verifying));
         output.print(&restored, put_back)?;

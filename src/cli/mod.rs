@@ -16,6 +16,7 @@ mod replay;
 mod serve;
 mod stack;
 mod status;
+mod stop;
 pub mod table;
 
 use std::path::{Path, PathBuf};

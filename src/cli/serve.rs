@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use secrecy::ExposeSecret;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::GlobalArgs;
 use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
+use super::stop::StopSignals;
 use crate::config::{Config, PostgresRole, Role};
 use crate::init::{self, initialise};
 use crate::serve::{Process, ServeError};
@@ -55,10 +55,11 @@ pub(super) async fn serve(mut config: Config, args: ServeArgs) -> Outcome {
     if !args.roles.is_empty() {
         config.roles.active = args.roles;
     }
+    let mut stop = StopSignals::listen()?;
     let process = Process::start(&config).await.map_err(serve_error)?;
     println!("listening on http://{}", process.address());
-    asked_to_stop().await?;
-    finish(process.stop()).await
+    stop.asked().await;
+    finish(process.stop(), stop).await
 }
 
 /// Runs everything until asked to stop.
@@ -68,24 +69,21 @@ pub(super) async fn up(global: &GlobalArgs, args: UpArgs, output: Output) -> Out
     if let Some(port) = args.port {
         config.http.address = SocketAddr::from(([127, 0, 0, 1], port));
     }
-    let demo = args.demo;
+    let mut stop = StopSignals::listen()?;
     // A start that is given up ends what it has started: the servers die with their owner.
     let up = tokio::select! {
         up = Up::start(global.data(), config) => up.map_err(up_error)?,
-        stopped = asked_to_stop() => return stopped.map(|()| Exit::Good),
+        () = stop.asked() => return Ok(Exit::Good),
     };
     greet(&up, output)?;
-    if demo {
+    if args.demo {
         tokio::select! {
             shown = crate::demo::run(&up) => shown.map_err(CliError::unavailable)?,
-            stopped = asked_to_stop() => {
-                stopped?;
-                return finish(up.stop()).await;
-            }
+            () = stop.asked() => return finish(up.stop(), stop).await,
         }
     }
-    asked_to_stop().await?;
-    finish(up.stop()).await
+    stop.asked().await;
+    finish(up.stop(), stop).await
 }
 
 fn greet(up: &Up, output: Output) -> Result<(), CliError> {
@@ -112,18 +110,12 @@ fn greet(up: &Up, output: Output) -> Result<(), CliError> {
 }
 
 /// Ends in order; asked once more, at once.
-async fn finish(stopping: impl Future<Output = ()>) -> Outcome {
+async fn finish(stopping: impl Future<Output = ()>, mut stop: StopSignals) -> Outcome {
     tokio::select! {
-        () = stopping => Ok(Exit::Good),
-        stopped = asked_to_stop() => stopped.map(|()| Exit::Good),
+        () = stopping => {}
+        () = stop.asked() => {}
     }
-}
-
-pub(super) async fn asked_to_stop() -> Result<(), CliError> {
-    let listen = |kind| signal(kind).map_err(CliError::unavailable);
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-    Ok(())
+    Ok(Exit::Good)
 }
 
 fn serve_error(error: ServeError) -> CliError {

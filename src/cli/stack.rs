@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{CliError, Exit, Outcome};
+use super::stop::StopSignals;
 use crate::stack::{Endpoints, ServerKind, Stack, StackConfig};
 
 #[derive(Debug, Subcommand)]
@@ -38,20 +38,16 @@ impl StackCommand {
 }
 
 async fn run(data: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut asked_to_stop = async || {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-    };
+    let mut stop = StopSignals::listen()?;
     // A start that is given up ends what it has started.
     let stack = tokio::select! {
         stack = Stack::start(StackConfig::new(data)) => stack?,
-        () = asked_to_stop() => return Ok(()),
+        () = stop.asked() => return Ok(()),
     };
     println!("{}", serde_json::to_string(&addresses(&stack))?);
-    asked_to_stop().await;
+    stop.asked().await;
     // Asked once more, we go at once; the servers end with us.
-    tokio::select! { () = stack.stop() => {}, () = asked_to_stop() => {} }
+    tokio::select! { () = stack.stop() => {}, () = stop.asked() => {} }
     Ok(())
 }
 

@@ -5,17 +5,22 @@ use std::time::{Duration, Instant};
 
 use chrono::{Days, NaiveDate, Utc};
 use counterfoil_events::ids::{Position, TenantId};
-use counterfoil_events::ledger::LogReader;
+use counterfoil_events::ledger::{Committed, LogReader};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::broadcast;
 
 use super::client::{Client, DemoError, text};
 use super::world::{Tenant, World};
 
 const KRIS: &str = include_str!("../../fixtures/kri/kris.json");
+/// How many KRIs there are in `fixtures/kri/kris.json`.
+pub(super) const COUNT: usize = 3;
 /// Points of history per series, besides the newest value.
 const HISTORY: usize = 9;
 const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(200);
+const NOTICE_PAUSE: Duration = Duration::from_millis(10);
 
 macro_rules! series {
     ($($kri:literal / $tenant:literal),+ $(,)?) => {
@@ -52,7 +57,12 @@ struct Kri {
 }
 
 /// Defines, configures, asks for runs, and waits until all have ended; answers how many there were.
-pub(super) async fn measure(client: &Client, world: &World, reader: &LogReader) -> Result<usize, DemoError> {
+pub(super) async fn measure(
+    client: &Client,
+    world: &World,
+    reader: &LogReader,
+    notices: broadcast::Receiver<Committed>,
+) -> Result<usize, DemoError> {
     let fixture: Fixture = serde_json::from_str(KRIS)
         .map_err(|error| DemoError::Shape(format!("fixtures/kri/kris.json: {error}")))?;
     // The fixtures end on a day of their own; they are moved by whole days so that they end today.
@@ -64,7 +74,7 @@ pub(super) async fn measure(client: &Client, world: &World, reader: &LogReader) 
             runs += measure_one(client, tenant, kri, shift).await?;
         }
     }
-    wait(reader, world, runs).await?;
+    wait(reader, world, runs, notices).await?;
     Ok(runs)
 }
 
@@ -127,8 +137,13 @@ fn shifted(table: &str, shift: Days) -> Result<(String, Vec<NaiveDate>), DemoErr
     Ok((moved, dates))
 }
 
-/// Reads the log itself until every run has ended.
-async fn wait(reader: &LogReader, world: &World, runs: usize) -> Result<(), DemoError> {
+/// Reads the log itself until every run has ended; returns soon after the last of them has.
+async fn wait(
+    reader: &LogReader,
+    world: &World,
+    runs: usize,
+    mut notices: broadcast::Receiver<Committed>,
+) -> Result<(), DemoError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let mut ended = 0;
@@ -150,6 +165,9 @@ async fn wait(reader: &LogReader, world: &World, runs: usize) -> Result<(), Demo
         if Instant::now() >= deadline {
             return Err(DemoError::RunsOpen(runs - ended));
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // Several commits are looked at together. A notice that was missed is made up for by the next look.
+        let _ = tokio::time::timeout(LOOK, notices.recv()).await;
+        tokio::time::sleep(NOTICE_PAUSE).await;
+        notices = notices.resubscribe();
     }
 }

@@ -18,6 +18,7 @@ use counterfoil_events::ledger::LogReader;
 use crate::up::Up;
 use client::Client;
 pub use client::DemoError;
+use world::Earlier;
 
 /// Runs the demo against a running installation and prints what happens.
 ///
@@ -26,18 +27,34 @@ pub use client::DemoError;
 pub async fn run(up: &Up) -> Result<(), DemoError> {
     let address = up.process.address();
     let client = Client::new(format!("http://{address}"), up.token.clone())?;
-    if world::exists(&client).await? {
-        println!(
-            "The demo has run in this data directory before; its data is there. Remove the directory to run it again."
-        );
-        return Ok(());
+    match world::earlier(&client).await? {
+        Earlier::Nothing => {}
+        Earlier::CutOff => {
+            println!(
+                "An earlier demo in this data directory was cut off. To see it whole, name another directory \
+                 (--data DIR) or remove this one."
+            );
+            return Ok(());
+        }
+        Earlier::Whole(world) => {
+            println!("The demo has run in this data directory; this is what it left.");
+            return summary::print_state(&client, up, &world).await;
+        }
     }
     println!("Building a carrier, a group with three tenants, agents and policies …");
     let world = world::build(&client).await?;
     println!("Sending the prompts …");
     let tally = prompts::send(&client, &world).await?;
     println!("Measuring the KRIs …");
-    let reader = LogReader::new(up.process.parts().database().log().clone());
-    let runs = kris::measure(&client, &world, &reader).await?;
-    summary::print(&client, up, &world, &tally, runs).await
+    let parts = up.process.parts();
+    let reader = LogReader::new(parts.database().log().clone());
+    let notices = parts.commands().sequencer.subscribe();
+    let runs = kris::measure(&client, &world, &reader, notices).await?;
+    let lag = summary::wait_for_read_models(up, &world).await?;
+    summary::print_completions(&tally);
+    println!(
+        "\n{runs} KRI runs. Read models: at the head of every log {} ms after the last event",
+        lag.as_millis()
+    );
+    summary::print_state(&client, up, &world).await
 }

@@ -11,37 +11,23 @@ use serde_json::Value;
 
 use super::client::{Client, DemoError};
 use super::prompts::Tally;
-use super::world::World;
+use super::world::{self, World};
 use crate::audit::{Keys, PostgresAudit, Scope};
 use crate::up::Up;
 
 /// Longest wait for the read models; they are usually done within milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(super) async fn print(
-    client: &Client,
-    up: &Up,
-    world: &World,
-    tally: &Tally,
-    runs: usize,
-) -> Result<(), DemoError> {
-    let lag = wait_for_read_models(up, world).await?;
-    let rollups = client
-        .get(&format!("/v1/carriers/{}/rollups", world.carrier))
-        .await?;
-    print_completions(tally);
-    print_rollups(world, &rollups, runs);
-    println!(
-        "\nRead models: at the head of every log {} ms after the last event",
-        lag.as_millis()
-    );
+/// What stands in the log now, whenever it came there.
+pub(super) async fn print_state(client: &Client, up: &Up, world: &World) -> Result<(), DemoError> {
+    print_rollups(world, &world::rollups(client, &world.carrier).await?);
     print_verdict(up).await?;
     print_next(client, up, world);
     Ok(())
 }
 
-/// How long the rollup took to reach the heads of the tenants' logs.
-async fn wait_for_read_models(up: &Up, world: &World) -> Result<Duration, DemoError> {
+/// How long the read models take from now on to reach the heads of the tenants' logs.
+pub(super) async fn wait_for_read_models(up: &Up, world: &World) -> Result<Duration, DemoError> {
     let database = up.process.parts().database();
     let reader = LogReader::new(database.log().clone());
     let begun = Instant::now();
@@ -64,7 +50,7 @@ async fn wait_for_read_models(up: &Up, world: &World) -> Result<Duration, DemoEr
     Ok(begun.elapsed())
 }
 
-fn print_completions(tally: &Tally) {
+pub(super) fn print_completions(tally: &Tally) {
     let total = tally.allowed + tally.denied_total();
     println!(
         "\nCompletions: {total} asked for, {} allowed ({} streamed), {} denied, in {:.1} s",
@@ -78,9 +64,10 @@ fn print_completions(tally: &Tally) {
     }
 }
 
-fn print_rollups(world: &World, rollups: &Value, runs: usize) {
+fn print_rollups(world: &World, rollups: &Value) {
     println!(
-        "\nCarrier rollup after {runs} KRI runs (Northsea Mutual, {} tenants)",
+        "\nCarrier rollup ({}, {} tenants)",
+        world::CARRIER,
         world.tenants.len()
     );
     println!(
@@ -147,7 +134,7 @@ async fn print_verdict(up: &Up) -> Result<(), DemoError> {
         ),
     };
     println!(
-        "Verifier: {} events in {} logs, {:.0} events/s: {verdict}",
+        "\nVerifier: {} events in {} logs, {:.0} events/s: {verdict}",
         summary.events,
         summary.logs.len(),
         summary.events_per_second

@@ -1,14 +1,13 @@
 //! Step 1: who there is. A carrier carries three tenants of a group; each tenant has every agent of the fixtures.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::client::{Client, DemoError, text};
 
-const CARRIER: &str = "Northsea Mutual";
+pub(super) const CARRIER: &str = "Northsea Mutual";
 const GROUP: &str = "Tidewater Group";
 /// Name, share that the carrier carries, exposure in millionths of a euro.
 const TENANTS: [(&str, &str, &str); 3] = [
@@ -34,20 +33,48 @@ pub(super) struct Tenant {
     pub(super) keys: BTreeMap<String, SecretString>,
 }
 
-/// Whether the demo has been here before: its carrier is there. The read models of a fresh installation are made in its
-/// first second, so this waits for them.
-pub(super) async fn exists(client: &Client) -> Result<bool, DemoError> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let organisations = loop {
-        match client.get("/v1/organisations").await {
-            Err(DemoError::Answer { status: 503, .. }) if Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            other => break other?,
-        }
+/// What an earlier demo has left.
+pub(super) enum Earlier {
+    /// There was none.
+    Nothing,
+    /// It did not come to its end.
+    CutOff,
+    /// All of it; but its keys, which were shown once.
+    Whole(World),
+}
+
+/// Looks for an earlier demo: the carrier is the first thing it makes, the rollup of all KRIs the last that comes of it.
+pub(super) async fn earlier(client: &Client) -> Result<Earlier, DemoError> {
+    let organisations = client.get("/v1/organisations?limit=500").await?;
+    let Some(carrier) = items(&organisations).find(|item| item["name"] == CARRIER) else {
+        return Ok(Earlier::Nothing);
     };
-    let items = organisations["items"].as_array();
-    Ok(items.is_some_and(|items| items.iter().any(|item| item["name"] == CARRIER)))
+    let carrier = text(carrier, "id")?.to_owned();
+    let listed = client.get("/v1/tenants?limit=500").await?;
+    let mut tenants = Vec::new();
+    for (name, _, _) in TENANTS {
+        if let Some(found) = items(&listed).find(|item| item["name"] == name) {
+            let (id, keys) = (text(found, "id")?.to_owned(), BTreeMap::new());
+            tenants.push(Tenant { name, id, keys });
+        }
+    }
+    let rollups = rollups(client, &carrier).await?;
+    let measured = |item: &Value| item["statistics"]["members"] == TENANTS.len();
+    let is_whole = tenants.len() == TENANTS.len()
+        && items(&rollups).filter(|item| measured(item)).count() == super::kris::COUNT;
+    Ok(match is_whole {
+        true => Earlier::Whole(World { carrier, tenants }),
+        false => Earlier::CutOff,
+    })
+}
+
+/// The carrier's rollups, one item a KRI.
+pub(super) async fn rollups(client: &Client, carrier: &str) -> Result<Value, DemoError> {
+    client.get(&format!("/v1/carriers/{carrier}/rollups")).await
+}
+
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list["items"].as_array().into_iter().flatten()
 }
 
 pub(super) async fn build(client: &Client) -> Result<World, DemoError> {
@@ -55,7 +82,7 @@ pub(super) async fn build(client: &Client) -> Result<World, DemoError> {
         .post("/v1/organisations", &json!({"kind": "carrier", "name": CARRIER}))
         .await?;
     let group = client
-        .post("/v1/organisations", &json!({"kind": "company", "name": GROUP}))
+        .post("/v1/organisations", &json!({"kind": "group", "name": GROUP}))
         .await?;
     let (carrier, group_id) = (text(&carrier, "id")?.to_owned(), text(&group, "id")?.to_owned());
     publish(

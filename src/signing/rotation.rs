@@ -66,7 +66,8 @@ pub async fn rotate(
     if keys.newest() == Some(ours) {
         let next = file.prepare()?.public_key();
         let position = introduce(sequencer, next).await?;
-        file.promote()?;
+        // A process that signs may have found it, and put it in its place, already.
+        file.find_key(next.id())?;
         return Ok(rotated(next, Some(ours), position));
     }
     // An earlier rotation was cut off between steps 2 and 3.

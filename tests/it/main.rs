@@ -7,6 +7,7 @@ mod backup;
 mod cli;
 mod conformance;
 mod database_schema;
+mod demo;
 mod event_schemas;
 mod faults;
 mod gateway;

@@ -187,7 +187,7 @@ pub fn spec_card() -> Value {
 }
 
 /// The program with `--data`, in a directory without configuration, and nothing of ours in its environment.
-fn program(data: &Path) -> Command {
+pub fn program(data: &Path) -> Command {
     let mut command = Command::new(binary());
     let ours = |(name, _): &(std::ffi::OsString, _)| name.to_string_lossy().starts_with("COUNTERFOIL_");
     for (name, _) in std::env::vars_os().filter(ours) {
