@@ -1,37 +1,52 @@
 //! `counterfoil up --demo`, the first thing that a newcomer sees: its story, and what a second start makes of it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::up::{place, program};
 
-/// Starts the demo and reads what it prints, up to and with the line that begins with `last`.
-fn tell(data: &Path, last: &str) -> (Child, String) {
-    let mut command = program(data);
-    command
-        .args(["up", "--demo", "--port", "0"])
-        .stdout(Stdio::piped());
-    let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
-    let mut story = String::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        let line = line.unwrap();
-        story.push_str(&line);
-        story.push('\n');
-        if line.starts_with(last) {
-            return (child, story);
-        }
-    }
-    panic!("the demo ended early ({}): {story}", child.wait().unwrap());
+/// A running demo; it can go on talking as long as this lives.
+struct Demo {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
-fn interrupt(mut child: Child) {
-    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
-    assert!(child.wait().unwrap().success());
+impl Demo {
+    fn start(data: &Path) -> Self {
+        let mut command = program(data);
+        command
+            .args(["up", "--demo", "--port", "0"])
+            .stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// What it prints, up to and with the line that begins with `last`.
+    fn story(&mut self, last: &str) -> String {
+        let mut story = String::new();
+        for line in self.lines.by_ref() {
+            let line = line.unwrap();
+            story.push_str(&line);
+            story.push('\n');
+            if line.starts_with(last) {
+                return story;
+            }
+        }
+        panic!("the demo ended early ({}): {story}", self.child.wait().unwrap());
+    }
+
+    fn interrupt(mut self) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+        let rest: Vec<_> = self.lines.map_while(Result::ok).collect();
+        let ended = self.child.wait().unwrap();
+        assert!(ended.success(), "{ended}: {rest:?}");
+    }
 }
 
 fn holds(story: &str, parts: &[&str]) {
@@ -43,7 +58,8 @@ fn holds(story: &str, parts: &[&str]) {
 #[test]
 fn the_demo_tells_what_was_allowed_denied_measured_and_verified_and_a_second_start_shows_it_again() {
     let (_dir, data) = place();
-    let (child, story) = tell(&data, "Try next:");
+    let mut demo = Demo::start(&data);
+    let story = demo.story("Try next:");
     holds(
         &story,
         &[
@@ -56,8 +72,9 @@ fn the_demo_tells_what_was_allowed_denied_measured_and_verified_and_a_second_sta
             "every byte as it was signed",
         ],
     );
-    interrupt(child);
-    let (child, story) = tell(&data, "Try next:");
+    demo.interrupt();
+    let mut demo = Demo::start(&data);
+    let story = demo.story("Try next:");
     holds(
         &story,
         &[
@@ -66,15 +83,17 @@ fn the_demo_tells_what_was_allowed_denied_measured_and_verified_and_a_second_sta
             "every byte as it was signed",
         ],
     );
-    interrupt(child);
+    demo.interrupt();
 }
 
 #[test]
 fn a_demo_that_was_cut_off_is_not_taken_for_a_whole_one() {
     let (_dir, data) = place();
-    let (mut child, _) = tell(&data, "Sending the prompts");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let (child, _) = tell(&data, "An earlier demo in this data directory was cut off");
-    interrupt(child);
+    let mut demo = Demo::start(&data);
+    demo.story("Sending the prompts");
+    demo.child.kill().unwrap();
+    demo.child.wait().unwrap();
+    let mut demo = Demo::start(&data);
+    demo.story("An earlier demo in this data directory was cut off");
+    demo.interrupt();
 }
