@@ -157,6 +157,12 @@ impl HeadNote {
         text.lines().nth(1)?.parse().ok()
     }
 
+    /// Which position a note claims to be for, believed as little.
+    #[must_use]
+    pub fn position_of(text: &str) -> Option<Position> {
+        text.lines().nth(2)?.parse().ok().map(Position)
+    }
+
     /// What it says.
     #[must_use]
     pub fn head(&self) -> Head {

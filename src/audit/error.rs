@@ -56,6 +56,19 @@ pub enum AuditError {
         /// Where.
         position: Position,
     },
+    /// A head note is for an event that an export does not hold.
+    #[error(
+        "the export {path} begins at position {from}, so the head note for position {position} cannot be held against \
+         it: give an export from that position or an earlier one, or leave the note out"
+    )]
+    NoteBeforeExport {
+        /// Which export.
+        path: PathBuf,
+        /// Where it begins.
+        from: Position,
+        /// What the note is for.
+        position: Position,
+    },
     /// A file refuses.
     #[error("{path}: {source}")]
     File {

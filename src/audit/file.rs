@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use counterfoil_events::export::{ExportReader, ReadError};
+use counterfoil_events::export::{ExportReader, Header, ReadError};
+use counterfoil_events::head_note::HeadNote;
 use counterfoil_events::ids::{Fingerprint, TenantId};
 use counterfoil_events::verify::{FileOptions, FindingKind, Report, verify_export};
 
 use super::Scope;
 use super::error::AuditError;
+use super::notes;
 use super::summary::{Progress, Summary};
 
 /// Read ahead in large pieces: the file is read once, from its beginning to its end.
@@ -18,7 +20,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// Verifies the export at `path`. Without a root, the one that its header names is taken. Blocks.
 ///
 /// # Errors
-/// When the file cannot be read. One that is no export is a finding.
+/// When the file cannot be read, or cannot be held to one of the head notes. One that is no export is a finding.
 pub fn verify_file(
     path: &Path,
     root: Option<Fingerprint>,
@@ -35,6 +37,7 @@ pub fn verify_file(
     };
     let mut summary = Summary::of(path.display().to_string(), used, root.is_some(), scope);
     if let Ok(header) = &header {
+        refuse_notes_before(header, path, scope)?;
         progress.begin(header.to.0.saturating_sub(header.from.0) + 1);
     }
     let mut told = 0;
@@ -54,6 +57,20 @@ pub fn verify_file(
             Ok(summary.end())
         }
         Err(error) => not_an_export(summary, path, Some(error)),
+    }
+}
+
+/// A note for a position before the first says nothing about what the file holds: nobody shall take it for checked.
+fn refuse_notes_before(header: &Header, path: &Path, scope: &Scope) -> Result<(), AuditError> {
+    let positions =
+        notes::of_tenant(&scope.head_notes, header.tenant).filter_map(|note| HeadNote::position_of(note));
+    match positions.min().filter(|position| *position < header.from) {
+        None => Ok(()),
+        Some(position) => Err(AuditError::NoteBeforeExport {
+            path: path.to_owned(),
+            from: header.from,
+            position,
+        }),
     }
 }
 

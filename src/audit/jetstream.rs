@@ -132,7 +132,7 @@ impl JetStreamAudit {
         let mut scan = StreamScan::open(&self.backbone, head.partition, Some(tenant)).await?;
         let mut page = scan.next_page().await?;
         let (first, prev) = self.start(tenant, head, cursor, &page).await?;
-        let mut verifier = self.begin(tenant, head, cursor, (first, prev));
+        let mut verifier = self.begin(tenant, head, cursor, (first, prev)).await?;
         while !page.is_empty() {
             let read = page.len() as u64;
             let mut entries: Vec<Entry> = page.into_iter().map(entry).collect();
@@ -179,13 +179,13 @@ impl JetStreamAudit {
         Ok((Position(first), hashes.get(&before).copied()))
     }
 
-    fn begin(
+    async fn begin(
         &self,
         tenant: TenantId,
         head: Head,
         cursor: &StreamCursor,
         (first, prev): (Position, Option<EventHash>),
-    ) -> LogVerifier {
+    ) -> Result<LogVerifier, sqlx::Error> {
         let keys = self.keys.trusted.clone();
         let mut verifier = LogVerifier::starting_at(tenant, keys, self.scope.options, first, prev);
         if !is_discarded(cursor, head) && head.position.0 > 0 {
@@ -196,11 +196,16 @@ impl JetStreamAudit {
             });
         }
         for note in notes::of_tenant(&self.scope.head_notes, tenant) {
-            if let Some(head) = notes::open(&self.keys.trusted, &mut verifier, tenant, Position::ZERO, note) {
-                verifier.expect(notes::anchor(&head));
+            match notes::open(&self.keys.trusted, &mut verifier, tenant, Position::ZERO, note) {
+                // The stream does not hold it (any more), and what it holds is chained on what Postgres has there.
+                Some(head) if head.position < first => {
+                    notes::expect_before(&self.pool, &mut verifier, &head).await?;
+                }
+                Some(head) => verifier.expect(notes::anchor(&head)),
+                None => {}
             }
         }
-        verifier
+        Ok(verifier)
     }
 
     /// Step 3.

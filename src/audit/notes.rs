@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use counterfoil_events::head_note::{Head, HeadNote};
 use counterfoil_events::ids::{EventHash, Position, TenantId};
 use counterfoil_events::keyring::TrustedKeys;
+use counterfoil_events::ledger::LogReader;
 use counterfoil_events::timestamp::Timestamp;
 use counterfoil_events::verify::{Anchor, AnchorSource, FindingKind, LogVerifier, note_error_kind};
 use sqlx::{PgPool, Row};
@@ -79,6 +80,32 @@ pub(super) fn open(
     };
     verifier.find(position, kind, detail);
     None
+}
+
+/// Holds the log to a note for a position that `verifier` does not read: by the event's hash in Postgres, which the
+/// chain from `--from` on stands upon.
+pub(super) async fn expect_before(
+    pool: &PgPool,
+    verifier: &mut LogVerifier,
+    head: &Head,
+) -> Result<(), sqlx::Error> {
+    let place = (head.tenant, head.position);
+    match LogReader::new(pool.clone())
+        .hashes_at(&[place])
+        .await?
+        .get(&place)
+    {
+        Some(hash) if *hash == head.hash => {}
+        Some(hash) => {
+            let detail = format!("a head note says {}, the event's hash is {hash}", head.hash);
+            verifier.find(head.position, FindingKind::HeadNoteConflict, detail);
+        }
+        None => {
+            let detail = "a head note names an event here, which is missing".to_owned();
+            verifier.find(head.position, FindingKind::Gap, detail);
+        }
+    }
+    Ok(())
 }
 
 /// Of notes from elsewhere, those of one tenant. A note that cannot be read belongs to every log that is looked at.

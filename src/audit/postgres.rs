@@ -110,8 +110,12 @@ impl PostgresAudit {
                 Position::ZERO,
                 note,
             );
-            if let Some(head) = opened {
-                verifier.expect(notes::anchor(&head));
+            match opened {
+                Some(head) if head.position < from => {
+                    notes::expect_before(&self.pool, &mut verifier, &head).await?;
+                }
+                Some(head) => verifier.expect(notes::anchor(&head)),
+                None => {}
             }
         }
         Ok(verifier)

@@ -1,6 +1,6 @@
 """Verifies a Counterfoil export file. Written from docs/log-format.md alone; needs `blake3` and `cryptography`.
 
-usage: verify.py EXPORT ROOT-FINGERPRINT [HEAD-NOTE ...]     exit 0: nothing found, 1: findings (one per line)
+usage: verify.py EXPORT ROOT-FINGERPRINT [HEAD-NOTE ...]     exit 0: nothing found, 1: findings (one per line), 2: refused
 """
 import base64, datetime, hashlib, json, re, sys
 from blake3 import blake3
@@ -160,7 +160,11 @@ class Verifier:
                 self.find(e["position"], problem, "key event", PLATFORM)
                 break
         if h["root"] != self.root or (h["from"] == 1 and h["prev"] != ZEROS): self.find(0, "columns_disagree", "header")
-        for note in notes: self.expect(note)
+        for note in notes:
+            head = self.expect(note)
+            if head and head[0] < h["from"]:
+                print("the export begins at %d: a head note for %d cannot be held against it" % (h["from"], head[0]), file=sys.stderr)
+                sys.exit(2)
         for detail in unreadable: self.skip("malformed", detail)
         trailer, all_read = None, not unreadable
         while line:
@@ -173,6 +177,9 @@ class Verifier:
                 counts["document"] += 1
                 body = value["body"].encode()
                 documents[value["digest"]] = (derive("document", body), len(body))
+                if documents[value["digest"]][0] != value["digest"]:
+                    self.find(self.next, "document_mismatch", value["digest"])
+                    documents[value["digest"]] = "reported"
             elif kind == "trailer": trailer = value
             else:
                 all_read = False
@@ -239,7 +246,7 @@ class Verifier:
         for reference in references(e["payload"]):
             there = documents.get(reference["digest"])
             if not there: self.find(at, "missing_document", reference["digest"])
-            elif there != (reference["digest"], reference["bytes"]): self.find(at, "document_mismatch", reference["digest"])
+            elif there not in ("reported", (reference["digest"], reference["bytes"])): self.find(at, "document_mismatch", reference["digest"])
         if self.heads.get(at, digest) != digest: self.find(at, "head_note_conflict")
 
     def end(self, trailer, counts, all_read):

@@ -23,9 +23,10 @@ impl Documents for Unchecked {
     }
 }
 
-/// Documents that were read, by the digest under which they are kept; of each only its true digest and length.
+/// Documents that were read, by the digest under which they are kept; of each only its true digest and length, or
+/// nothing if it was reported already.
 #[derive(Clone, Debug, Default)]
-pub struct SeenDocuments(HashMap<DocumentDigest, DocumentRef>);
+pub struct SeenDocuments(HashMap<DocumentDigest, Option<DocumentRef>>);
 
 impl SeenDocuments {
     /// Takes note of a document that is kept under `digest`; whether it belongs there.
@@ -34,12 +35,17 @@ impl SeenDocuments {
         let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
         self.0.insert(
             digest,
-            DocumentRef {
+            Some(DocumentRef {
                 digest: actual,
                 bytes,
-            },
+            }),
         );
         actual == digest
+    }
+
+    /// What is kept under `digest` was reported as a finding of its own: the events that refer to it are none.
+    pub fn set_reported(&mut self, digest: DocumentDigest) {
+        self.0.insert(digest, None);
     }
 
     /// How many there are.
@@ -61,6 +67,7 @@ impl Documents for SeenDocuments {
             let detail = format!("document {} is not there", reference.digest);
             return Some((FindingKind::MissingDocument, detail));
         };
+        let found = found.as_ref()?;
         (found != reference).then(|| {
             let detail = format!(
                 "document {} has digest {} and {} bytes, the envelope says {} bytes",

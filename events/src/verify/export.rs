@@ -2,7 +2,8 @@
 //!
 //! Key events first, then documents and events as they come, then the trailer:
 //! 1. the keys are those that the root vouches for ([`TrustedKeys`]); the header names the same root,
-//! 2. events are held to the rules of [`LogVerifier`]; a document counts for the events after it,
+//! 2. events are held to the rules of [`LogVerifier`]; a document has to be what its digest says, whether or not an event
+//!    refers to it, and counts for the events after it,
 //! 3. the trailer's counts and hash are those of what was read, and its head note covers the last event.
 //!
 //! Findings about the file itself stand at position 0, those about its trailer at the last position.
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use crate::envelope::RecordedEvent;
 use crate::export::{ExportReader, Header, Line, ReadError, Trailer};
 use crate::head_note::{Head, HeadNote, HeadNoteError};
-use crate::ids::{EventHash, Fingerprint, Position, TenantId};
+use crate::ids::{DocumentDigest, EventHash, Fingerprint, Position, TenantId};
 use crate::keyring::TrustedKeys;
 use crate::verify::anchors::{Anchor, AnchorSource};
 use crate::verify::documents::SeenDocuments;
@@ -175,7 +176,7 @@ impl FileVerifier<'_> {
                     // Only what stands before an event counts for it.
                     self.flush();
                     self.counts.documents += 1;
-                    self.documents.add(document.digest, document.body.as_bytes());
+                    self.add_document(document.digest, &document.body);
                 }
                 (Line::Event(event), None) => {
                     self.counts.events += 1;
@@ -202,6 +203,15 @@ impl FileVerifier<'_> {
             ),
         }
         Ok(())
+    }
+
+    fn add_document(&mut self, digest: DocumentDigest, body: &str) {
+        if !self.documents.add(digest, body.as_bytes()) {
+            let detail = format!("a document line names digest {digest}, which is not its body's");
+            let next = self.log.next();
+            self.log.find(next, FindingKind::DocumentMismatch, detail);
+            self.documents.set_reported(digest);
+        }
     }
 
     fn add_unreadable(&mut self, detail: String) {

@@ -185,6 +185,11 @@ impl LogVerifier {
         }
     }
 
+    /// The position that has to follow.
+    pub(super) fn next(&self) -> Position {
+        self.next
+    }
+
     /// Adds something that was found outside the entries.
     pub fn find(&mut self, position: Position, kind: FindingKind, detail: String) {
         self.findings.add(Finding {

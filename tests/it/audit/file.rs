@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use counterfoil::audit::{Export, Keys, Scope, export, verify_file};
+use counterfoil::audit::{AuditError, Export, Keys, Scope, export, verify_file};
 use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_events::signature::{KeyPair, Signer};
 use serde_json::{Value, json};
@@ -165,12 +165,16 @@ const TAMPERINGS: &[Tampering] = &[
 ];
 
 async fn exported(ledger: &TestLedger, path: &Path) {
+    exported_from(ledger, path, 1).await;
+}
+
+async fn exported_from(ledger: &TestLedger, path: &Path, from: u64) {
     let keys = Keys::from_postgres(ledger.database.log(), Some(root()))
         .await
         .unwrap();
     let what = Export {
         tenant: ledger.tenant,
-        from: Position(1),
+        from: Position(from),
         path,
     };
     export(what, &ledger.reader, &head_notes(ledger), &keys, &())
@@ -224,4 +228,27 @@ async fn an_older_export_is_whole_by_itself_and_short_of_a_later_head_note() {
     };
     let expected = (ledger.tenant, 10, "missing_tail".to_owned());
     assert_eq!(verified(&path, &with_note), [expected]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_note_for_a_position_before_an_export_is_refused_by_both_verifiers_not_taken_for_checked() {
+    let (ledger, directory) = (ledger(5).await, tempfile::tempdir().unwrap());
+    let path = directory.path().join("log.jsonl");
+    let early = head_notes(&ledger).note(ledger.tenant).await.unwrap();
+    std::fs::write(directory.path().join("note"), early.as_str()).unwrap();
+    append(&ledger, ledger.tenant, 5..9).await;
+    exported_from(&ledger, &path, 7).await;
+    assert_eq!(verified(&path, &scope(None)), []);
+    let with_note = Scope {
+        head_notes: vec![early.as_str().to_owned()],
+        ..scope(None)
+    };
+    let refused = verify_file(&path, Some(root()), &with_note, &()).unwrap_err();
+    assert!(
+        matches!(refused, AuditError::NoteBeforeExport { .. }),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("begins at position 7"), "{refused}");
+    let second = second_verifier(directory.path(), &root().to_string());
+    assert_eq!(second.status.code(), Some(2), "{}", text(&second));
 }

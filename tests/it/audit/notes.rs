@@ -42,6 +42,30 @@ async fn a_cut_tail_shows_against_a_kept_note_and_against_one_kept_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_note_for_a_position_before_the_first_one_read_is_held_against_what_the_ledger_has_there() {
+    let ledger = ledger(5).await;
+    let note = head_notes(&ledger).note(ledger.tenant).await.unwrap();
+    append(&ledger, ledger.tenant, 5..12).await;
+    let from_eight = || Scope {
+        from: Position(8),
+        head_notes: vec![note.as_str().to_owned()],
+        ..scope(Some(ledger.tenant))
+    };
+    assert_eq!(found(&audit_with(&ledger, from_eight()).await), []);
+
+    let other_hash = "UPDATE counterfoil.events SET hash = decode(repeat('ab', 32), 'hex') \
+                      WHERE tenant_id = $tenant AND position = 5";
+    tamper(&ledger, other_hash).await;
+    let expected = (ledger.tenant, 5, "head_note_conflict".to_owned());
+    assert_eq!(found(&audit_with(&ledger, from_eight()).await), [expected]);
+
+    let gone = "DELETE FROM counterfoil.events WHERE tenant_id = $tenant AND position = 5";
+    tamper(&ledger, gone).await;
+    let expected = (ledger.tenant, 5, "gap".to_owned());
+    assert_eq!(found(&audit_with(&ledger, from_eight()).await), [expected]);
+}
+
+#[tokio::test]
 async fn a_position_has_one_note_and_a_moved_log_gets_a_new_one() {
     let ledger = ledger(3).await;
     let notes = head_notes(&ledger);

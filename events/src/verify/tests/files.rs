@@ -111,6 +111,13 @@ fn flip_hex(line: &str, field: &str) -> String {
     format!("{}{digit}{}", &line[..at], &line[at + 1..])
 }
 
+fn count_one_document_more(trailer: &str) -> String {
+    let (start, rest) = trailer.split_once("\"documents\":").unwrap();
+    let (count, end) = rest.split_once(',').unwrap();
+    let more = count.parse::<u64>().unwrap() + 1;
+    format!("{start}\"documents\":{more},{end}")
+}
+
 #[test]
 fn an_intact_file_passes_both_verifiers_whole_and_from_its_middle() {
     let (installation, log) = example();
@@ -221,6 +228,28 @@ const CASES: &[Case] = &[
         tamper: |lines| {
             let at = nth(lines, "document", 1);
             lines[at] = lines[at].replace("true", "fals");
+        },
+        finds: &[(5, FindingKind::DocumentMismatch)],
+    },
+    Case {
+        name: "a forged document that no event refers to",
+        tamper: |lines| {
+            let at = nth(lines, "document", 1);
+            let forged = flip_hex(&lines[at], "digest");
+            lines.insert(at, forged);
+            let last = lines.last_mut().unwrap();
+            *last = count_one_document_more(last);
+        },
+        finds: &[(5, FindingKind::DocumentMismatch)],
+    },
+    Case {
+        name: "a forged document before the right one of its digest",
+        tamper: |lines| {
+            let at = nth(lines, "document", 1);
+            let forged = lines[at].replacen("\"body\":\"", "\"body\":\"not ", 1);
+            lines.insert(at, forged);
+            let last = lines.last_mut().unwrap();
+            *last = count_one_document_more(last);
         },
         finds: &[(5, FindingKind::DocumentMismatch)],
     },
