@@ -132,17 +132,40 @@ DECLARE
     total integer := cardinality(e_event_id);
 BEGIN
     SELECT h.position, h.hash INTO head FROM counterfoil.chain_heads h WHERE h.tenant_id = p_tenant FOR UPDATE;
-    IF NOT FOUND OR head.position <> p_position OR head.hash <> p_hash THEN
+    IF NOT FOUND OR head.position IS DISTINCT FROM p_position OR head.hash IS DISTINCT FROM p_hash THEN
         RAISE EXCEPTION 'the head of % moved: restore again from where it stands', p_tenant;
     END IF;
     IF EXISTS (
         SELECT FROM unnest(e_envelope) WITH ORDINALITY AS e (envelope, place)
-        WHERE (e.envelope::json ->> 'tenant')::uuid <> p_tenant
-           OR (e.envelope::json ->> 'position')::bigint <> p_position + e.place
+        WHERE (e.envelope::json ->> 'tenant')::uuid IS DISTINCT FROM p_tenant
+           OR (e.envelope::json ->> 'position')::bigint IS DISTINCT FROM p_position + e.place
            OR e.envelope::json ->> 'prev'
-              <> encode(CASE e.place WHEN 1 THEN p_hash ELSE e_hash[(e.place - 1)::integer] END, 'hex')
+              IS DISTINCT FROM encode(CASE e.place WHEN 1 THEN p_hash ELSE e_hash[(e.place - 1)::integer] END, 'hex')
     ) THEN
         RAISE EXCEPTION 'the events do not continue the chain of % after position %', p_tenant, p_position;
+    END IF;
+    -- No key signs after one that followed it, the head's included. (In the platform's log each event has its one key:
+    -- the caller has asked.) Before the platform's first event there is no key.
+    IF p_tenant <> '00000000-0000-0000-0000-000000000000' AND EXISTS (
+        WITH introduced AS (
+            SELECT e.envelope::json -> 'payload' ->> 'key_id' AS key_id, e.position
+            FROM counterfoil.events e
+            WHERE e.tenant_id = '00000000-0000-0000-0000-000000000000' AND e.aggregate = 'keyring'
+              AND e.aggregate_id = 'keyring'
+        ), signed AS (
+            SELECT 0 AS place, e.key_id FROM counterfoil.events e
+            WHERE e.tenant_id = p_tenant AND e.position = p_position
+            UNION ALL
+            SELECT e.place, e.key_id FROM unnest(e_key_id) WITH ORDINALITY AS e (key_id, place)
+        ), dated AS (
+            SELECT s.place, i.position, lag(i.position) OVER (ORDER BY s.place) AS before
+            FROM signed s LEFT JOIN introduced i ON i.key_id = encode(s.key_id, 'hex')
+        )
+        SELECT FROM dated d
+        WHERE d.place > 0 AND (d.position < d.before OR d.position IS NULL AND EXISTS (SELECT FROM introduced))
+    ) THEN
+        RAISE EXCEPTION 'events of % after position % are signed by a key that is unknown or that another had followed',
+            p_tenant, p_position;
     END IF;
     INSERT INTO counterfoil.events (tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version,
                                     recorded_at, hash, key_id, signature, envelope)

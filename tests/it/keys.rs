@@ -19,7 +19,7 @@ use crate::support::ledger::{TestLedger, request};
 use crate::support::up::{UpProcess, place, text};
 
 /// A machine's key file with the key that signs in tests.
-fn key_file(directory: &Path) -> KeyFile {
+pub fn key_file(directory: &Path) -> KeyFile {
     let path = directory.join("signing.key");
     std::fs::write(&path, "07".repeat(32)).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -27,7 +27,7 @@ fn key_file(directory: &Path) -> KeyFile {
 }
 
 /// A process on the ledger's database, with the keys of a machine.
-fn process(ledger: &TestLedger, file: &KeyFile) -> Sequencer {
+pub fn process(ledger: &TestLedger, file: &KeyFile) -> Sequencer {
     Sequencer::new(
         Database::new(&ledger.options),
         file.current().unwrap(),
@@ -42,7 +42,7 @@ async fn keys(ledger: &TestLedger) -> Keys {
         .unwrap()
 }
 
-async fn rotate(ledger: &TestLedger, sequencer: &Sequencer, file: &KeyFile) -> Rotated {
+pub async fn rotate(ledger: &TestLedger, sequencer: &Sequencer, file: &KeyFile) -> Rotated {
     let keys = keys(ledger).await;
     signing::rotate(sequencer, file, &keys.trusted).await.unwrap()
 }

@@ -46,13 +46,16 @@ pub struct StreamCursor {
     pub last_sequence: u64,
     /// Per tenant that it holds events of.
     pub tenants: HashMap<TenantId, TenantCursor>,
+    /// The places in the stream of the messages that `tenants` was read from.
+    pub(super) places: HashMap<TenantId, u64>,
     /// In a stream that has discarded messages: events recorded before this were discarded.
     pub discarded_before: Option<Timestamp>,
     /// How many subjects end in a message that is no event of ours.
     pub foreign: usize,
 }
 
-/// Derives the cursor of a partition.
+/// Derives the cursor of a partition. It says what headers say: who acts upon a cursor that does not fit the ledger asks
+/// first whether the message is genuine.
 ///
 /// # Errors
 /// When NATS does not answer.
@@ -121,7 +124,10 @@ async fn read_page(
         let headers = message.headers.as_ref();
         read += 1;
         match Stamp::read(backbone.prefix(), &message.subject, headers) {
-            Ok(stamp) => cursor.raise(&stamp),
+            Ok(stamp) => {
+                let place = message.info().map_err(BackboneError::nats)?.stream_sequence;
+                cursor.raise(&stamp, place);
+            }
             Err(error) => {
                 cursor.foreign += 1;
                 tracing::warn!(%error, "a message in the stream is no event of ours; it is ignored");
@@ -132,14 +138,15 @@ async fn read_page(
 }
 
 impl StreamCursor {
-    fn raise(&mut self, stamp: &Stamp) {
+    fn raise(&mut self, stamp: &Stamp, place: u64) {
         let found = TenantCursor {
             position: stamp.position,
             hash: stamp.hash,
         };
-        let cursor = self.tenants.entry(stamp.tenant).or_insert(found);
-        if cursor.position < found.position {
-            *cursor = found;
+        let known = self.tenants.get(&stamp.tenant);
+        if known.is_none_or(|known| known.position < found.position) {
+            self.tenants.insert(stamp.tenant, found);
+            self.places.insert(stamp.tenant, place);
         }
     }
 }

@@ -13,6 +13,7 @@ mod compare;
 mod connection;
 mod cursor;
 mod follow;
+mod genuine;
 mod heads;
 mod heartbeat;
 mod leader;

@@ -1,7 +1,7 @@
 //! The relay: publishes one partition's events to its stream, in order, exactly once, whatever happens to the stream.
 //!
-//! 1. Wait for NATS; make sure of the stream; *derive* the cursor; *compare* it with the ledger and quarantine what
-//!    disagrees (`/ready` shows `unverified` until this was done once, and it is done again after each reconnection).
+//! 1. Wait for NATS; make sure of the stream; *derive* the cursor; *compare* it with the ledger, delete what
+//!    is forged, and quarantine what disagrees (`/ready` shows `unverified` until this was done once, and it is done again after each reconnection).
 //! 2. Wait to lead: an advisory lock, as a hint. The fence is in every publish (`pipeline`).
 //! 3. Publish (`session`) until an answer is not the predicted one, the connection is lost, or Postgres is away; then
 //!    go back to 1.
@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::stream::Stream;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +21,11 @@ use crate::backbone::backoff::Backoff;
 use crate::backbone::compare::{Finding, compare};
 use crate::backbone::connection::{Backbone, BackboneError, Link, is_absent, up};
 use crate::backbone::cursor::{StreamCursor, derive};
+use crate::backbone::genuine::Judge;
 use crate::backbone::heads::{Heads, HeadsReader};
 use crate::backbone::heartbeat::Heartbeat;
 use crate::backbone::leader::Lead;
+use crate::backbone::message;
 use crate::backbone::pipeline::Broken;
 use crate::backbone::session::{Interruption, Session};
 use crate::backbone::status::{BackboneStatus, HeadState};
@@ -103,7 +106,15 @@ enum RelayError {
     Backbone(#[from] BackboneError),
     #[error("Postgres: {0}")]
     Database(#[from] sqlx::Error),
+    #[error(
+        "the stream of partition {0} is full of forged messages: find out who else may publish to it, then run \
+         `counterfoil audit reconcile --repair`"
+    )]
+    Forgeries(u32),
 }
+
+/// Each finds one forged message of each tenant.
+const FORGERY_ROUNDS: u32 = 100;
 
 /// Messages that are gone from the stream, and that the server still takes for duplicates.
 struct Remembered {
@@ -199,16 +210,7 @@ impl Worker {
         let beat = self.heartbeat.clone();
         beating(&beat, up(&mut self.link)).await;
         let stream = self.backbone.ensure_stream(self.partition).await?;
-        let cursor = derive(&self.backbone, &stream).await?;
-        // After the cursor: whatever the stream holds was committed before it was published.
-        let heads = beating(&beat, self.heads.fresh()).await;
-        let ends: Vec<(TenantId, Position)> = cursor
-            .tenants
-            .iter()
-            .map(|(tenant, cursor)| (*tenant, cursor.position))
-            .collect();
-        let hashes = self.log.hashes_at(&ends).await?;
-        let findings = compare(&cursor.tenants, &heads, &hashes);
+        let (cursor, findings) = self.compared(&stream).await?;
         for (tenant, finding) in &findings {
             self.quarantine(*tenant, *finding).await?;
         }
@@ -223,6 +225,68 @@ impl Worker {
         });
         // Once more, if that put a tenant into quarantine: the session goes by what the heads say.
         Ok((cursor, beating(&beat, self.heads.fresh()).await))
+    }
+
+    /// The cursor and what of it does not fit the ledger, when no message at the stream's ends is forged any more.
+    async fn compared(
+        &mut self,
+        stream: &Stream,
+    ) -> Result<(StreamCursor, HashMap<TenantId, Finding>), RelayError> {
+        for _ in 0..FORGERY_ROUNDS {
+            let cursor = derive(&self.backbone, stream).await?;
+            // After the cursor: whatever the stream holds was committed before it was published.
+            let heads = beating(&self.heartbeat, self.heads.fresh()).await;
+            let ends: Vec<(TenantId, Position)> = cursor
+                .tenants
+                .iter()
+                .map(|(tenant, cursor)| (*tenant, cursor.position))
+                .collect();
+            let hashes = self.log.hashes_at(&ends).await?;
+            let findings = compare(&cursor.tenants, &heads, &hashes);
+            if !self.delete_forged(stream, &cursor, &findings).await? {
+                return Ok((cursor, findings));
+            }
+        }
+        Err(RelayError::Forgeries(self.partition))
+    }
+
+    /// Deletes the messages behind `findings` that nobody with a signing key made; whether there were any. They would
+    /// stop a tenant, and hide the last true message of their subject.
+    async fn delete_forged(
+        &self,
+        stream: &Stream,
+        cursor: &StreamCursor,
+        findings: &HashMap<TenantId, Finding>,
+    ) -> Result<bool, RelayError> {
+        if findings.is_empty() {
+            return Ok(false);
+        }
+        let mut judge = Judge::new(&self.log).await?;
+        let mut any = false;
+        for (tenant, finding) in findings {
+            let Some(place) = cursor.places.get(tenant) else {
+                continue;
+            };
+            let message = stream
+                .get_raw_message(*place)
+                .await
+                .map_err(BackboneError::nats)?;
+            let (prefix, headers) = (self.backbone.prefix(), Some(&message.headers));
+            let event = message::decode(prefix, &message.subject, headers, &message.payload);
+            if judge.is_genuine(&self.backbone, &event).await? {
+                continue;
+            }
+            let (subject, position) = (message.subject.as_str(), cursor.tenants[tenant].position);
+            tracing::error!(
+                %tenant, %finding, subject, %position, sequence = *place,
+                "a message in the stream is forged or damaged: no known key signed it for this place; it is deleted. \
+                 Find out who else may publish to this stream"
+            );
+            metrics::counter!("counterfoil_relay_forged_messages_total").increment(1);
+            stream.delete_message(*place).await.map_err(BackboneError::nats)?;
+            any = true;
+        }
+        Ok(any)
     }
 
     async fn quarantine(&self, tenant: TenantId, finding: Finding) -> Result<(), sqlx::Error> {

@@ -192,7 +192,7 @@ impl Rules<'_> {
 }
 
 /// An aggregate's name in 16 bytes, so that the verifier's memory does not depend on the length of ids.
-fn aggregate_key(name: &str) -> [u8; 16] {
+pub(super) fn aggregate_key(name: &str) -> [u8; 16] {
     let mut key = [0u8; 16];
     key.copy_from_slice(&blake3::hash(name.as_bytes()).as_bytes()[..16]);
     key

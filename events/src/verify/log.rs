@@ -16,11 +16,11 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::ids::{DocumentDigest, EventHash, Position, Sequence, TenantId};
+use crate::ids::{DocumentDigest, EventHash, KeyId, Position, Sequence, TenantId};
 use crate::keyring::TrustedKeys;
 use crate::timestamp::Timestamp;
 use crate::verify::anchors::{Anchor, Anchors};
-use crate::verify::check::{Checked, Facts, Rules};
+use crate::verify::check::{Checked, Facts, Rules, aggregate_key};
 use crate::verify::documents::Documents;
 use crate::verify::entry::Entry;
 use crate::verify::finding::{Finding, FindingKind, Findings, Loss, LossPart};
@@ -85,6 +85,19 @@ pub struct LogVerifier {
     entries: u64,
     anchors: Anchors,
     findings: Findings,
+}
+
+/// The end of a log that is believed up to there.
+#[derive(Clone, Copy, Debug)]
+pub struct LogEnd {
+    /// Of the last event; zero when there is none.
+    pub position: Position,
+    /// Its hash.
+    pub hash: EventHash,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// Which key signed it.
+    pub key: Option<KeyId>,
 }
 
 /// What a verifier has to say in the end.
@@ -166,6 +179,32 @@ impl LogVerifier {
             anchors: Anchors::default(),
             findings: Findings::default(),
         }
+    }
+
+    /// Verifies what follows the end of a log that is believed up to there. Sequences are known, too: see
+    /// [`Self::know_sequence`].
+    #[must_use]
+    pub fn following(tenant: TenantId, keys: Arc<TrustedKeys>, options: Options, end: &LogEnd) -> Self {
+        let key_introduced = end.key.and_then(|key| keys.introduced_at(key));
+        let first = end.position.next();
+        Self {
+            recorded_at: (end.position > Position::ZERO).then_some(end.recorded_at),
+            key_introduced: key_introduced.filter(|_| options.signatures),
+            lost: 0,
+            ..Self::starting_at(tenant, keys, options, first, Some(end.hash))
+        }
+    }
+
+    /// The sequence that an aggregate has where the log begins to be read; of one that is known already, nothing.
+    pub fn know_sequence(&mut self, aggregate: &str, aggregate_id: &str, sequence: Sequence) {
+        let key = aggregate_key(&format!("{aggregate}/{aggregate_id}"));
+        self.aggregates.entry(key).or_insert(Seen { sequence, lost: 0 });
+    }
+
+    /// What was found until now.
+    #[must_use]
+    pub fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// Holds the log to what a head or a head note says. It is remembered for a position that is still to

@@ -18,7 +18,7 @@ pub use documents::{Documents, SeenDocuments, Unchecked};
 pub use entry::{Columns, Entry, StoredEvent};
 pub use export::{FileOptions, note_error_kind, verify_export};
 pub use finding::{Finding, FindingKind, Findings, Loss, LossPart, MAX_FINDINGS_KEPT};
-pub use log::{CheckedBatch, LogVerifier, Options, Report};
+pub use log::{CheckedBatch, LogEnd, LogVerifier, Options, Report};
 pub use references::documents_of;
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //! histories of one log. Nothing forks; what can be put back is, exactly; the rest is named.
 
 use counterfoil_events::backbone::reconcile::{Gap, Reconciliation, Repair, RepairParts, examine, repair};
-use counterfoil_events::backbone::{Finding, HeadState, RelayOptions};
+use counterfoil_events::backbone::{Finding, HeadState, PartitionStatus, RelayOptions};
 use counterfoil_events::document::Document;
+use counterfoil_events::envelope::{self, RecordedEvent};
 use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_events::keyring::TrustedKeys;
 use counterfoil_events::ledger::AppendError;
@@ -303,4 +304,130 @@ async fn a_position_that_the_ledger_lacks_stops_its_tenant_and_no_other() {
         "{refused:?}"
     );
     append_one(&ledger, other).await.unwrap();
+}
+
+/// Publishes a message as the relay would publish the event, or as whoever may publish can forge it.
+async fn publish(backbone: &TestBackbone, event: &RecordedEvent) {
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Counterfoil-Position", event.position.0.to_string());
+    headers.insert("Counterfoil-Type", "ThingHappened");
+    headers.insert("Counterfoil-Aggregate-Id", "forged");
+    headers.insert("Counterfoil-Hash", event.hash.to_string());
+    headers.insert("Counterfoil-Key-Id", event.key_id.to_string());
+    headers.insert("Counterfoil-Signature", event.signature.to_string());
+    let subject = format!("{}.events.0.{}.thing", backbone.backbone.prefix(), event.tenant);
+    let body = event.envelope.clone().into_bytes();
+    let context = backbone.backbone.context();
+    let ack = context
+        .publish_with_headers(subject, headers, body.into())
+        .await
+        .unwrap();
+    ack.await.unwrap();
+}
+
+/// What follows `last`, if `signer` were to be believed.
+fn event_after(last: &RecordedEvent, signer: &KeyPair) -> RecordedEvent {
+    let (position, id) = (last.position.next(), last.parse().unwrap().event_id);
+    let prev = last.parse().unwrap().prev;
+    let envelope = last
+        .envelope
+        .replace(
+            &format!("\"position\":{},", last.position),
+            &format!("\"position\":{position},"),
+        )
+        .replace(&prev.to_string(), &last.hash.to_string())
+        .replace(&id.to_string(), &uuid::Uuid::now_v7().to_string())
+        .replace("\"sequence\":1,", "\"sequence\":2,");
+    let hash = envelope::hash(envelope.as_bytes());
+    RecordedEvent {
+        tenant: last.tenant,
+        position,
+        hash,
+        key_id: signer.public_key().id(),
+        signature: signer.sign(&hash),
+        envelope,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_message_stops_nobody_and_is_gone_after_a_repair() {
+    let ledger = TestLedger::new().await;
+    let tenant = ledger.tenant;
+    append(&ledger, tenant, 10).await;
+    let backbone = TestBackbone::new(&ledger).await;
+    publish_all(&ledger, &backbone).await;
+    let last = ledger.events(tenant).await.pop().unwrap().recorded;
+    let (ours, stranger) = (KeyPair::from_seed(&[7; 32]), KeyPair::from_seed(&[9; 32]));
+    let by_a_stranger = event_after(&last, &stranger);
+    let unsigned = RecordedEvent {
+        key_id: ours.public_key().id(),
+        ..by_a_stranger.clone()
+    };
+    let elsewhere = RecordedEvent {
+        position: Position(20),
+        ..last.clone()
+    };
+    let other_body = RecordedEvent {
+        envelope: "{}".to_owned(),
+        position: Position(15),
+        ..last.clone()
+    };
+    for forged in [&by_a_stranger, &unsigned, &elsewhere, &other_body] {
+        publish(&backbone, forged).await;
+    }
+    let report = examined(&ledger, &backbone).await;
+    assert_eq!(report.partitions[0].strange_messages, 4);
+
+    let relay = backbone.relay(&ledger, RelayOptions::default());
+    backbone
+        .until("the heads were compared", async || {
+            let status = backbone.status.partitions();
+            let verified = |status: &PartitionStatus| status.head == HeadState::Verified && status.leading;
+            status.get(&0).is_some_and(verified)
+        })
+        .await;
+    append_one(&ledger, tenant).await.unwrap();
+    backbone
+        .until("what follows is published", async || {
+            let report = examined(&ledger, &backbone).await;
+            report.partitions[0]
+                .tenants
+                .iter()
+                .all(|tenant| tenant.missing_in_stream.is_empty())
+        })
+        .await;
+    relay.stop().await;
+    assert!(backbone.status.partitions()[&0].findings.is_empty());
+    let head = ledger.reader.head(tenant).await.unwrap().unwrap();
+    assert_eq!(head.quarantine_reason, None);
+    // What is forged behind the ends goes with the stream.
+    repaired(&ledger, &backbone).await;
+    backbone.until_equal(&ledger).await;
+    assert!(examined(&ledger, &backbone).await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_a_retired_key_signed_is_not_put_back() {
+    let (ledger, directory) = (TestLedger::new().await, tempfile::tempdir().unwrap());
+    append(&ledger, ledger.tenant, 3).await;
+    let file = crate::keys::key_file(directory.path());
+    let rotated = crate::keys::process(&ledger, &file);
+    crate::keys::rotate(&ledger, &rotated, &file).await;
+    let last = request(ledger.tenant, "thing", "after the rotation", 0);
+    rotated.append(last).await.unwrap();
+    rotated.stop().await;
+    let backbone = TestBackbone::new(&ledger).await;
+    publish_all(&ledger, &backbone).await;
+    let before = ledger_contents(&ledger).await;
+    let last = ledger.events(ledger.tenant).await.pop().unwrap().recorded;
+    publish(&backbone, &event_after(&last, &KeyPair::from_seed(&[7; 32]))).await;
+
+    let repair = repaired(&ledger, &backbone).await;
+    assert_eq!((repair.restored.len(), repair.restored[0].events), (1, 0));
+    let stopped = repair.restored[0].stopped.as_deref().unwrap();
+    assert!(
+        stopped.contains("key_superseded") || stopped.contains("introduced at"),
+        "{stopped}"
+    );
+    assert_eq!(ledger_contents(&ledger).await, before);
 }

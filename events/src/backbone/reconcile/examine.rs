@@ -9,11 +9,13 @@ use std::time::Duration;
 use chrono::Utc;
 
 use crate::backbone::cursor::discarded_before;
+use crate::backbone::genuine::Judge;
 use crate::backbone::reconcile::ReconcileError;
 use crate::backbone::reconcile::coverage::Coverage;
 use crate::backbone::reconcile::report::{Gap, PartitionReport, Reconciliation, TenantReport};
 use crate::backbone::scan::{ScannedMessage, StreamScan};
 use crate::backbone::{Backbone, BackboneError};
+use crate::envelope::RecordedEvent;
 use crate::ids::{EventHash, Position, TenantId};
 use crate::ledger::{ChainHead, LogReader};
 use crate::timestamp::Timestamp;
@@ -77,7 +79,7 @@ async fn examine_partition(
                 break;
             }
             progress(page.len() as u64);
-            tally.take(log, page).await?;
+            tally.take(backbone, log, page).await?;
         }
     }
     let mut tenants = Vec::new();
@@ -111,23 +113,40 @@ async fn discarded(backbone: &Backbone, partition: u32) -> Result<Option<Option<
 }
 
 impl Tally {
-    async fn take(&mut self, log: &LogReader, page: Vec<ScannedMessage>) -> Result<(), ReconcileError> {
+    async fn take(
+        &mut self,
+        backbone: &Backbone,
+        log: &LogReader,
+        page: Vec<ScannedMessage>,
+    ) -> Result<(), ReconcileError> {
         self.messages += page.len() as u64;
-        let mut places: HashMap<(TenantId, Position), Vec<EventHash>> = HashMap::new();
+        let mut places: HashMap<(TenantId, Position), Vec<RecordedEvent>> = HashMap::new();
         for message in page {
             match message.event {
                 Ok(event) => places
                     .entry((event.tenant, event.position))
                     .or_default()
-                    .push(event.hash),
+                    .push(event),
                 Err(_) => self.strange += 1,
             }
         }
         let ledger = log.hashes_at(&places.keys().copied().collect::<Vec<_>>()).await?;
-        for ((tenant, position), hashes) in places {
-            let held = self.tenants.entry(tenant).or_default();
-            for hash in hashes {
-                held.take(position, hash, ledger.get(&(tenant, position)));
+        let mut judge = None;
+        for ((tenant, position), events) in places {
+            for event in events {
+                let (hash, kept) = (event.hash, ledger.get(&(tenant, position)));
+                // What the ledger has too, needs no other witness.
+                if kept != Some(&hash) {
+                    let judge = match &mut judge {
+                        Some(judge) => judge,
+                        none => none.insert(Judge::new(log).await?),
+                    };
+                    if !judge.is_genuine(backbone, &Ok(event)).await? {
+                        self.strange += 1;
+                        continue;
+                    }
+                }
+                self.tenants.entry(tenant).or_default().take(position, hash, kept);
             }
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! Putting back into the ledger what only the stream still has of one tenant: the events after the ledger's head.
 //!
 //! 1. Read the tenant's messages; those at or below the head, and repetitions, are passed over.
-//! 2. Verify each page as any log is verified: hash, signature by a trusted key, place in the chain. At the first
-//!    thing that is wrong or missing, stop: what lies behind a hole cannot be chained.
+//! 2. Verify each page as any log is verified, by one verifier that begins where the ledger ends: hash, signature by a
+//!    trusted key that no other had followed, place in the chain, the aggregate's next sequence. At the first thing
+//!    that is wrong or missing, stop: what lies behind a hole cannot be chained.
 //! 3. Write it with the one function that may, which checks the chain again, and moves the head.
 //!
 //! The platform's log introduces signing keys, also among what is put back, so its key events are taken first.
@@ -16,16 +17,23 @@ use crate::backbone::reconcile::ReconcileError;
 use crate::backbone::reconcile::report::Restored;
 use crate::backbone::{Backbone, StreamScan, message};
 use crate::envelope::RecordedEvent;
-use crate::ids::{DocumentDigest, Position, TenantId};
+use crate::ids::{DocumentDigest, Position, Sequence, TenantId};
 use crate::keyring::{self, TrustedKeys};
 use crate::ledger::{Head, LogReader, StoredEvent};
-use crate::verify::{Entry, LogVerifier, Options, Unchecked, documents_of};
+use crate::verify::{Entry, LogEnd, LogVerifier, Options, Unchecked, documents_of};
 
 /// Events written at once: at worst 16 MiB.
 const BATCH_EVENTS: usize = 256;
 
 const RESTORE: &str =
     "SELECT counterfoil.restore_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+
+/// Each on the unique key over aggregate and sequence.
+const SEQUENCES: &str = "SELECT want.aggregate, want.aggregate_id, coalesce(( \
+                             SELECT e.sequence FROM counterfoil.events e \
+                             WHERE e.tenant_id = $1 AND e.aggregate = want.aggregate AND e.aggregate_id = want.aggregate_id \
+                             ORDER BY e.sequence DESC LIMIT 1), 0) \
+                         FROM unnest($2::text[], $3::text[]) AS want (aggregate, aggregate_id)";
 
 /// One tenant's restoration.
 pub(super) struct Restoration<'a> {
@@ -60,6 +68,7 @@ impl Restoration<'_> {
             stopped: None,
         };
         let mut documents = BTreeSet::new();
+        let mut verifier = self.verifier(&head, keys).await?;
         let mut scan = StreamScan::open(self.backbone, self.partition, Some(self.tenant)).await?;
         while restored.stopped.is_none() {
             let page = scan.next_page().await?;
@@ -67,7 +76,7 @@ impl Restoration<'_> {
                 break;
             }
             let events = page.into_iter().filter_map(|message| message.event.ok());
-            let Verified { events, stopped } = self.verify(&head, events.collect(), keys);
+            let Verified { events, stopped } = self.verify(&mut verifier, &head, events.collect()).await?;
             for batch in events.chunks(BATCH_EVENTS) {
                 self.write(&mut head, batch).await?;
                 documents.extend(batch.iter().flat_map(documents_of_event));
@@ -101,34 +110,76 @@ impl Restoration<'_> {
         }
     }
 
-    /// Step 2.
-    fn verify(&self, head: &Head, page: Vec<RecordedEvent>, keys: &Arc<TrustedKeys>) -> Verified {
-        let first = head.position.next();
-        let (mut events, mut stopped) = next_in_line(first, page);
-        let entries: Vec<Entry> = events.iter().map(entry).collect();
-        let mut verifier = LogVerifier::starting_at(
+    /// One that goes on from the ledger's head.
+    async fn verifier(&self, head: &Head, keys: &Arc<TrustedKeys>) -> Result<LogVerifier, sqlx::Error> {
+        let before = Position(head.position.0.saturating_sub(1));
+        let last = self.log.page(self.tenant, before, head.position, 1).await?;
+        let end = LogEnd {
+            position: head.position,
+            hash: head.hash,
+            recorded_at: head.recorded_at,
+            key: last.first().map(|event| event.recorded.key_id),
+        };
+        let options = Options::default();
+        Ok(LogVerifier::following(
             self.tenant,
             Arc::clone(keys),
-            Options::default(),
-            first,
-            Some(head.hash),
-        );
-        verifier.verify_batch(&entries, &Unchecked);
-        let report = verifier.finish();
-        let wrong = report
-            .findings
-            .kept()
+            options,
+            &end,
+        ))
+    }
+
+    /// Tells the verifier which sequence each aggregate of `events` has in the ledger.
+    async fn know_sequences(
+        &self,
+        verifier: &mut LogVerifier,
+        events: &[RecordedEvent],
+    ) -> Result<(), sqlx::Error> {
+        let named: BTreeSet<(String, String)> = events
             .iter()
-            .min_by_key(|finding| finding.position);
+            .filter_map(|event| event.parse().ok())
+            .map(|envelope| {
+                (
+                    envelope.aggregate.into_owned(),
+                    envelope.aggregate_id.into_owned(),
+                )
+            })
+            .collect();
+        let (aggregates, ids): (Vec<String>, Vec<String>) = named.into_iter().unzip();
+        let rows: Vec<(String, String, i64)> = sqlx::query_as(SEQUENCES)
+            .bind(self.tenant.0)
+            .bind(aggregates)
+            .bind(ids)
+            .fetch_all(self.pool)
+            .await?;
+        for (aggregate, id, sequence) in rows {
+            verifier.know_sequence(&aggregate, &id, Sequence::from_i64(sequence));
+        }
+        Ok(())
+    }
+
+    /// Step 2.
+    async fn verify(
+        &self,
+        verifier: &mut LogVerifier,
+        head: &Head,
+        page: Vec<RecordedEvent>,
+    ) -> Result<Verified, sqlx::Error> {
+        let (mut events, mut stopped) = next_in_line(head.position.next(), page);
+        self.know_sequences(verifier, &events).await?;
+        let entries: Vec<Entry> = events.iter().map(entry).collect();
+        verifier.verify_batch(&entries, &Unchecked);
+        let kept = verifier.findings().kept();
+        let wrong = kept.iter().min_by_key(|finding| finding.position);
         if let Some(finding) = wrong {
             events.retain(|event| event.position < finding.position);
             stopped = Some(finding.to_string());
         }
-        Verified {
+        Ok(Verified {
             // The verifier has read the envelopes, and found them to be of this tenant and these positions.
             events: events.into_iter().filter_map(message::stored).collect(),
             stopped,
-        }
+        })
     }
 
     /// Step 3.
