@@ -15,7 +15,7 @@ use counterfoil_events::ledger::Sequencer;
 use counterfoil_events::text::Code;
 use counterfoil_events::timestamp::Timestamp;
 
-use super::watch::OpenRun;
+use super::watch::{Ending, OpenRun};
 use super::{Failure, Measure, Measurement, RunnerOptions};
 
 /// A source that took longer than its lease allows has lost it anyway.
@@ -59,19 +59,21 @@ impl<M: Measure> Runner<M> {
         }
     }
 
-    /// Claims, measures and records; answers the run, so that the watch lets go of it.
-    pub(super) async fn carry_out(&self, run: OpenRun) -> OpenRun {
-        match self.try_carry_out(&run).await {
-            Ok(()) => {}
+    /// Claims, measures and records; answers the run and how it went, so that the watch lets go of it.
+    pub(super) async fn carry_out(&self, run: OpenRun) -> (OpenRun, Ending) {
+        let ending = match self.try_carry_out(&run).await {
+            Ok(()) => Ending::Settled,
             // Another runner was quicker, or took over: that is what the refusal is for.
             Err(StepError::Command(CommandError::Rejected(error))) => {
                 tracing::debug!(tenant = %run.tenant, run = run.id, %error, "the run is another's");
+                Ending::Settled
             }
             Err(error) => {
-                tracing::warn!(tenant = %run.tenant, run = run.id, %error, "a KRI run is taken up again")
+                tracing::warn!(tenant = %run.tenant, run = run.id, %error, "a KRI run is taken up again");
+                Ending::Failed
             }
-        }
-        run
+        };
+        (run, ending)
     }
 
     async fn try_carry_out(&self, run: &OpenRun) -> Result<(), StepError> {
