@@ -5,10 +5,11 @@
 //! is booked at its upper bound; whoever still settles it then corrects that (`Completion`).
 //!
 //! 1. *Find* what is overdue in the read model of completions, of all tenants, by an index that holds only what is
-//!    under way.
+//!    under way: oldest first, page after page, so that those that cannot be ended keep no others waiting.
 //! 2. *Declare lost* by a command at the sequence that the aggregate has: the read model may lag, the log decides. Of
 //!    many sweepers one gets it in, the others are refused.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use counterfoil_events::actor::Actor;
@@ -16,7 +17,8 @@ use counterfoil_events::backbone::Heartbeat;
 use counterfoil_events::command::{CommandContext, CommandError, CommandHandler, Extras, LoadError, Target};
 use counterfoil_events::completion::{Completion, CompletionCommand, CompletionError};
 use counterfoil_events::ids::TenantId;
-use counterfoil_events::ledger::{Database, LogReader, Sequencer};
+use counterfoil_events::ledger::{AppendError, Database, LogReader, Sequencer};
+use counterfoil_events::timestamp::Timestamp;
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -27,11 +29,13 @@ use uuid::Uuid;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Completions ended in one look; a look that finds so many is followed by another at once.
+/// Completions read at once.
 const BATCH: usize = 200;
 /// Reads the index of what is under way (`read.completions` shows `completions (settle_by)`). Oldest first.
-const OVERDUE: &str = "SELECT tenant_id, key FROM read.completions \
-                       WHERE settle_by IS NOT NULL AND settle_by < $1 ORDER BY settle_by LIMIT $2";
+const OVERDUE: &str = "SELECT settle_by, tenant_id, key FROM read.completions \
+                       WHERE settle_by IS NOT NULL AND settle_by < $1 AND settle_by >= $2 \
+                         AND (settle_by, tenant_id, key) > ($2, $3, $4) \
+                       ORDER BY settle_by, tenant_id, key LIMIT $5";
 
 /// A running sweeper.
 pub struct Sweeper {
@@ -44,6 +48,15 @@ pub struct Sweep {
     reader: LogReader,
     read_models: PgPool,
     completions: CommandHandler<Completion>,
+}
+
+/// What came of declaring a completion lost.
+enum Declared {
+    Lost,
+    /// Somebody has ended it and the read model lags, or it cannot be ended.
+    Ended,
+    /// Its tenant takes no events at all.
+    Stopped,
 }
 
 /// What it stands on does not answer; it tries again.
@@ -100,8 +113,7 @@ impl Sweep {
         let heartbeat = Heartbeat::new("sweeper");
         loop {
             heartbeat.beat();
-            match self.look(PATIENCE).await {
-                Ok(lost) if lost == BATCH => continue,
+            match self.look_beating(PATIENCE, &|| heartbeat.beat()).await {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "the sweeper tries again"),
             }
@@ -109,28 +121,62 @@ impl Sweep {
         }
     }
 
-    /// Ends what has been overdue for `patience`, one batch at most; answers how many were lost.
+    /// Ends what has been overdue for `patience`; answers how many were lost.
     ///
     /// # Errors
     /// When Postgres does not answer, or the log takes no events; the rest is left for the next look.
     pub async fn look(&self, patience: Duration) -> Result<usize, SweepError> {
+        self.look_beating(patience, &|| ()).await
+    }
+
+    async fn look_beating(
+        &self,
+        patience: Duration,
+        beat: &(dyn Fn() + Send + Sync),
+    ) -> Result<usize, SweepError> {
         let Some(before) = self.reader.now().await?.checked_sub(patience) else {
             return Ok(0);
         };
-        let overdue: Vec<(Uuid, String)> = sqlx::query_as(OVERDUE)
-            .bind(before.to_string())
-            .bind(i64::try_from(BATCH).unwrap_or(i64::MAX))
-            .fetch_all(&self.read_models)
-            .await?;
-        let mut lost = 0;
-        for (tenant, completion) in overdue {
-            lost += usize::from(self.declare_lost(TenantId(tenant), completion).await?);
+        let (mut lost, mut stopped) = (0, HashSet::new());
+        let mut after = (String::new(), Uuid::nil(), String::new());
+        loop {
+            beat();
+            let overdue = self.overdue(before, &after).await?;
+            let Some(last) = overdue.last().cloned() else {
+                return Ok(lost);
+            };
+            for (_, tenant, completion) in overdue {
+                let tenant = TenantId(tenant);
+                if stopped.contains(&tenant) {
+                    continue;
+                }
+                match self.declare_lost(tenant, completion).await? {
+                    Declared::Lost => lost += 1,
+                    Declared::Ended => {}
+                    Declared::Stopped => drop(stopped.insert(tenant)),
+                }
+            }
+            after = last;
         }
-        Ok(lost)
     }
 
-    /// Whether it was lost; if not, somebody has ended it and the read model lags.
-    async fn declare_lost(&self, tenant: TenantId, completion: String) -> Result<bool, SweepError> {
+    /// The next page of what is overdue.
+    async fn overdue(
+        &self,
+        before: Timestamp,
+        (settle_by, tenant, key): &(String, Uuid, String),
+    ) -> Result<Vec<(String, Uuid, String)>, sqlx::Error> {
+        sqlx::query_as(OVERDUE)
+            .bind(before.to_string())
+            .bind(settle_by)
+            .bind(tenant)
+            .bind(key)
+            .bind(i64::try_from(BATCH).unwrap_or(i64::MAX))
+            .fetch_all(&self.read_models)
+            .await
+    }
+
+    async fn declare_lost(&self, tenant: TenantId, completion: String) -> Result<Declared, SweepError> {
         let context = CommandContext {
             tenant,
             actor: Actor::system("sweeper"),
@@ -153,9 +199,13 @@ impl Sweep {
             Ok(_) => {
                 metrics::counter!("counterfoil_completions_lost_total").increment(1);
                 tracing::warn!(%tenant, completion, "nobody said how a completion ended; it is booked at its upper bound");
-                Ok(true)
+                Ok(Declared::Lost)
             }
-            Err(CommandError::Rejected(CompletionError::AlreadyEnded)) => Ok(false),
+            Err(CommandError::Rejected(CompletionError::AlreadyEnded)) => Ok(Declared::Ended),
+            Err(CommandError::Append(error @ AppendError::Quarantined { .. })) => {
+                tracing::error!(%tenant, %error, "the completions of a tenant cannot be ended");
+                Ok(Declared::Stopped)
+            }
             Err(source) if is_of_the_log(&source) => Err(SweepError::Log {
                 tenant,
                 completion,
@@ -164,7 +214,7 @@ impl Sweep {
             // One that cannot be ended must not keep the others waiting.
             Err(error) => {
                 tracing::error!(%tenant, completion, %error, "a completion cannot be ended");
-                Ok(false)
+                Ok(Declared::Ended)
             }
         }
     }

@@ -11,6 +11,7 @@ use counterfoil_events::command::{CommandContext, CommandHandler, Extras, Target
 use counterfoil_events::completion::{
     Completion, CompletionCommand, Failure, FailureCode, UpperBound, Usage, Verdicts,
 };
+use counterfoil_events::ids::TenantId;
 use counterfoil_events::timestamp::{Clock, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
@@ -122,6 +123,37 @@ async fn whoever_ends_a_lost_completion_corrects_it() {
     assert_no_difference(&ledger).await;
     running.stop().await;
     ledger.verify().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_that_takes_no_events_keeps_no_other_waiting() {
+    let ledger = TestLedger::with_clock(Arc::new(AnHourAgo)).await;
+    let stopped = TenantId::generate();
+    ledger.create_tenant(stopped).await;
+    // Older than the other's, and more than are read at once.
+    for number in 0..230 {
+        open_completion(&ledger, stopped, Uuid::from_u128(0xb000 + number), 60_000).await;
+    }
+    open_completion(&ledger, ledger.tenant, ABANDONED, 60_000).await;
+    let running = Running::start(&ledger, ProjectorOptions::default());
+    settle(&ledger).await;
+    ledger
+        .reader
+        .set_quarantine(stopped, Some("a test"))
+        .await
+        .unwrap();
+    let sweep = Sweep::new(ledger.sequencer.clone(), &ledger.database);
+    assert_eq!(sweep.look(PATIENCE).await.unwrap(), 1);
+    assert!(matches!(state(&ledger, ABANDONED).await, Completion::Lost(_)));
+
+    ledger.reader.set_quarantine(stopped, None).await.unwrap();
+    settle(&ledger).await;
+    assert_eq!(
+        sweep.look(PATIENCE).await.unwrap(),
+        230,
+        "in one look, page after page"
+    );
+    running.stop().await;
 }
 
 fn late_failure() -> Failure {
