@@ -434,6 +434,43 @@ async fn documents_are_written_with_their_event_or_not_at_all() {
     );
 }
 
+#[tokio::test]
+async fn the_position_as_of_a_time_is_the_last_one_recorded_not_after_it() {
+    const BEGIN: i64 = 1_800_000_000;
+    let clock = Arc::new(TurnedClock(AtomicI64::new(BEGIN)));
+    let ledger = TestLedger::with_clock(clock.clone()).await;
+    let (tenant, reader) = (ledger.tenant, &ledger.reader);
+    let at = |seconds| chrono::DateTime::from_timestamp(seconds, 0).unwrap().into();
+    assert_eq!(
+        reader.position_as_of(tenant, at(BEGIN)).await.unwrap(),
+        Position::ZERO
+    );
+    for step in 0..23 {
+        // One, two, three or no seconds later; sometimes earlier by the clock.
+        clock
+            .0
+            .fetch_add([1, 0, 3, 0, 0, 2, -1][step as usize % 7], Ordering::Relaxed);
+        let appended = ledger.sequencer.append(request(tenant, "thing", "a", step)).await;
+        appended.unwrap();
+        let events = ledger.events(tenant).await;
+        for seconds in BEGIN - 1..BEGIN + 30 {
+            let time: Timestamp = at(seconds);
+            let naive = events.iter().rev().find(|event| event.recorded_at <= time);
+            let naive = naive.map_or(Position::ZERO, |event| event.recorded.position);
+            assert_eq!(
+                reader.position_as_of(tenant, time).await.unwrap(),
+                naive,
+                "{seconds}"
+            );
+        }
+    }
+    let nobody = TenantId::generate();
+    assert_eq!(
+        reader.position_as_of(nobody, at(BEGIN)).await.unwrap(),
+        Position::ZERO
+    );
+}
+
 /// A clock that the test turns, in seconds.
 struct TurnedClock(AtomicI64);
 

@@ -35,10 +35,24 @@ const AGGREGATE: &str = "SELECT tenant_id, position, event_id, aggregate, aggreg
 const DOCUMENT: &str = "SELECT body FROM counterfoil.documents WHERE tenant_id = $1 AND digest = $2";
 const KEY: &str = "SELECT fingerprint, first_position, event_count FROM counterfoil.idempotency \
                    WHERE tenant_id = $1 AND key_hash = $2 AND created_at > now() - interval '24 hours'";
-/// recorded_at never decreases along a log, so the last position not after a time is one backward step of the
-/// primary key's order.
-const AS_OF: &str = "SELECT position FROM counterfoil.events WHERE tenant_id = $1 AND recorded_at <= $2 \
-                     ORDER BY position DESC LIMIT 1";
+/// recorded_at never decreases along a log, so the last position not after a time is found by halving: some twenty
+/// steps of the primary key for a million events. A position that is missing (damage) is as old as the one before.
+const AS_OF: &str = "WITH RECURSIVE search (low, high) AS ( \
+                         SELECT 0::bigint, (SELECT max(position) FROM counterfoil.events WHERE tenant_id = $1) \
+                         UNION ALL \
+                         SELECT CASE WHEN step.not_after THEN step.middle ELSE search.low END, \
+                                CASE WHEN step.not_after THEN search.high ELSE step.middle - 1 END \
+                         FROM search CROSS JOIN LATERAL ( \
+                             SELECT halved.middle, coalesce(( \
+                                 SELECT e.recorded_at <= $2 FROM counterfoil.events e \
+                                 WHERE e.tenant_id = $1 AND e.position <= halved.middle \
+                                 ORDER BY e.position DESC LIMIT 1), true) AS not_after \
+                             FROM (SELECT (search.low + search.high + 1) / 2 AS middle) AS halved \
+                         ) AS step \
+                         WHERE search.low < search.high \
+                     ) \
+                     SELECT max(e.position) FROM counterfoil.events e \
+                     WHERE e.tenant_id = $1 AND e.position <= (SELECT low FROM search WHERE low >= high)";
 
 /// On the primary key.
 const HASHES_AT: &str = "SELECT e.tenant_id, e.position, e.hash \
@@ -268,7 +282,7 @@ impl LogReader {
         let found: Option<i64> = sqlx::query_scalar(AS_OF)
             .bind(tenant.0)
             .bind(at.as_datetime())
-            .fetch_optional(&self.pool)
+            .fetch_one(&self.pool)
             .await?;
         Ok(Position::from_i64(found.unwrap_or(0)))
     }
