@@ -45,6 +45,8 @@ const LOCK_VERSIONS: &str =
 const LOCK_LIVE: &str = "SELECT tenant_id FROM counterfoil.projection_cursors \
                          WHERE projection = $1 AND version = $2 ORDER BY tenant_id FOR UPDATE";
 const SWAP_ATTEMPTS: u32 = 20;
+/// Well below the 30 s after which CLAIM takes a job for dead.
+const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 /// Rows kept at hand per worker: some hundred megabytes at the very most.
 const ROWS_AT_HAND: usize = 200_000;
 
@@ -312,24 +314,43 @@ async fn fold_log(
 impl Site<'_> {
     /// Counts a step, says so, and keeps to the throttle; an error when the job was cancelled.
     async fn passed(&self, positions: u64, folded: u64) -> Result<(), EngineError> {
+        self.beat(positions).await?;
+        let due = self.count(positions, folded).await;
+        // In slices: a job that is silent for too long is another's.
+        loop {
+            let left = due.saturating_sub(self.started.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            tokio::time::sleep(left.min(LONGEST_SILENCE)).await;
+            self.beat(0).await?;
+        }
+    }
+
+    /// Says that the job is alive and has passed `positions` more.
+    async fn beat(&self, positions: u64) -> Result<(), EngineError> {
         let name = self.projection.name();
         let beat: Option<i32> = sqlx::query_scalar(BEAT)
             .bind(name)
             .bind(i64::try_from(positions).unwrap_or(i64::MAX))
             .fetch_optional(self.pool)
             .await?;
-        if beat != Some(self.version) {
-            return Err(EngineError::Cancelled(name.to_owned()));
+        match beat {
+            Some(version) if version == self.version => Ok(()),
+            _ => Err(EngineError::Cancelled(name.to_owned())),
         }
+    }
+
+    /// Adds to the tally; answers after which time since the start the throttle lets it go on.
+    async fn count(&self, positions: u64, folded: u64) -> Duration {
         let mut tally = self.tally.lock().await;
         tally.done += positions;
         tally.folded += folded;
         (self.progress)(*tally);
-        if self.options.events_per_s > 0 {
-            let due = Duration::from_secs_f64(tally.folded as f64 / f64::from(self.options.events_per_s));
-            tokio::time::sleep(due.saturating_sub(self.started.elapsed())).await;
+        match self.options.events_per_s {
+            0 => Duration::ZERO,
+            events_per_s => Duration::from_secs_f64(tally.folded as f64 / f64::from(events_per_s)),
         }
-        Ok(())
     }
 }
 
