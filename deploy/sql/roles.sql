@@ -33,5 +33,7 @@ BEGIN
     ALTER ROLE counterfoil_projector SET row_security = off;
     -- The owner hands the append functions over to their own role.
     GRANT counterfoil_append TO counterfoil_owner;
+    -- A down migration drops the read models, which their projector owns.
+    GRANT counterfoil_projector TO counterfoil_owner;
 END
 $$;

@@ -356,3 +356,67 @@ async fn a_row_changed_by_hand_shows_in_the_comparison() {
     assert!(diff(pool, &Agents).await.unwrap().is_empty());
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_build_leaves_the_live_version_of_a_newer_one_alone() {
+    let ledger = TestLedger::new().await;
+    let running = Running::start(&ledger, ProjectorOptions::default());
+    settle(&ledger).await;
+    running.stop().await;
+    let pool = ledger.database.projector();
+    let newer =
+        "UPDATE counterfoil.projection_versions SET revision = revision + 1 WHERE projection = 'agent'";
+    sqlx::query(newer).execute(pool).await.unwrap();
+    let before = live_version(pool, "agent").await.unwrap();
+
+    populate(&ledger, ledger.tenant, "4").await;
+    let running = Running::start(&ledger, ProjectorOptions::default());
+    let folded = "SELECT count(*) FROM counterfoil.projection_cursors c JOIN counterfoil.chain_heads h USING (tenant_id) \
+                  WHERE c.projection = 'completion' AND c.position = h.position";
+    let tenants = 2_i64;
+    while sqlx::query_scalar::<_, i64>(folded)
+        .fetch_one(pool)
+        .await
+        .unwrap()
+        < tenants
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    running.stop().await;
+    assert_eq!(live_version(pool, "agent").await.unwrap(), before);
+    let jobs = "SELECT count(*) FROM counterfoil.rebuild_jobs WHERE projection = 'agent'";
+    assert_eq!(
+        sqlx::query_scalar::<_, i64>(jobs).fetch_one(pool).await.unwrap(),
+        0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_read_models_migration_goes_down_and_up_again() {
+    let ledger = TestLedger::new().await;
+    let running = Running::start(&ledger, ProjectorOptions::default());
+    populate(&ledger, ledger.tenant, "4").await;
+    settle(&ledger).await;
+    running.stop().await;
+    let owner = ledger
+        .admin
+        .clone()
+        .username("counterfoil_owner")
+        .password("only-for-tests");
+    counterfoil::init::revert(&owner, 3).await.unwrap();
+    let schemas = "SELECT count(*) FROM pg_namespace WHERE nspname ~ '^read(_|$)'";
+    let pool = ledger.database.projector();
+    assert_eq!(
+        sqlx::query_scalar::<_, i64>(schemas)
+            .fetch_one(pool)
+            .await
+            .unwrap(),
+        0
+    );
+
+    counterfoil::init::migrate(&owner).await.unwrap();
+    let running = Running::start(&ledger, ProjectorOptions::default());
+    settle(&ledger).await;
+    assert_no_difference(&ledger).await;
+    running.stop().await;
+}

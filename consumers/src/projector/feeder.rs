@@ -1,6 +1,7 @@
 //! Feeding one read model. Steps:
 //!
-//! 1. *Ready*: there is a live version of this build's revision; if not, it is made or rebuilt.
+//! 1. *Ready*: there is a live version of this build's revision; if not, it is made or rebuilt. One of a higher revision
+//!    is a newer build's: it is left alone, and only our own retired version is fed on.
 //! 2. *Look*, twice a second: which versions are to be fed, where their cursors stand; old ones are dropped.
 //! 3. *Feed*: what is behind, a bounded step at a time; then wait for news.
 //!
@@ -51,6 +52,8 @@ pub(super) struct Feeder {
     fed: Vec<Fed>,
     damaged: HashMap<TenantId, Damaged>,
     drop_at: Instant,
+    /// Whether it was said that a newer build is at work.
+    told_outdated: bool,
 }
 
 /// A log with damage: left alone for a while, so that the others go on.
@@ -100,6 +103,7 @@ impl Feeder {
             fed: Vec::new(),
             damaged: HashMap::new(),
             drop_at: Instant::now() + DROP_INTERVAL,
+            told_outdated: false,
         }
     }
 
@@ -182,9 +186,20 @@ impl Feeder {
 
     async fn ready(&mut self) -> Result<(), EngineError> {
         let live = ensure_live(&self.pool, &*self.projection).await?;
-        if live.revision == self.projection.declaration().revision {
+        let ours = self.projection.declaration().revision;
+        if live.revision > ours && !self.told_outdated {
+            self.told_outdated = true;
+            tracing::warn!(
+                projection = self.projection.name(),
+                live = live.revision,
+                ours,
+                "a newer build has made the live version of this read model; this process feeds only its own retired one"
+            );
+        }
+        if live.revision >= ours {
             return Ok(());
         }
+        self.told_outdated = false;
         self.say(FeedState::Rebuilding);
         let beat = |_| self.heartbeat.beat();
         rebuild(&self.pool, &*self.projection, RebuildOptions::default(), &beat).await?;
