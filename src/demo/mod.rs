@@ -27,6 +27,8 @@ use world::Earlier;
 pub async fn run(up: &Up) -> Result<(), DemoError> {
     let address = up.process.address();
     let client = Client::new(format!("http://{address}"), up.token.clone())?;
+    // After a crash they may still be on their way.
+    summary::wait_for_read_models(up).await?;
     match world::earlier(&client).await? {
         Earlier::Nothing => {}
         Earlier::CutOff => {
@@ -50,7 +52,7 @@ pub async fn run(up: &Up) -> Result<(), DemoError> {
     let reader = LogReader::new(parts.database().log().clone());
     let notices = parts.commands().sequencer.subscribe();
     let runs = kris::measure(&client, &world, &reader, notices).await?;
-    let lag = summary::wait_for_read_models(up, &world).await?;
+    let lag = summary::wait_for_read_models(up).await?;
     summary::print_completions(&tally);
     println!(
         "\n{runs} KRI runs. Read models: at the head of every log {} ms after the last event",

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use counterfoil_events::ids::{Position, TenantId};
+use counterfoil_events::ids::Position;
 use counterfoil_events::ledger::LogReader;
 use counterfoil_events::verify::Options;
 use counterfoil_projections::engine;
@@ -26,21 +26,14 @@ pub(super) async fn print_state(client: &Client, up: &Up, world: &World) -> Resu
     Ok(())
 }
 
-/// How long the read models take from now on to reach the heads of the tenants' logs.
-pub(super) async fn wait_for_read_models(up: &Up, world: &World) -> Result<Duration, DemoError> {
+/// How long the read models take from now on to reach the heads of all logs.
+pub(super) async fn wait_for_read_models(up: &Up) -> Result<Duration, DemoError> {
     let database = up.process.parts().database();
     let reader = LogReader::new(database.log().clone());
     let begun = Instant::now();
-    for tenant in &world.tenants {
-        let tenant: TenantId = tenant
-            .id
-            .parse()
-            .map_err(|error| DemoError::Shape(format!("tenant id: {error}")))?;
-        let Some(head) = reader.head(tenant).await? else {
-            continue;
-        };
+    for head in reader.heads().await? {
         let wait = engine::WaitFor {
-            tenant,
+            tenant: head.tenant,
             position: head.head.position,
         };
         for projection in counterfoil_projections::all() {
