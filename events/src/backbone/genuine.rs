@@ -65,8 +65,7 @@ fn named_fingerprint(event: &RecordedEvent) -> Option<Fingerprint> {
 
 fn is_signed(event: &RecordedEvent, keys: &TrustedKeys) -> bool {
     let hash = envelope::hash(event.envelope.as_bytes());
-    let key = keys.get(event.key_id);
-    hash == event.hash && key.is_some_and(|key| key.verifies(&hash, &event.signature))
+    hash == event.hash && keys.verifies(event.key_id, &hash, &event.signature) == Some(true)
 }
 
 fn is_where_it_says(event: &RecordedEvent) -> bool {

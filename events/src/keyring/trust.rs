@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 
 use crate::envelope::{self, Envelope, RecordedEvent};
-use crate::ids::{Fingerprint, KeyId, Position, TenantId};
+use crate::ids::{EventHash, Fingerprint, KeyId, Position, TenantId};
 use crate::keyring::{
     AGGREGATE, AGGREGATE_ID, SIGNING_KEY_INTRODUCED, SIGNING_KEY_INTRODUCED_VERSION, SigningKeyIntroduced,
 };
-use crate::signature::{Keyring, PublicKey};
+use crate::signature::{Keyring, PublicKey, Signature};
 use crate::verify::FindingKind;
 
 /// The keys that a root fingerprint vouches for, and where the platform log introduced each.
@@ -155,6 +155,12 @@ impl TrustedKeys {
     #[must_use]
     pub fn get(&self, id: KeyId) -> Option<&PublicKey> {
         self.ring.get(id)
+    }
+
+    /// Whether `signature` is that key's over the event with this hash; none if it is not vouched for.
+    #[must_use]
+    pub fn verifies(&self, id: KeyId, hash: &EventHash, signature: &Signature) -> Option<bool> {
+        self.ring.verifies(id, hash, signature)
     }
 
     /// Where the platform log introduced it.

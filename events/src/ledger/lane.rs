@@ -1,28 +1,34 @@
-//! One tenant's lane: drain what waits, place it, write it, answer it.
+//! One tenant's lane: place what comes, write it, answer it.
 //!
-//! No timer: an idle tenant commits at once, a busy one batches by itself, since requests gather while the call
-//! before them is under way. Steps of a turn:
+//! No timer: an idle tenant commits at once, a busy one batches by itself, since requests gather while the batch before
+//! them is being written. Steps of a turn:
 //!
-//! 1. *Choose* (`waiting`): within a batch the first request on an aggregate or key wins; the others wait on.
-//! 2. *Place* on the cached head.
-//! 3. *Write*: one call; its COMMIT is the commit point.
-//! 4. *Settle*: answer what was written or refused; what only missed the head goes round again. After three misses
-//!    the head is locked first and the batch placed under the lock, as long as others write, so that two busy
-//!    processes both make progress. What was signed with a key that another has followed goes round again with that
-//!    one.
-//! 5. If the outcome is *unknown*, find out before anything else is taken.
+//! 1. *Write* the batch that is ready: one call; its COMMIT is the commit point.
+//! 2. Meanwhile *answer* the batch before it, which is durable, and *place* the next one behind this one, request by
+//!    request as they come (`waiting`: within a batch the first on an aggregate or key wins; the others wait on).
+//! 3. *Settle*: what was refused is answered; what only missed the head goes round again, and so does what was placed
+//!    behind it. After three misses the head is locked first and the batch placed under the lock, as long as others
+//!    write, so that two busy processes both make progress. What was signed with a key that another has followed goes
+//!    round again with that one.
+//! 4. If the outcome is *unknown*, find out before anything else is taken.
 
+use std::future::pending;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{Acquire, PgConnection, Postgres, Transaction};
-use tokio::sync::mpsc;
+use futures::FutureExt;
+use sqlx::pool::PoolConnection;
+use sqlx::{Acquire, PgConnection, PgPool, Postgres, Transaction};
+use tokio::select;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use crate::ids::{EventHash, KeyId, Position, TenantId};
-use crate::ledger::call::{CALL_TIMEOUT, close, within};
-use crate::ledger::place::{Head, PlacedBatch, place};
+use crate::ledger::call::{CALL_TIMEOUT, close, give_back, within};
+use crate::ledger::draft::Draft;
+use crate::ledger::place::Head;
 use crate::ledger::read::read_head;
 use crate::ledger::request::{AppendError, AppendRequest, Appended, Committed};
 use crate::ledger::sequencer::Shared;
@@ -48,23 +54,10 @@ pub(super) struct Lane {
     misses: u32,
 }
 
-/// A batch that was tried.
-struct Tried {
-    outcome: Outcome,
-    placed: PlacedBatch,
-    /// Whether others had moved the head when it was locked.
-    contended: bool,
-}
-
-impl Tried {
-    /// All of it was left out: there is nothing to write, and the head stays where it is.
-    fn nothing(placed: PlacedBatch) -> Self {
-        Self {
-            outcome: Outcome::Written,
-            placed,
-            contended: false,
-        }
-    }
+/// A batch that is complete, and its turn to be written: see `SequencerOptions::writers`.
+struct Ready {
+    draft: Draft,
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Lane {
@@ -81,14 +74,10 @@ impl Lane {
 
     pub(super) async fn run(mut self) {
         while self.wait_for_work().await {
-            while !self.waiting.is_empty() {
-                // Who has just been answered may ask again at once, and who was woken with the first may be about to:
-                // one commit takes them all. It costs an idle system nothing.
-                yield_now().await;
-                self.drain();
-                self.turn().await;
-                self.drain();
-            }
+            // Who was woken with the first may be about to ask as well: one commit takes them all. It costs an idle
+            // system nothing.
+            yield_now().await;
+            self.work_off().await;
         }
     }
 
@@ -105,134 +94,252 @@ impl Lane {
         };
         let Some(first) = first else { return false };
         self.waiting.enter(first);
-        self.drain();
         true
     }
 
+    /// Until nothing waits.
+    async fn work_off(&mut self) {
+        let mut connection = None;
+        let (mut next, mut written) = (None, None);
+        loop {
+            if self.misses >= MISSES_BEFORE_LOCKING {
+                self.write_under_lock().await;
+            } else if let Some(ready) = self.make_ready(next.take(), &mut written).await {
+                (next, written) = self.turn(ready, written.take(), &mut connection).await;
+            }
+            if next.is_none() {
+                // Who is answered may ask again at once.
+                written
+                    .take()
+                    .into_iter()
+                    .for_each(|draft| self.answer_written(draft));
+                self.drain();
+            }
+            if next.is_none() && self.waiting.is_empty() {
+                return;
+            }
+        }
+    }
+
     fn drain(&mut self) {
-        while self.waiting.len() < self.shared.options.queue_per_tenant {
+        while self.has_room() {
             let Ok(next) = self.queue.try_recv() else { break };
             self.waiting.enter(next);
         }
     }
 
-    async fn turn(&mut self) {
-        let options = &self.shared.options;
-        let batch = self.waiting.choose(BatchLimits {
-            events: options.batch_events,
-            bytes: options.batch_bytes,
-        });
-        let mut connection = match self.shared.database.log().acquire().await {
+    fn has_room(&self) -> bool {
+        self.waiting.len() < self.shared.options.queue_per_tenant
+    }
+
+    /// The batch to be written now: what was placed meanwhile, with whoever else has come. None when all of it is
+    /// answered already.
+    async fn make_ready(&mut self, next: Option<Draft>, written: &mut Option<Draft>) -> Option<Ready> {
+        let mut draft = match next {
+            Some(draft) => draft,
+            None => match self.known_head().await {
+                Ok(head) => self.draft_on(head),
+                Err(error) => {
+                    let waiting = self.waiting.leave();
+                    waiting.for_each(|waiting| waiting.answer(Err(error.clone())));
+                    return None;
+                }
+            },
+        };
+        self.drain();
+        while let Some(next) = self.waiting.next(self.limits()) {
+            draft.add(next, self.shared.clock.now());
+        }
+        let turn = Arc::clone(&self.shared.writers).acquire_owned();
+        let mut turn = pin!(turn);
+        let turn = match turn.as_mut().now_or_never() {
+            Some(turn) => turn,
+            None => {
+                written
+                    .take()
+                    .into_iter()
+                    .for_each(|draft| self.answer_written(draft));
+                self.place_while(turn, &mut draft).await
+            }
+        };
+        self.waiting.send_off();
+        (!draft.is_empty()).then_some(Ready {
+            draft,
+            turn: turn.ok(),
+        })
+    }
+
+    fn draft_on(&self, head: Head) -> Draft {
+        Draft::open(self.tenant, head, self.shared.key.get())
+    }
+
+    fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            events: self.shared.options.batch_events,
+            bytes: self.shared.options.batch_bytes,
+        }
+    }
+
+    async fn known_head(&mut self) -> Result<Head, AppendError> {
+        if let Some(head) = self.head {
+            return Ok(head);
+        }
+        let acquired = self.shared.database.log().acquire().await;
+        let mut connection = acquired.map_err(|error| unavailable(&error))?;
+        let found = read_head(&mut connection, self.tenant).await;
+        give_back(connection, &found);
+        match found.map_err(|error| unavailable(&error))? {
+            Some(found) => Ok(*self.head.insert(found.head)),
+            None => Err(AppendError::MissingTenant(self.tenant)),
+        }
+    }
+
+    /// Steps 1 to 4. Answers what was placed behind the batch, and the batch itself if it is written and still to be
+    /// answered.
+    async fn turn(
+        &mut self,
+        ready: Ready,
+        written: Option<Draft>,
+        connection: &mut Option<PoolConnection<Postgres>>,
+    ) -> (Option<Draft>, Option<Draft>) {
+        let Ready { draft, turn } = ready;
+        let pool = self.shared.database.log().clone();
+        let mut next = self.draft_on(draft.batch.after);
+        let outcome = {
+            let mut writing = pin!(write_out(&pool, connection, &draft));
+            // Under way before anything else is done.
+            let at_once = writing.as_mut().now_or_never();
+            written.into_iter().for_each(|draft| self.answer_written(draft));
+            match at_once {
+                Some(outcome) => outcome,
+                None => self.place_while(writing, &mut next).await,
+            }
+        };
+        drop(turn);
+        if let Outcome::Written = outcome {
+            self.head = Some(draft.batch.after);
+            self.waiting.known();
+            self.note_written(&draft);
+            return ((!next.is_empty()).then_some(next), Some(draft));
+        }
+        // What was placed behind it stands on nothing.
+        self.waiting.start_over();
+        self.waiting.put_back(next.into_waiting());
+        self.settle(outcome, draft).await;
+        (None, None)
+    }
+
+    /// Step 2, second half: adds what comes to `draft` until something else is through.
+    async fn place_while<T>(&mut self, mut other: Pin<&mut impl Future<Output = T>>, draft: &mut Draft) -> T {
+        loop {
+            select! {
+                biased;
+                done = other.as_mut() => return done,
+                waiting = self.next_to_place() => draft.add(waiting, self.shared.clock.now()),
+            }
+        }
+    }
+
+    /// Waits for a request that may join the batch in the making.
+    async fn next_to_place(&mut self) -> Waiting {
+        let limits = self.limits();
+        loop {
+            if let Some(next) = self.waiting.next(limits) {
+                return next;
+            }
+            let came = match self.has_room() {
+                true => self.queue.recv().await,
+                false => None,
+            };
+            match came {
+                Some(waiting) => self.waiting.enter(waiting),
+                None => pending().await,
+            }
+        }
+    }
+
+    /// A turn for a head that others keep moving: nothing is placed but under its lock.
+    async fn write_under_lock(&mut self) {
+        self.waiting.start_over();
+        let limits = self.limits();
+        let batch: Vec<_> = std::iter::from_fn(|| self.waiting.next(limits)).collect();
+        self.waiting.start_over();
+        let pool = self.shared.database.log().clone();
+        let mut connection = match pool.acquire().await {
             Ok(connection) => connection,
             Err(error) => return answer_all(batch, &unavailable(&error)),
         };
-        let tried = match self.misses >= MISSES_BEFORE_LOCKING {
-            true => self.write_under_lock(&mut connection, &batch).await,
-            false => self.write_on_cached_head(&mut connection, &batch).await,
-        };
-        // Before anything else is asked of the pool: a lane that held one connection while it waited for another could
-        // wait for ever, with all others.
-        match &tried {
-            Err(AppendError::Unavailable(_))
-            | Ok(Tried {
-                outcome: Outcome::Unknown(_),
-                ..
-            }) => close(connection),
-            _ => drop(connection),
-        }
-        match tried {
-            Ok(tried) => self.settle(tried, batch).await,
-            Err(error) => answer_all(batch, &error),
+        match self.place_and_write(&mut connection, batch).await {
+            Ok((outcome, draft, contended)) => {
+                release(connection, &outcome);
+                match outcome {
+                    Outcome::Written => {
+                        self.head = Some(draft.batch.after);
+                        self.note_written(&draft);
+                        self.answer_written(draft);
+                    }
+                    other => self.settle(other, draft).await,
+                }
+                // Others still write: to try without the lock again would only waste three batches before taking it.
+                self.misses = if contended {
+                    MISSES_BEFORE_LOCKING
+                } else {
+                    self.misses
+                };
+            }
+            Err((error, batch)) => {
+                close(connection);
+                answer_all(batch, &error);
+            }
         }
     }
 
-    /// Steps 2 and 3, in one round trip.
-    async fn write_on_cached_head(
-        &mut self,
-        connection: &mut PgConnection,
-        batch: &[Waiting],
-    ) -> Result<Tried, AppendError> {
-        let head = match self.head {
-            Some(head) => head,
-            None => match read_head(connection, self.tenant).await {
-                Ok(Some(found)) => *self.head.insert(found.head),
-                Ok(None) => return Err(AppendError::MissingTenant(self.tenant)),
-                Err(error) => return Err(unavailable(&error)),
-            },
-        };
-        let placed = self.place(head, batch);
-        if placed.events.is_empty() {
-            return Ok(Tried::nothing(placed));
-        }
-        fail::fail_point!("ledger.before_commit");
-        let outcome = write(connection, &placed, &requests(batch)).await;
-        fail::fail_point!("ledger.after_commit");
-        Ok(Tried {
-            outcome,
-            placed,
-            contended: false,
-        })
-    }
-
-    /// Steps 2 and 3 for a head that others keep moving.
-    async fn write_under_lock(
+    /// Answers the outcome, what was tried, and whether others had moved the head when it was locked.
+    async fn place_and_write(
         &self,
         connection: &mut PgConnection,
-        batch: &[Waiting],
-    ) -> Result<Tried, AppendError> {
-        let begun = within(CALL_TIMEOUT, connection.begin()).await;
-        let mut transaction = begun.map_err(|error| unavailable(&error))?;
-        let locked = within(CALL_TIMEOUT, lock_head(&mut transaction, self.tenant)).await;
-        let head = locked
-            .map_err(|error| unavailable(&error))?
-            .ok_or(AppendError::MissingTenant(self.tenant))?;
+        batch: Vec<Waiting>,
+    ) -> Result<(Outcome, Draft, bool), (AppendError, Vec<Waiting>)> {
+        let locked = async {
+            let mut transaction = within(CALL_TIMEOUT, connection.begin()).await?;
+            let head = within(CALL_TIMEOUT, lock_head(&mut transaction, self.tenant)).await?;
+            Ok((transaction, head))
+        };
+        let (mut transaction, head) = match locked.await {
+            Ok((transaction, Some(head))) => (transaction, head),
+            Ok((_, None)) => return Err((AppendError::MissingTenant(self.tenant), batch)),
+            Err(error) => return Err((unavailable(&error), batch)),
+        };
         let contended = self.head != Some(head);
-        let placed = self.place(head, batch);
-        if placed.events.is_empty() {
-            return Ok(Tried::nothing(placed));
+        let mut draft = self.draft_on(head);
+        for waiting in batch {
+            draft.add(waiting, self.shared.clock.now());
         }
-        let outcome = match write(&mut transaction, &placed, &requests(batch)).await {
+        if draft.is_empty() {
+            // All of it was too large: nothing to write, and the head stays where it is.
+            return Ok((Outcome::Written, draft, false));
+        }
+        let outcome = match write(&mut transaction, &draft).await {
             Outcome::Written => commit(transaction).await,
             other => other,
         };
-        Ok(Tried {
-            outcome,
-            placed,
-            contended,
-        })
+        Ok((outcome, draft, contended))
     }
 
-    fn place(&self, head: Head, batch: &[Waiting]) -> PlacedBatch {
-        place(
-            self.tenant,
-            head,
-            self.shared.clock.now(),
-            self.shared.key.get().as_ref(),
-            &requests(batch),
-        )
-    }
-
-    /// Step 4.
-    async fn settle(&mut self, tried: Tried, batch: Vec<Waiting>) {
-        let Tried {
-            outcome,
-            placed,
-            contended,
-        } = tried;
+    /// Step 3.
+    async fn settle(&mut self, outcome: Outcome, draft: Draft) {
         match outcome {
-            Outcome::Written => self.settle_written(&placed, batch),
-            Outcome::Refused(refusal) => self.settle_refused(&refusal, batch).await,
-            Outcome::Missing => answer_all(batch, &AppendError::MissingTenant(self.tenant)),
-            Outcome::Superseded(current) => self.settle_superseded(current, batch).await,
-            Outcome::Failed(reason) => self.settle_failed(&reason, batch),
+            // Both ways of writing see to it themselves, since what follows stands on it.
+            Outcome::Written => self.answer_written(draft),
+            Outcome::Refused(refusal) => self.settle_refused(&refusal, draft).await,
+            Outcome::Missing => draft.answer_all(&AppendError::MissingTenant(self.tenant)),
+            Outcome::Superseded(current) => self.settle_superseded(current, draft).await,
+            Outcome::Failed(reason) => self.settle_failed(&reason, draft.into_waiting()),
+            Outcome::Unreached(reason) => draft.answer_all(&AppendError::Unavailable(reason)),
             Outcome::Unknown(reason) => {
                 tracing::warn!(tenant = %self.tenant, reason, "the outcome of an append is unknown; finding out");
-                self.find_out(placed, batch).await;
+                self.find_out(draft).await;
             }
-        }
-        // Others still write: to try without the lock again would only waste three batches before taking it.
-        if contended {
-            self.misses = MISSES_BEFORE_LOCKING;
         }
     }
 
@@ -247,54 +354,41 @@ impl Lane {
         self.waiting.put_back_singly(batch);
     }
 
-    fn settle_written(&mut self, placed: &PlacedBatch, batch: Vec<Waiting>) {
-        self.head = Some(placed.after);
-        if !placed.events.is_empty() {
-            self.note_written(placed);
+    fn note_written(&mut self, draft: &Draft) {
+        let events = draft.batch.events.len();
+        if events == 0 {
+            return;
         }
-        let mut batch: Vec<Option<Waiting>> = batch.into_iter().map(Some).collect();
-        // What was left out has moved nothing.
-        for (item, error) in &placed.too_large {
-            if let Some(waiting) = batch[*item].take() {
-                waiting.answer(Err(error.clone().into()));
-            }
-        }
-        self.waiting.refuse_overtaken(batch.iter().flatten());
-        for request in &placed.requests {
-            if let Some(waiting) = batch[request.item].take() {
-                waiting.answer(Ok(Appended {
-                    receipts: placed.receipts(request),
-                    replayed: false,
-                }));
-            }
-        }
-    }
-
-    fn note_written(&mut self, placed: &PlacedBatch) {
         self.misses = 0;
-        metrics::counter!("counterfoil_events_appended_total").increment(placed.events.len() as u64);
-        metrics::histogram!("counterfoil_append_batch_events").record(placed.events.len() as f64);
+        metrics::counter!("counterfoil_events_appended_total").increment(events as u64);
+        metrics::histogram!("counterfoil_append_batch_events").record(events as f64);
         // No follower is no error: each also polls the heads.
         let _ = self.shared.committed.send(Committed {
             tenant: self.tenant,
-            position: placed.after.position,
+            position: draft.batch.after.position,
         });
     }
 
-    async fn settle_refused(&mut self, refusal: &Refusal, batch: Vec<Waiting>) {
+    fn answer_written(&mut self, draft: Draft) {
+        self.waiting
+            .refuse_overtaken(draft.placed().map(|(request, _)| request));
+        draft.answer_written();
+    }
+
+    async fn settle_refused(&mut self, refusal: &Refusal, draft: Draft) {
         self.head = Some(Head::from(&refusal.head));
         if let Some(reason) = &refusal.quarantine {
             let error = AppendError::Quarantined {
                 tenant: self.tenant,
                 reason: reason.clone(),
             };
-            return answer_all(batch, &error);
+            return draft.answer_all(&error);
         }
         if refusal.refused.is_empty() {
             self.misses += 1;
             metrics::counter!("counterfoil_append_head_misses_total").increment(1);
         }
-        let mut batch: Vec<Option<Waiting>> = batch.into_iter().map(Some).collect();
+        let mut batch: Vec<Option<Waiting>> = draft.into_waiting().into_iter().map(Some).collect();
         // A key that was used answers before a sequence that moved: the first receipt is the right answer.
         let (keys, sequences): (Vec<_>, Vec<_>) = refusal
             .refused
@@ -313,14 +407,14 @@ impl Lane {
     }
 
     /// Takes the key that signs now and places again; without it nothing can be appended.
-    async fn settle_superseded(&mut self, current: KeyId, batch: Vec<Waiting>) {
+    async fn settle_superseded(&mut self, current: KeyId, draft: Draft) {
         let ours = self.shared.key.get().public_key().id();
         if self.shared.key.change_to(current).await {
             tracing::info!(%ours, %current, "the signing key was rotated; the new one is in use");
-            return self.waiting.put_back(batch);
+            return self.waiting.put_back(draft.into_waiting());
         }
         tracing::error!(%ours, %current, "the signing key was rotated, and the new one is not in place here");
-        answer_all(batch, &AppendError::KeySuperseded { ours, current });
+        draft.answer_all(&AppendError::KeySuperseded { ours, current });
     }
 
     async fn refused(&self, refused: &RefusedItem, request: &AppendRequest) -> Result<Appended, AppendError> {
@@ -353,39 +447,63 @@ impl Lane {
         }
     }
 
-    /// Step 5. Nothing else is taken until the truth is known; who waits too long is told that it is not.
-    async fn find_out(&mut self, placed: PlacedBatch, batch: Vec<Waiting>) {
+    /// Step 4. Nothing else is taken until the truth is known; who waits too long is told that it is not.
+    async fn find_out(&mut self, draft: Draft) {
         self.head = None;
         let deadline = Instant::now() + self.shared.options.unknown_timeout;
-        let mut batch = Some(batch);
-        loop {
+        let Draft { batch, .. } = &draft;
+        let truth = loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let late = batch.take().into_iter().flatten().chain(self.waiting.leave());
-                late.for_each(|waiting| waiting.answer(Err(AppendError::OutcomeUnknown(self.tenant))));
-                self.refuse_queued();
-                if self.queue.is_closed() && self.queue.is_empty() {
+                break None;
+            }
+            match resolve(self.shared.database.log(), batch, left).await {
+                Ok(truth) => break Some(truth),
+                Err(error) => tracing::warn!(tenant = %self.tenant, %error, "the outcome is still unknown"),
+            }
+            sleep(RETRY_PAUSE).await;
+        };
+        match truth {
+            Some(truth) => self.settle_resolved(truth, draft),
+            None => self.find_out_late(draft).await,
+        }
+    }
+
+    /// Nobody is kept waiting for it any more, but nothing is taken either.
+    async fn find_out_late(&mut self, draft: Draft) {
+        let unknown = AppendError::OutcomeUnknown(self.tenant);
+        let batch = draft.answer_unknown(&unknown);
+        self.waiting
+            .leave()
+            .for_each(|waiting| waiting.answer(Err(unknown.clone())));
+        loop {
+            self.refuse_queued();
+            if self.queue.is_closed() && self.queue.is_empty() {
+                return;
+            }
+            match resolve(self.shared.database.log(), &batch, LATE_LOOK).await {
+                Ok(truth) => {
+                    tracing::info!(tenant = %self.tenant, written = truth.written, "the outcome is known");
+                    self.head = Some(truth.head);
                     return;
                 }
-            }
-            let limit = if left.is_zero() { LATE_LOOK } else { left };
-            match resolve(self.shared.database.log(), &placed, limit).await {
-                Ok(truth) => return self.settle_resolved(truth, &placed, batch),
                 Err(error) => tracing::warn!(tenant = %self.tenant, %error, "the outcome is still unknown"),
             }
             sleep(RETRY_PAUSE).await;
         }
     }
 
-    fn settle_resolved(&mut self, truth: Resolved, placed: &PlacedBatch, batch: Option<Vec<Waiting>>) {
+    fn settle_resolved(&mut self, truth: Resolved, draft: Draft) {
         tracing::info!(tenant = %self.tenant, written = truth.written, "the outcome is known");
-        match batch {
-            Some(batch) if truth.written => self.settle_written(placed, batch),
-            // Never written: it is as if it had not been tried.
-            Some(batch) => self.waiting.put_back(batch),
-            None => {}
-        }
         self.head = Some(truth.head);
+        match truth.written {
+            true => {
+                self.note_written(&draft);
+                self.answer_written(draft);
+            }
+            // Never written: it is as if it had not been tried.
+            false => self.waiting.put_back(draft.into_waiting()),
+        }
     }
 
     /// Requests that came while the outcome is unknown have not been tried: nothing was written of them.
@@ -397,8 +515,33 @@ impl Lane {
     }
 }
 
-fn requests(batch: &[Waiting]) -> Vec<&AppendRequest> {
-    batch.iter().map(|waiting| &waiting.request).collect()
+/// Step 1, on the connection at hand. It is kept for the next batch, but given back when others may be waiting for
+/// one, and closed when what became of it is unknown: before anything else is asked of the pool, since a lane that held
+/// one connection while it waited for another could wait for ever, with all others.
+async fn write_out(pool: &PgPool, kept: &mut Option<PoolConnection<Postgres>>, draft: &Draft) -> Outcome {
+    let mut connection = match kept.take() {
+        Some(connection) => connection,
+        None => match pool.acquire().await {
+            Ok(connection) => connection,
+            Err(error) => return Outcome::Unreached(error.to_string()),
+        },
+    };
+    fail::fail_point!("ledger.before_commit");
+    let outcome = write(&mut connection, draft).await;
+    fail::fail_point!("ledger.after_commit");
+    let to_spare = pool.num_idle() > 0 || pool.size() < pool.options().get_max_connections();
+    match outcome {
+        Outcome::Written if to_spare => *kept = Some(connection),
+        _ => release(connection, &outcome),
+    }
+    outcome
+}
+
+fn release(connection: PoolConnection<Postgres>, outcome: &Outcome) {
+    match outcome {
+        Outcome::Unknown(_) => close(connection),
+        _ => drop(connection),
+    }
 }
 
 fn answer_all(batch: Vec<Waiting>, error: &AppendError) {

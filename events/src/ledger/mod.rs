@@ -9,6 +9,7 @@
 
 mod call;
 mod database;
+mod draft;
 mod janitor;
 mod lane;
 mod place;
@@ -23,7 +24,7 @@ mod write;
 pub use call::{CALL_TIMEOUT, within};
 pub use database::{Database, DatabaseError, DatabaseOptions, PoolSizes, RoleLogin, TenantTransaction};
 pub use janitor::{KeyJanitor, delete_expired_keys};
-pub use place::{Head, PlacedBatch, place};
+pub use place::Head;
 pub use read::{ChainHead, LogReader, StoredEvent};
 pub use request::{
     AggregateAppend, AppendError, AppendRequest, Appended, Committed, IdempotencyClaim, KeyLookup, NewEvent,

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::ids::TenantId;
@@ -29,6 +29,9 @@ pub struct SequencerOptions {
     pub batch_events: usize,
     /// Bytes of one batch.
     pub batch_bytes: usize,
+    /// Batches that are being written at one time, of all tenants. Whoever waits for its turn goes on collecting, so a
+    /// crowd of tenants makes larger batches instead of more of them.
+    pub writers: usize,
     /// How long a request waits for room in the queue.
     pub enqueue_timeout: Duration,
     /// How long waiters are kept while an unknown outcome is being found out.
@@ -44,6 +47,8 @@ impl Default for SequencerOptions {
             // Where the rate stops rising on the reference machine; more only lengthens the wait.
             batch_events: 256,
             batch_bytes: 4 * 1024 * 1024,
+            // On the reference machine more only compete inside Postgres.
+            writers: 4,
             enqueue_timeout: Duration::from_secs(2),
             unknown_timeout: Duration::from_secs(3),
             idle: Duration::from_secs(60),
@@ -64,6 +69,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) options: SequencerOptions,
     pub(super) committed: broadcast::Sender<Committed>,
+    pub(super) writers: Arc<Semaphore>,
     /// None once stopping.
     lanes: Mutex<Option<HashMap<TenantId, mpsc::Sender<Waiting>>>>,
     tasks: TaskTracker,
@@ -98,6 +104,7 @@ impl Sequencer {
             database,
             key: key.into(),
             clock,
+            writers: Arc::new(Semaphore::new(options.writers.max(1))),
             options,
             committed,
             lanes: Mutex::new(Some(HashMap::new())),

@@ -63,7 +63,7 @@ async fn look(connection: &mut PgConnection, batch: &PlacedBatch) -> Result<Reso
         .fetch_optional(&mut *connection)
         .await?;
     Ok(Resolved {
-        written: found == Some(first.event_id.0),
+        written: found == Some(first.receipt.event_id.0),
         head,
     })
 }

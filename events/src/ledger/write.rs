@@ -1,18 +1,18 @@
 //! The one call that writes: `counterfoil.append`, check-first, all or nothing.
 //!
 //! Its outcomes: written; refused (nothing written, with the true head and what was off, or with the key that signs
-//! now); failed (nothing
-//! written, the server said so); unknown (the connection was lost, or time ran out, around COMMIT).
+//! now); failed (nothing written, the server said so); unreached (not tried); unknown (the connection was lost, or time
+//! ran out, around COMMIT).
 
 use serde::Deserialize;
 use sqlx::PgConnection;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
-use uuid::Uuid;
 
 use crate::ids::{EventHash, KeyId, Position, Sequence};
 use crate::ledger::call::{CALL_TIMEOUT, within};
-use crate::ledger::place::{Head, PlacedBatch};
-use crate::ledger::request::AppendRequest;
+use crate::ledger::draft::Draft;
+use crate::ledger::place::{Head, PlacedEvent};
+use crate::ledger::request::{AppendRequest, NewEvent};
 use crate::timestamp::Timestamp;
 
 const APPEND: &str = "SELECT counterfoil.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
@@ -31,6 +31,8 @@ pub(super) enum Outcome {
     Superseded(KeyId),
     /// Nothing written: the server said why.
     Failed(String),
+    /// Nothing written: the server could not be asked.
+    Unreached(String),
     /// Perhaps written.
     Unknown(String),
 }
@@ -98,13 +100,9 @@ enum Answer {
     },
 }
 
-/// Writes `batch` on `connection` as a statement of its own (or within the caller's transaction).
-pub(super) async fn write(
-    connection: &mut PgConnection,
-    batch: &PlacedBatch,
-    requests: &[&AppendRequest],
-) -> Outcome {
-    let call = bind(batch, requests).fetch_one(connection);
+/// Writes `draft` on `connection` as a statement of its own (or within the caller's transaction).
+pub(super) async fn write(connection: &mut PgConnection, draft: &Draft) -> Outcome {
+    let call = bind(draft).fetch_one(connection);
     match within(CALL_TIMEOUT, call).await {
         Err(error) => classify(&error),
         Ok(None) => Outcome::Written,
@@ -134,7 +132,8 @@ pub(super) fn classify(error: &sqlx::Error) -> Outcome {
 type Append<'q> =
     sqlx::query::QueryScalar<'q, sqlx::Postgres, Option<serde_json::Value>, sqlx::postgres::PgArguments>;
 
-fn bind<'q>(batch: &'q PlacedBatch, requests: &[&'q AppendRequest]) -> Append<'q> {
+fn bind(draft: &Draft) -> Append<'_> {
+    let batch = &draft.batch;
     let query = sqlx::query_scalar(APPEND)
         .bind(batch.tenant.0)
         .bind(batch.before.position.as_i64())
@@ -143,145 +142,78 @@ fn bind<'q>(batch: &'q PlacedBatch, requests: &[&'q AppendRequest]) -> Append<'q
         .bind(batch.after.hash.0)
         .bind(batch.after.recorded_at.as_datetime())
         .bind(batch.key_id.0);
-    let query = bind_expectations(query, batch, requests);
-    let query = bind_keys(query, batch, requests);
-    let query = bind_events(query, batch);
-    bind_documents_and_heads(query, batch, requests)
+    let query = bind_expectations(query, draft);
+    let query = bind_keys(query, draft);
+    let query = bind_events(query, draft);
+    bind_documents_and_heads(query, draft)
 }
 
-fn bind_expectations<'q>(
-    query: Append<'q>,
-    batch: &PlacedBatch,
-    requests: &[&'q AppendRequest],
-) -> Append<'q> {
+/// One of each of these, as an array.
+fn array<I: Iterator>(of: I) -> Vec<I::Item> {
+    of.collect()
+}
+
+fn bind_expectations<'q>(query: Append<'q>, draft: &'q Draft) -> Append<'q> {
     let parts = || {
-        batch
-            .requests
-            .iter()
-            .flat_map(|placed| requests[placed.item].parts.iter().map(move |part| (placed, part)))
+        let requests = draft.placed().zip(0..);
+        requests.flat_map(|((request, _), item)| request.parts.iter().map(move |part| (item, part)))
     };
     query
-        .bind(parts().map(|(placed, _)| placed.item as i32).collect::<Vec<_>>())
-        .bind(
-            parts()
-                .map(|(_, part)| part.aggregate.as_ref())
-                .collect::<Vec<&str>>(),
-        )
-        .bind(
-            parts()
-                .map(|(_, part)| part.aggregate_id.as_str())
-                .collect::<Vec<&str>>(),
-        )
-        .bind(
-            parts()
-                .map(|(_, part)| part.expected.as_i64())
-                .collect::<Vec<_>>(),
-        )
+        .bind(array(parts().map(|(item, _): (i32, _)| item)))
+        .bind(array(parts().map(|(_, part)| part.aggregate.as_ref())))
+        .bind(array(parts().map(|(_, part)| part.aggregate_id.as_str())))
+        .bind(array(parts().map(|(_, part)| part.expected.as_i64())))
 }
 
-fn bind_keys<'q>(query: Append<'q>, batch: &PlacedBatch, requests: &[&'q AppendRequest]) -> Append<'q> {
+fn bind_keys<'q>(query: Append<'q>, draft: &'q Draft) -> Append<'q> {
     let keys = || {
-        batch.requests.iter().filter_map(|placed| {
-            requests[placed.item]
-                .idempotency
-                .as_ref()
-                .map(|key| (placed, key))
-        })
+        let requests = draft.placed().zip(0..);
+        requests.filter_map(|((request, events), item)| Some((item, request.idempotency.as_ref()?, events)))
     };
+    let first = |events: &[PlacedEvent]| events.first().map_or(0, |event| event.receipt.position.as_i64());
     query
-        .bind(keys().map(|(placed, _)| placed.item as i32).collect::<Vec<_>>())
-        .bind(keys().map(|(_, key)| key.key_hash).collect::<Vec<_>>())
-        .bind(keys().map(|(_, key)| key.fingerprint).collect::<Vec<_>>())
-        .bind(
-            keys()
-                .map(|(placed, _)| placed.first_position.as_i64())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            keys()
-                .map(|(placed, _)| placed.events.len() as i32)
-                .collect::<Vec<_>>(),
-        )
+        .bind(array(keys().map(|(item, ..): (i32, _, _)| item)))
+        .bind(array(keys().map(|(_, key, _)| key.key_hash)))
+        .bind(array(keys().map(|(_, key, _)| key.fingerprint)))
+        .bind(array(keys().map(|(.., events)| first(events))))
+        .bind(array(keys().map(|(.., events)| events.len() as i32)))
 }
 
-fn bind_events<'q>(query: Append<'q>, batch: &'q PlacedBatch) -> Append<'q> {
-    let events = &batch.events;
-    query
-        .bind(events.iter().map(|event| event.event_id.0).collect::<Vec<Uuid>>())
-        .bind(
-            events
-                .iter()
-                .map(|event| event.aggregate.as_str())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            events
-                .iter()
-                .map(|event| event.aggregate_id.as_str())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            events
-                .iter()
-                .map(|event| event.sequence.as_i64())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            events
-                .iter()
-                .map(|event| event.event_type.as_str())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            events
-                .iter()
-                .map(|event| event.version.as_str())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            events
-                .iter()
-                .map(|event| event.receipt.hash.0)
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            events
-                .iter()
-                .map(|event| event.receipt.signature.0)
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            events
-                .iter()
-                .map(|event| event.envelope.as_str())
-                .collect::<Vec<_>>(),
-        )
+/// An event's columns: what was asked for, for which aggregate, and what placement gave it.
+type Columns<'q> = ((&'q str, &'q str), &'q NewEvent, &'q PlacedEvent);
+
+fn columns<'q>(
+    (request, placed): (&'q AppendRequest, &'q [PlacedEvent]),
+) -> impl Iterator<Item = Columns<'q>> {
+    let events = request.parts.iter().flat_map(|part| {
+        let name = (part.aggregate.as_ref(), part.aggregate_id.as_str());
+        part.events.iter().map(move |event| (name, event))
+    });
+    events
+        .zip(placed)
+        .map(|((name, event), placed)| (name, event, placed))
 }
 
-fn bind_documents_and_heads<'q>(
-    query: Append<'q>,
-    batch: &PlacedBatch,
-    requests: &[&'q AppendRequest],
-) -> Append<'q> {
-    let documents = || {
-        batch
-            .requests
-            .iter()
-            .flat_map(|placed| &requests[placed.item].documents)
-    };
-    let heads = || {
-        batch
-            .requests
-            .iter()
-            .flat_map(|placed| &requests[placed.item].new_heads)
-    };
+fn bind_events<'q>(query: Append<'q>, draft: &'q Draft) -> Append<'q> {
+    let events = || draft.placed().flat_map(columns);
     query
-        .bind(
-            documents()
-                .map(|document| document.reference().digest.0)
-                .collect::<Vec<_>>(),
-        )
-        .bind(documents().map(|document| document.body()).collect::<Vec<&str>>())
-        .bind(heads().map(|head| head.tenant.0).collect::<Vec<Uuid>>())
-        .bind(heads().map(|head| head.partition as i32).collect::<Vec<_>>())
+        .bind(array(events().map(|(.., placed)| placed.receipt.event_id.0)))
+        .bind(array(events().map(|((aggregate, _), ..)| aggregate)))
+        .bind(array(events().map(|((_, id), ..)| id)))
+        .bind(array(events().map(|(.., placed)| placed.sequence.as_i64())))
+        .bind(array(events().map(|(_, event, _)| event.event_type.as_ref())))
+        .bind(array(events().map(|(_, event, _)| event.version.as_ref())))
+        .bind(array(events().map(|(.., placed)| placed.receipt.hash.0)))
+        .bind(array(events().map(|(.., placed)| placed.receipt.signature.0)))
+        .bind(array(events().map(|(.., placed)| placed.envelope.as_str())))
+}
+
+fn bind_documents_and_heads<'q>(query: Append<'q>, draft: &'q Draft) -> Append<'q> {
+    let documents = || draft.placed().flat_map(|(request, _)| &request.documents);
+    let heads = || draft.placed().flat_map(|(request, _)| &request.new_heads);
+    query
+        .bind(array(documents().map(|document| document.reference().digest.0)))
+        .bind(array(documents().map(|document| document.body())))
+        .bind(array(heads().map(|head| head.tenant.0)))
+        .bind(array(heads().map(|head| head.partition as i32)))
 }

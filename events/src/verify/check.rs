@@ -85,8 +85,8 @@ impl Rules<'_> {
     /// Whether the event is believed; what is wrong with hash and signature goes to `problems`.
     fn believes(&self, event: &StoredEvent, hash: &EventHash, problems: &mut Vec<Problem>) -> bool {
         let same_hash = *hash == event.hash;
-        let key = self.keys.get(event.key_id).filter(|_| self.signatures);
-        let signed = key.map(|key| key.verifies(hash, &event.signature));
+        let verify = |hash| self.keys.verifies(event.key_id, hash, &event.signature);
+        let signed = self.signatures.then(|| verify(hash)).flatten();
         if !same_hash {
             let whose = match signed {
                 Some(true) => "; the signature holds for the envelope, so the hash was altered",
@@ -99,7 +99,7 @@ impl Rules<'_> {
             );
             problems.push((FindingKind::HashMismatch, detail));
         }
-        if self.signatures && key.is_none() {
+        if self.signatures && signed.is_none() {
             let detail = format!(
                 "no key {} is vouched for by root {}",
                 event.key_id,
@@ -108,9 +108,7 @@ impl Rules<'_> {
             problems.push((FindingKind::UnknownKey, detail));
         }
         // An altered envelope under its old hash is one finding, not two.
-        if let (Some(false), Some(key)) = (signed, key)
-            && (same_hash || !key.verifies(&event.hash, &event.signature))
-        {
+        if signed == Some(false) && (same_hash || verify(&event.hash) == Some(false)) {
             let detail = format!(
                 "the signature is not that of key {} over this event",
                 event.key_id

@@ -4,13 +4,21 @@
 //! (small-order keys and non-canonical encodings are refused), so one event has one valid signature per key and
 //! every verifier agrees.
 
+#[cfg(feature = "log")]
+mod key_pair;
+mod tables;
+
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
-use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::VerifyingKey;
+#[cfg(feature = "log")]
+pub use key_pair::KeyPair;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{EventHash, Fingerprint, HexError, KeyId};
+use tables::KeyTables;
 
 const EVENT_DOMAIN: &[u8; 21] = b"counterfoil event v1\n";
 const FINGERPRINT_CONTEXT: &str = "counterfoil 2026 public key v1";
@@ -171,42 +179,26 @@ pub trait Signer: Send + Sync {
     }
 }
 
-/// A key held in memory; wiped when dropped.
-pub struct KeyPair {
-    secret: SigningKey,
-    public: PublicKey,
-}
-
-impl KeyPair {
-    /// From the 32-byte seed of RFC 8032.
-    #[must_use]
-    pub fn from_seed(seed: &[u8; 32]) -> Self {
-        let secret = SigningKey::from_bytes(seed);
-        let public = PublicKey(secret.verifying_key());
-        Self { secret, public }
-    }
-}
-
-impl fmt::Debug for KeyPair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyPair({})", self.public.id())
-    }
-}
-
-impl Signer for KeyPair {
-    fn public_key(&self) -> PublicKey {
-        self.public
-    }
-
-    fn sign_message(&self, message: &[u8]) -> Signature {
-        Signature(self.secret.sign(message).to_bytes())
-    }
-}
-
 /// The public keys that may have signed a log, by their short names.
 #[derive(Clone, Debug, Default)]
 pub struct Keyring {
-    keys: HashMap<KeyId, PublicKey>,
+    keys: HashMap<KeyId, Key>,
+}
+
+/// A key, and the tables for checking many signatures by it once it is asked to.
+#[derive(Clone, Debug)]
+struct Key {
+    public: PublicKey,
+    tables: Arc<OnceLock<KeyTables>>,
+}
+
+impl Key {
+    fn new(public: PublicKey) -> Self {
+        Self {
+            public,
+            tables: Arc::default(),
+        }
+    }
 }
 
 /// Two different keys with the same short name.
@@ -221,19 +213,27 @@ impl Keyring {
     /// When another key has its short name.
     pub fn add(&mut self, key: PublicKey) -> Result<KeyId, KeyIdTaken> {
         let id = key.id();
-        match self.keys.insert(id, key) {
-            Some(other) if other != key => {
-                self.keys.insert(id, other);
-                Err(KeyIdTaken(id))
-            }
-            _ => Ok(id),
+        let kept = self.keys.entry(id).or_insert_with(|| Key::new(key));
+        if kept.public == key {
+            Ok(id)
+        } else {
+            Err(KeyIdTaken(id))
         }
     }
 
     /// The key with this short name.
     #[must_use]
     pub fn get(&self, id: KeyId) -> Option<&PublicKey> {
-        self.keys.get(&id)
+        self.keys.get(&id).map(|key| &key.public)
+    }
+
+    /// Whether `signature` is that key's over the event with this hash; none if there is no such key. The same verdict
+    /// as [`PublicKey::verifies`], several times as fast from the second signature on.
+    #[must_use]
+    pub fn verifies(&self, id: KeyId, hash: &EventHash, signature: &Signature) -> Option<bool> {
+        let Key { public, tables } = self.keys.get(&id)?;
+        let tables = tables.get_or_init(|| KeyTables::of(&public.0));
+        Some(tables.verifies(&event_message(hash), signature))
     }
 
     /// How many keys it holds.
