@@ -17,8 +17,8 @@ use std::time::Duration;
 use counterfoil_events::backbone::Heartbeat;
 use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_projections::engine::{
-    EngineError, Projection, RebuildOptions, Rows, Stretch, catch_up, cursors, drop_retired, ensure_live,
-    fed_versions, rebuild,
+    Batch, EngineError, Projection, RebuildOptions, Rows, Stretch, cursors, drop_retired, ensure_live,
+    fed_versions, fold, rebuild,
 };
 use sqlx::PgPool;
 use tokio::time::{Instant, sleep, timeout};
@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::ProjectorOptions;
 use super::inbox::Inbox;
 use super::lead::Leader;
+use super::recent::Recent;
 use super::status::{FeedState, ProjectorStatus};
 
 /// How often versions and cursors are looked at: a version that was swapped in elsewhere is fed after at most this.
@@ -43,6 +44,7 @@ const LOGS_PER_STEP: usize = 64;
 pub(super) struct Feeder {
     projection: Arc<dyn Projection>,
     pool: PgPool,
+    recent: Arc<Recent>,
     inbox: Arc<Inbox>,
     leader: Leader,
     status: ProjectorStatus,
@@ -83,7 +85,7 @@ struct Fed {
 impl Feeder {
     pub(super) fn new(
         projection: Arc<dyn Projection>,
-        pool: PgPool,
+        (pool, recent): (PgPool, Arc<Recent>),
         inbox: Arc<Inbox>,
         leader: Leader,
         status: ProjectorStatus,
@@ -94,6 +96,7 @@ impl Feeder {
         Self {
             projection,
             pool,
+            recent,
             inbox,
             leader,
             status,
@@ -140,6 +143,7 @@ impl Feeder {
     fn leave_out(&mut self, tenant: TenantId, reason: String) {
         let projection = self.projection.name();
         tracing::error!(projection, reason, "a log is damaged; the others go on");
+        self.recent.forget(tenant);
         let retry_at = Instant::now() + AFTER_DAMAGE;
         self.damaged.insert(tenant, Damaged { reason, retry_at });
         self.report();
@@ -271,9 +275,9 @@ impl Feeder {
             }
             // Rows are read anew for each step: others may change them between steps (a retry of parked events).
             let mut rows = Rows::default();
-            let (stands, folded) =
-                catch_up(&self.pool, &*self.projection, fed.version, &mut rows, &stretches).await?;
-            fed.moved(&stands, &self.heads);
+            let batches = self.recent.read(&*self.projection, &stretches).await?;
+            let folded = fold(&self.pool, &*self.projection, fed.version, &mut rows, &batches).await?;
+            fed.moved(&batches, &self.heads);
             step = step.max(if folded > 0 { Step::Folded } else { Step::Passed });
             metrics::counter!("counterfoil_projection_events_total", "projection" => self.projection.name())
                 .increment(folded);
@@ -299,10 +303,10 @@ impl Fed {
         self.behind.iter().take(LOGS_PER_STEP).map(stretch).collect()
     }
 
-    fn moved(&mut self, stands: &[(TenantId, Position)], heads: &HashMap<TenantId, Position>) {
-        for (tenant, at) in stands {
-            self.cursors.insert(*tenant, *at);
-            if heads.get(tenant).is_none_or(|head| at >= head) {
+    fn moved(&mut self, batches: &[Batch], heads: &HashMap<TenantId, Position>) {
+        for Batch { tenant, to, .. } in batches {
+            self.cursors.insert(*tenant, *to);
+            if heads.get(tenant).is_none_or(|head| to >= head) {
                 self.behind.remove(tenant);
             }
         }

@@ -8,6 +8,7 @@
 mod feeder;
 mod inbox;
 mod lead;
+mod recent;
 mod status;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use feeder::Feeder;
 use inbox::Inbox;
+use recent::Recent;
 pub use status::{FeedState, ProjectorStatus};
 
 use crate::news::{NewsSources, follow};
@@ -75,17 +77,14 @@ impl Projector {
         let status = ProjectorStatus::default();
         let mut tasks = JoinSet::new();
         let mut inboxes = Vec::new();
-        let leader = lead::Leader::start(
-            &mut tasks,
-            stop.clone(),
-            parts.database.projector().clone(),
-            options.alone,
-        );
+        let pool = parts.database.projector().clone();
+        let recent = Arc::new(Recent::new(pool.clone()));
+        let leader = lead::Leader::start(&mut tasks, stop.clone(), pool.clone(), options.alone);
         for projection in projections {
             let inbox = Arc::new(Inbox::default());
             inboxes.push(Arc::clone(&inbox));
-            let pool = parts.database.projector().clone();
-            let feeder = Feeder::new(projection, pool, inbox, leader.clone(), status.clone(), options);
+            let reads = (pool.clone(), Arc::clone(&recent));
+            let feeder = Feeder::new(projection, reads, inbox, leader.clone(), status.clone(), options);
             let until = stop.clone();
             tasks.spawn(async move {
                 until.run_until_cancelled(feeder.run()).await;

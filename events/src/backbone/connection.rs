@@ -102,6 +102,8 @@ impl Backbone {
         let connect = options
             .connect
             .name("counterfoil")
+            // A process knows of its own commits: their hints are for others.
+            .no_echo()
             .retry_on_initial_connect()
             .max_reconnects(None)
             .connection_timeout(ANSWER_TIMEOUT)

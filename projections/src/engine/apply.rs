@@ -55,11 +55,7 @@ pub async fn apply(
     rows: &mut Rows,
     batches: &[Batch],
 ) -> Result<u64, EngineError> {
-    // Most steps of most projections have nothing to fold: then the cursors only move, which is the fence by itself.
-    let nothing = batches
-        .iter()
-        .all(|batch| batch.events.is_empty() && batch.from > Position::ZERO);
-    let folded = if nothing {
+    let folded = if is_nothing(batches) {
         0
     } else {
         let expected: Vec<_> = batches.iter().map(|batch| (batch.tenant, batch.from)).collect();
@@ -79,6 +75,14 @@ pub async fn apply(
         .collect();
     move_cursors(connection, projection.name(), version, &moves).await?;
     Ok(folded)
+}
+
+/// Most steps of most projections have nothing to fold: then the cursors only move, which is the fence by itself. (A
+/// cursor that has not begun has to be made.)
+pub(super) fn is_nothing(batches: &[Batch]) -> bool {
+    batches
+        .iter()
+        .all(|batch| batch.events.is_empty() && batch.from > Position::ZERO)
 }
 
 /// Steps 2 to 4.

@@ -1,9 +1,9 @@
 //! Reading the log from Postgres for a version: by bounded steps, only the event types that it folds.
 
 use counterfoil_events::ids::{Position, TenantId};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 
-use crate::engine::apply::{Batch, LoggedEvent, apply};
+use crate::engine::apply::{Batch, LoggedEvent, apply, is_nothing};
 use crate::engine::error::EngineError;
 use crate::engine::projection::Projection;
 use crate::engine::rows::Rows;
@@ -54,8 +54,8 @@ pub struct Stretch {
     pub until: Position,
 }
 
-/// Folds one step of each log into a version, all in one transaction; [`STEP`] positions at most over all of them.
-/// Answers where it then stands, of those logs that it came to, and how many events it folded.
+/// Folds one step of each log into a version; [`STEP`] positions at most over all of them. Answers where it then stands,
+/// of those logs that it came to, and how many events it folded.
 ///
 /// # Errors
 /// See [`EngineError`]; `rows` are forgotten by the caller.
@@ -66,8 +66,7 @@ pub async fn catch_up(
     rows: &mut Rows,
     stretches: &[Stretch],
 ) -> Result<(Vec<(TenantId, Position)>, u64), EngineError> {
-    let mut transaction = pool.begin().await?;
-    enter(&mut transaction, projection.name(), version).await?;
+    let mut connection = pool.acquire().await?;
     let mut batches = Vec::new();
     let mut room = STEP;
     for Stretch { tenant, from, until } in stretches {
@@ -75,16 +74,47 @@ pub async fn catch_up(
             break;
         }
         let until = Position(until.0.min(from.0 + room));
-        let batch = page(&mut transaction, projection, *tenant, *from, until).await?;
+        let batch = page(&mut connection, projection, *tenant, *from, until).await?;
         room -= batch.to.0 - batch.from.0;
         batches.push(batch);
     }
-    let folded = apply(&mut transaction, projection, version, rows, &batches).await?;
+    let folded = fold_on(&mut connection, projection, version, rows, &batches).await?;
+    let stands = batches.iter().map(|batch| (batch.tenant, batch.to)).collect();
+    Ok((stands, folded))
+}
+
+/// Folds what was read before, all in one transaction; answers how many events it folded.
+///
+/// # Errors
+/// See [`EngineError`]; `rows` are forgotten by the caller.
+pub async fn fold(
+    pool: &PgPool,
+    projection: &dyn Projection,
+    version: i32,
+    rows: &mut Rows,
+    batches: &[Batch],
+) -> Result<u64, EngineError> {
+    let mut connection = pool.acquire().await?;
+    fold_on(&mut connection, projection, version, rows, batches).await
+}
+
+async fn fold_on(
+    connection: &mut PgConnection,
+    projection: &dyn Projection,
+    version: i32,
+    rows: &mut Rows,
+    batches: &[Batch],
+) -> Result<u64, EngineError> {
+    if is_nothing(batches) {
+        // One statement, which is a transaction by itself: each cursor that stands where it should is moved, and that
+        // another's does not undoes none of them, since there is no effect that would have to go with it.
+        return apply(connection, projection, version, rows, batches).await;
+    }
+    let mut transaction = connection.begin().await?;
+    enter(&mut transaction, projection.name(), version).await?;
+    let folded = apply(&mut transaction, projection, version, rows, batches).await?;
     fail::fail_point!("projection.before_commit");
     transaction.commit().await?;
     fail::fail_point!("projection.after_commit");
-    Ok((
-        batches.iter().map(|batch| (batch.tenant, batch.to)).collect(),
-        folded,
-    ))
+    Ok(folded)
 }

@@ -24,7 +24,7 @@ pub use cursor::{Cursors, cursors};
 pub use diff::{Difference, diff};
 pub use error::{Damage, EngineError};
 pub use event::FoldEvent;
-pub use feed::{STEP, Stretch, catch_up, page};
+pub use feed::{STEP, Stretch, catch_up, fold, page};
 pub use parked::{ParkedEvent, list_parked, retry_parked};
 pub use projection::{Declaration, FoldError, Projection, Table};
 pub use rebuild::{RebuildOptions, RebuildProgress, cancel, rebuild};
