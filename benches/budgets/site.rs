@@ -105,6 +105,9 @@ nats.prefix = "{name}"
 nats.stream_max_bytes = 536870912
 redis.url = "{}"
 limits.requests_per_minute = 6000000
+limits.agent_requests_per_minute = 0
+limits.tenant_requests_per_minute = 0
+limits.commands_per_minute = 0
 limits.burst_requests = 100000
 telemetry.log_filter = "warn"
 "#,

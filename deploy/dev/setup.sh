@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what Counterfoil needs on a developer's machine and is not there yet: a C compiler, PostgreSQL 15 to 17,
-# Redis and NATS (2.10 or newer); with --tests also a Python environment with the packages the tests use.
+# Redis and NATS (2.10 or newer); with --tests also PgBouncer, and a Python environment with the packages the tests use.
 #
 # Contract: never asks, prints nothing when nothing is missing, may be run again at any time, and leaves no server
 # running, enabled or configured. Debian, Ubuntu and macOS (Homebrew). What Debian can provide as a plain binary goes
@@ -73,6 +73,7 @@ missing_packages() {
     have_nats || [ -e "$debian_keyring" ] || echo debian-archive-keyring
     [ "$for_tests" = yes ] || return 0
     have ps || echo procps
+    have pgbouncer || echo pgbouncer
     can_make_venv || echo python3 python3-venv
 }
 
@@ -86,6 +87,14 @@ install_packages() {
     case " $* " in *' postgresql '*) shield_clusters ;; esac
     # shellcheck disable=SC2086 # a list of package names
     quietly apt_get -y --no-install-recommends install $names
+    case " $* " in *' pgbouncer '*) silence_pgbouncer ;; esac
+}
+
+# Its package starts and enables a daemon; the tests start their own.
+silence_pgbouncer() {
+    if have systemctl; then as_root systemctl disable --now pgbouncer >/dev/null 2>&1 || true; fi
+    if have service; then as_root service pgbouncer stop >/dev/null 2>&1 || true; fi
+    if have update-rc.d; then as_root update-rc.d pgbouncer disable >/dev/null 2>&1 || true; fi
 }
 
 apt_get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@"; }
@@ -173,6 +182,7 @@ setup_macos() {
     have_postgres || wanted="$wanted postgresql@17"
     have redis-server || wanted="$wanted redis"
     have_nats || wanted="$wanted nats-server"
+    [ "$for_tests" = no ] || have pgbouncer || wanted="$wanted pgbouncer"
     [ -n "$wanted" ] || return 0
     have brew || give_up "missing:$wanted. Install Homebrew (https://brew.sh), or these by hand, and run this again"
     say "installing$wanted"

@@ -31,6 +31,9 @@ BEGIN
     -- A query that row-level security would have filtered is an error for them, not a short answer.
     ALTER ROLE counterfoil_log SET row_security = off;
     ALTER ROLE counterfoil_projector SET row_security = off;
+    -- Requests may come through a pooler, which refuses these as settings of a session.
+    ALTER ROLE counterfoil_app SET statement_timeout = '10s';
+    ALTER ROLE counterfoil_app SET idle_in_transaction_session_timeout = '10s';
     -- The owner hands the append functions over to their own role.
     GRANT counterfoil_append TO counterfoil_owner;
     -- A down migration drops the read models, which their projector owns.

@@ -9,7 +9,7 @@ use figment::{Error, Metadata, Profile, Provider};
 
 const PREFIX: &str = "COUNTERFOIL_";
 /// Keys whose values are texts, whatever they look like.
-const TEXT_KEYS: [&str; 6] = ["password", "token", "api_key", "url", "user", "prefix"];
+const TEXT_KEYS: [&str; 7] = ["password", "secret", "token", "api_key", "url", "user", "prefix"];
 
 pub(super) struct Environment(Vec<(String, String)>);
 

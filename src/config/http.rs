@@ -26,6 +26,8 @@ pub struct HttpConfig {
     pub idle_timeout_ms: u64,
     /// For a client that does not read its answer.
     pub stalled_timeout_ms: u64,
+    /// How long browsers shall ask for TLS alone; 0 does not say. Only where TLS ends in front of this server.
+    pub hsts_max_age_s: u64,
     /// From the start of draining until what is left is aborted.
     pub drain_deadline_ms: u64,
 }
@@ -41,6 +43,7 @@ impl Default for HttpConfig {
             // Above the 60 s of common load balancers, so that they close first and no request meets a close.
             idle_timeout_ms: 75_000,
             stalled_timeout_ms: 30_000,
+            hsts_max_age_s: 0,
             // Below the 30 s that Kubernetes and systemd wait before they kill.
             drain_deadline_ms: 20_000,
         }
@@ -59,6 +62,7 @@ impl HttpConfig {
         );
         checks.within("http.idle_timeout_ms", self.idle_timeout_ms, 10..=3_600_000);
         checks.within("http.stalled_timeout_ms", self.stalled_timeout_ms, 10..=600_000);
+        checks.within("http.hsts_max_age_s", self.hsts_max_age_s, 0..=63_072_000);
         checks.within("http.drain_deadline_ms", self.drain_deadline_ms, 10..=600_000);
     }
 

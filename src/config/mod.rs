@@ -12,6 +12,7 @@ mod http;
 mod kri;
 mod limits;
 mod nats;
+mod origin;
 mod policy;
 mod postgres;
 mod redis;
@@ -36,8 +37,9 @@ use environment::Environment;
 pub use gateway::{GatewayConfig, MaxTokensField, ModelConfig, UpstreamConfig};
 pub use http::HttpConfig;
 pub use kri::KriConfig;
-pub use limits::LimitsConfig;
+pub use limits::{CompletionRates, LimitsConfig};
 pub use nats::NatsConfig;
+pub use origin::OriginConfig;
 pub use policy::PolicyConfig;
 pub use postgres::{PostgresConfig, PostgresRole, TlsMode};
 pub use redis::RedisConfig;
@@ -55,6 +57,8 @@ pub const DEFAULT_FILE: &str = "counterfoil.toml";
 pub struct Config {
     /// The HTTP server.
     pub http: HttpConfig,
+    /// Proof that requests come through the edge.
+    pub origin: OriginConfig,
     /// Who administers.
     pub auth: AuthConfig,
     /// The ledger's database.
@@ -71,7 +75,7 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// The key that signs events.
     pub signing: SigningConfig,
-    /// Requests per key.
+    /// How many requests may come.
     pub limits: LimitsConfig,
     /// Event streams.
     pub subscriptions: SubscriptionsConfig,
@@ -203,6 +207,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let mut checks = Checks::default();
         self.http.check(&mut checks);
+        self.origin.check(&mut checks);
         self.auth.check(&mut checks);
         self.postgres.check(&mut checks);
         self.nats.check(&mut checks);

@@ -17,6 +17,12 @@ pub struct PostgresConfig {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// Whether statements are kept prepared; off where `host` is a pooler in transaction mode (such as PgBouncer).
+    pub statement_cache: bool,
+    /// The server itself, where `host` is a pooler: log, read models, `init` and tools connect to it.
+    pub direct_host: Option<String>,
+    /// Its port, where it is another than `port`.
+    pub direct_port: Option<u16>,
     /// The database.
     pub database: String,
     /// How the connection is protected.
@@ -92,6 +98,9 @@ impl Default for PostgresConfig {
         Self {
             host: "127.0.0.1".to_owned(),
             port: 5432,
+            statement_cache: true,
+            direct_host: None,
+            direct_port: None,
             database: "counterfoil".to_owned(),
             tls: TlsMode::VerifyFull,
             tls_ca_file: None,
@@ -113,6 +122,7 @@ impl PostgresConfig {
     pub(super) fn check(&self, checks: &mut Checks) {
         checks.require("postgres.host", !self.host.is_empty(), "must not be empty");
         checks.within("postgres.port", self.port, 1..=u16::MAX);
+        self.check_pooler(checks);
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
         let named = (1..=63).contains(&self.database.len()) && self.database.bytes().all(plain);
         checks.require(
@@ -129,9 +139,44 @@ impl PostgresConfig {
         );
     }
 
-    /// Server, database and protection, without a login.
+    fn check_pooler(&self, checks: &mut Checks) {
+        let named = self.direct_host.as_ref().is_none_or(|host| !host.is_empty());
+        checks.require("postgres.direct_host", named, "must not be empty");
+        checks.require(
+            "postgres.direct_host",
+            self.statement_cache || self.has_pooler(),
+            "(or postgres.direct_port) must be set where postgres.statement_cache is off: log and read models hold \
+             session locks, which a pooler in transaction mode would lend to others",
+        );
+        checks.require(
+            "postgres.statement_cache",
+            !(self.statement_cache && self.has_pooler()),
+            "must be off where postgres.direct_host or postgres.direct_port is set: a pooler lends its sessions",
+        );
+        checks.within(
+            "postgres.direct_port",
+            self.direct_port.unwrap_or(1),
+            1..=u16::MAX,
+        );
+    }
+
+    fn has_pooler(&self) -> bool {
+        self.direct_host.is_some() || self.direct_port.is_some()
+    }
+
+    /// Server, database and protection, without a login. Never the pooler.
     #[must_use]
     pub fn server(&self) -> PgConnectOptions {
+        let host = self.direct_host.as_deref().unwrap_or(&self.host);
+        self.at(host, self.direct_port.unwrap_or(self.port))
+    }
+
+    /// The pooler before it, if there is one.
+    fn pooler(&self) -> Option<PgConnectOptions> {
+        self.has_pooler().then(|| self.at(&self.host, self.port))
+    }
+
+    fn at(&self, host: &str, port: u16) -> PgConnectOptions {
         let mode = match self.tls {
             TlsMode::Disable => PgSslMode::Disable,
             TlsMode::Require => PgSslMode::Require,
@@ -140,8 +185,8 @@ impl PostgresConfig {
         // Without this, sqlx would take user and password from PG… variables and ~/.pgpass.
         let server = PgConnectOptions::new_without_pgpass();
         let server = server
-            .host(&self.host)
-            .port(self.port)
+            .host(host)
+            .port(port)
             .database(&self.database)
             .ssl_mode(mode);
         match &self.tls_ca_file {
@@ -193,6 +238,7 @@ impl PostgresConfig {
         };
         DatabaseOptions {
             server: self.server(),
+            app_pooler: self.pooler(),
             app: login(PostgresRole::App),
             log: login(PostgresRole::Log),
             projector: login(PostgresRole::Projector),

@@ -122,6 +122,46 @@ fn a_short_bootstrap_token_is_refused_without_repeating_it() {
 }
 
 #[test]
+fn a_pooler_is_configured_whole_or_not_at_all() {
+    for half in [
+        "[postgres]\nstatement_cache = false",
+        "[postgres]\ndirect_host = \"db\"",
+        "[postgres]\ndirect_port = 5433",
+    ] {
+        let error = load(half).unwrap_err().to_string();
+        assert!(error.contains("postgres.statement_cache"), "{half}: {error}");
+    }
+    let whole = load("[postgres]\nport = 6432\nstatement_cache = false\ndirect_port = 5432").unwrap();
+    let options = whole.postgres.database_options();
+    assert_eq!(options.server.get_port(), 5432, "log and read models");
+    assert_eq!(options.app_pooler.unwrap().get_port(), 6432, "requests");
+    assert!(Config::default().postgres.database_options().app_pooler.is_none());
+}
+
+#[test]
+fn a_secret_of_the_origin_is_long_and_the_one_before_does_not_stand_alone() {
+    let long = "0123456789abcdef0123456789abcdef";
+    for (text, expected) in [
+        (
+            "secret = \"short\"".to_owned(),
+            "origin.secret: must be 32 to 1024 bytes",
+        ),
+        (
+            format!("previous_secret = \"{long}\""),
+            "origin.previous_secret: needs origin.secret",
+        ),
+    ] {
+        let error = load(&format!("[origin]\n{text}")).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(!error.contains("short\"") && !error.contains(long));
+    }
+    load(&format!(
+        "[origin]\nsecret = \"{long}\"\nprevious_secret = \"{long}\""
+    ))
+    .unwrap();
+}
+
+#[test]
 fn a_model_must_name_an_upstream_that_there_is() {
     let error = load("[[gateway.models]]\nname = \"m\"\nupstream = \"nobody\"")
         .unwrap_err()

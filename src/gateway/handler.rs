@@ -3,6 +3,7 @@
 //! The door has made sure that the credential is a key that was issued (`directory::AgentKeys`); everything else is the
 //! pipeline's. Errors of this surface, its 404 and 405 included, have OpenAI's shape.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use super::wire::{ApiError, request, response};
 use super::{Gateway, call};
 use crate::http::answer::{Answer, bytes_of};
 use crate::http::body::{BodyDescription, RequestBody, require_json};
+use crate::http::context::RequestContext;
 use crate::http::route::State;
 use crate::http::schema::SchemaRef;
 use crate::http::{ErrorShape, Group, Permission, Request, Route, problem};
@@ -100,6 +102,7 @@ async fn complete(gateway: Gateway, request: Request<ChatBody>) -> Answer {
             .as_ref()
             .map(|key| key.as_str().to_owned()),
         body: request.body.0,
+        remote: remote_of(&request.context),
         stopping: request.lifecycle.hurrying().clone(),
     };
     let context = Context::new(Arc::clone(&gateway.0), incoming);
@@ -114,7 +117,7 @@ async fn complete(gateway: Gateway, request: Request<ChatBody>) -> Answer {
 }
 
 async fn list_models(gateway: Gateway, request: Request) -> Answer {
-    let identity = match admitted(&gateway, &request.headers).await {
+    let identity = match admitted(&gateway, &request.headers, remote_of(&request.context)).await {
         Ok(identity) => identity,
         Err(error) => return Ok(render(&error)),
     };
@@ -124,7 +127,7 @@ async fn list_models(gateway: Gateway, request: Request) -> Answer {
 
 async fn one_model(gateway: Gateway, request: Request) -> Answer {
     let wanted: String = request.param("model")?;
-    let identity = match admitted(&gateway, &request.headers).await {
+    let identity = match admitted(&gateway, &request.headers, remote_of(&request.context)).await {
         Ok(identity) => identity,
         Err(error) => return Ok(render(&error)),
     };
@@ -136,7 +139,11 @@ async fn one_model(gateway: Gateway, request: Request) -> Answer {
 }
 
 /// The identity of a key that nothing speaks against, within its rate.
-async fn admitted(gateway: &Gateway, headers: &HeaderMap) -> Result<Arc<AgentIdentity>, ApiError> {
+async fn admitted(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    remote: Option<IpAddr>,
+) -> Result<Arc<AgentIdentity>, ApiError> {
     let services = &gateway.0;
     let key = presented_key(headers).ok_or_else(ApiError::invalid_api_key)?;
     let stale = |_| {
@@ -153,12 +160,16 @@ async fn admitted(gateway: &Gateway, headers: &HeaderMap) -> Result<Arc<AgentIde
     if let Some((_, error)) = objection(&identity.standing, services.clock.now()) {
         return Err(error);
     }
-    let rate = budget_rpm::count(services, &identity).await;
+    let rate = budget_rpm::count(services, &identity, remote).await;
     if rate.allowed {
         Ok(identity)
     } else {
         Err(budget_rpm::beyond(&rate))
     }
+}
+
+fn remote_of(context: &RequestContext) -> Option<IpAddr> {
+    context.remote.map(|remote| remote.ip())
 }
 
 fn claimed_tenant(headers: &HeaderMap) -> Result<Option<String>, crate::http::ApiError> {

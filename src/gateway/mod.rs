@@ -31,7 +31,8 @@ use std::sync::Arc;
 use chrono::NaiveTime;
 use counterfoil_events::timestamp::Clock;
 
-use crate::limits::{KeptAnswers, Rate, RequestLimiter};
+use crate::config::CompletionRates;
+use crate::limits::{KeptAnswers, RequestLimiter};
 use crate::policy::PolicyEngine;
 use catalogue::Catalogue;
 use directory::{AgentIdentity, KeyDirectory};
@@ -50,8 +51,8 @@ pub struct Services {
     pub catalogue: Catalogue,
     /// What counts requests.
     pub limiter: Arc<RequestLimiter>,
-    /// How many a key may send.
-    pub rate: Rate,
+    /// How many may come.
+    pub rates: CompletionRates,
     /// Answers for repeated Idempotency-Keys.
     pub kept: Arc<KeptAnswers>,
     /// What time it is.

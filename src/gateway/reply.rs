@@ -54,7 +54,7 @@ impl Facts {
     #[must_use]
     pub fn of(context: &Context) -> Self {
         let rate = |verdict: &RateVerdict| RateFacts {
-            limit: context.services.rate.burst(),
+            limit: verdict.limit,
             remaining: verdict.remaining,
             reset_after: verdict.reset_after,
         };

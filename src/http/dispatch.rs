@@ -1,13 +1,14 @@
 //! From bytes to a handler and back, the same way for every route:
 //!
-//! 1. request id, shape of errors;
-//! 2. the route (404, 405);
-//! 3. permission, in this one place and before the body is read (401, 403);
-//! 4. headers and path parameters that every route shares (400);
-//! 5. the body, up to the route's limit, within a time (413, 408);
-//! 6. the handler, within a time; a panic is a 500, not a closed connection;
-//! 7. what is left of the body of a refused request is read, within bounds, so that its sender sees the answer;
-//! 8. headers of every answer, one line in the access log, metrics.
+//! 1. request id, shape of errors, and the security headers that every answer will have;
+//! 2. the proof of origin (403), before anything is told of what is here;
+//! 3. the route (404, 405), and in its path the tenant, which is a hint until somebody is known;
+//! 4. who asks, then permission, in this one place and before the body is read (401, 403, 429);
+//! 5. headers and path parameters that every route shares (400);
+//! 6. the body, up to the route's limit, within a time (413, 408);
+//! 7. the handler, within a time; a panic is a 500, not a closed connection;
+//! 8. what is left of the body of a refused request is read, within bounds, so that its sender sees the answer;
+//! 9. headers of every answer, one line in the access log, metrics.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use warp::http::{HeaderMap, Method};
 use super::answer::{Answer, Response};
 use super::auth::{Admission, Authenticators, Principal};
 use super::context::{IdempotencyKey, RequestContext, RequestFingerprint, RequestId, TraceParent, WaitFor};
+use super::guard::Guard;
 use super::intake::{self, Intake, IntakeLimits};
 use super::lifecycle::Lifecycle;
 use super::problem::{self, ApiError, ErrorShape};
@@ -43,6 +45,7 @@ pub struct Dispatcher {
     authenticators: Authenticators,
     lifecycle: Lifecycle,
     intake: Intake,
+    guard: Guard,
 }
 
 /// What warp hands over.
@@ -69,7 +72,15 @@ impl Dispatcher {
             authenticators,
             lifecycle,
             intake: Intake::new(limits),
+            guard: Guard::default(),
         }
+    }
+
+    /// With this guard around the permission check.
+    #[must_use]
+    pub fn guarded(mut self, guard: Guard) -> Self {
+        self.guard = guard;
+        self
     }
 
     async fn serve<S, C>(&self, incoming: Incoming, body: S) -> Response
@@ -89,7 +100,9 @@ impl Dispatcher {
         {
             intake::discard(body).await;
         }
-        trail.finish(outcome, shape)
+        let mut response = trail.finish(outcome, shape);
+        self.guard.seal(&mut response);
+        response
     }
 
     async fn route<S, C>(&self, incoming: Incoming, body: S, trail: &mut Trail) -> Answer
@@ -97,12 +110,25 @@ impl Dispatcher {
         S: Stream<Item = Result<C, warp::Error>> + Send,
         C: Buf,
     {
-        let found = self.table.find(&incoming.method, &incoming.path)?;
+        let Incoming {
+            method,
+            path,
+            headers,
+            peer,
+            ..
+        } = &incoming;
+        let found = self.table.find(method, path);
+        if !found.as_ref().is_ok_and(|found| asked_by_its_keeper(found.route)) {
+            self.guard.origin(method, path, headers)?;
+        }
+        let found = found?;
         trail.matched(&found);
         let principal = self
             .authenticators
-            .admit(found.route.spec.permission, &incoming.headers)?;
+            .admit(found.route.spec.permission, headers)
+            .map_err(|error| self.guard.refused(error, *peer))?;
         trail.admitted(&principal);
+        self.guard.command(&principal, method)?;
         let raw = self.read(&found, principal, (incoming, body), trail).await?;
         run(found.route, raw).await
     }
@@ -157,6 +183,11 @@ impl Dispatcher {
             held_memory,
         })
     }
+}
+
+/// `/live`, `/ready`, `/metrics`: asked by whoever runs the process, and not through the edge.
+fn asked_by_its_keeper(route: &Route) -> bool {
+    route.spec.tag == "health"
 }
 
 async fn run(route: &Route, raw: RawRequest) -> Answer {

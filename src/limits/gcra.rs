@@ -1,7 +1,7 @@
 //! The generic cell rate algorithm (ITU-T I.371), as a pure function over microseconds.
 //!
 //! One number per key is kept: the *theoretical arrival time*, when the key will have used nothing of its burst
-//! again. `gcra.lua` is the same function inside Redis; a test runs both on the same arrivals.
+//! again. `gcra.lua` is the same function inside Redis; a property runs both on the same arrivals.
 
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ impl Rate {
 /// Whether a request may pass, and what is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
+    /// How many may come at once, at most.
+    pub limit: u32,
     /// Whether it may pass.
     pub allowed: bool,
     /// How many more may come at once now.
@@ -68,6 +70,7 @@ pub fn step(held_us: Option<u64>, now_us: u64, rate: Rate) -> (Verdict, Option<u
     let next = held + rate.interval_us();
     let used = next - now_us;
     let verdict = |allowed, left_us: u64, retry_us, reset_us| Verdict {
+        limit: rate.burst,
         allowed,
         remaining: u32::try_from(left_us / rate.interval_us()).unwrap_or(u32::MAX),
         retry_after: Duration::from_micros(retry_us),
@@ -77,6 +80,28 @@ pub fn step(held_us: Option<u64>, now_us: u64, rate: Rate) -> (Verdict, Option<u
         Some(left) => (verdict(true, left, 0, used), Some(next)),
         None => (verdict(false, 0, used - rate.burst_us(), held - now_us), None),
     }
+}
+
+/// One request at `now_us` under several keys, each with its arrival time and rate. It passes when it passes under
+/// each of them, and only then are there new arrival times.
+#[must_use]
+pub fn step_all(keys: &[(Option<u64>, Rate)], now_us: u64) -> (Vec<Verdict>, Option<Vec<u64>>) {
+    let steps = keys.iter().map(|(held, rate)| step(*held, now_us, *rate));
+    let (verdicts, next): (Vec<_>, Vec<_>) = steps.unzip();
+    (verdicts, next.into_iter().collect())
+}
+
+/// The verdict that decides: of refusals the one that lasts longest, else the one with the least left.
+#[must_use]
+pub fn tightest(verdicts: &[Verdict]) -> Option<Verdict> {
+    let key = |verdict: &Verdict| {
+        (
+            !verdict.allowed,
+            verdict.retry_after,
+            u32::MAX - verdict.remaining,
+        )
+    };
+    verdicts.iter().copied().max_by_key(key)
 }
 
 #[cfg(test)]

@@ -27,8 +27,8 @@ use crate::http::kri::Kris;
 use crate::http::policy::Policies;
 use crate::http::queries::Queries;
 use crate::http::route::State;
-use crate::http::{Authenticators, BootstrapToken, Dispatcher, Lifecycle, Readiness};
-use crate::limits::{KeptAnswers, Rate, RedisLink, RequestLimiter};
+use crate::http::{Authenticators, BootstrapToken, Dispatcher, Guard, Lifecycle, Readiness};
+use crate::limits::{KeptAnswers, RedisLink, RequestLimiter};
 use crate::policy::PolicyEngine;
 use crate::signing;
 
@@ -126,7 +126,8 @@ impl ApiRole {
             false => (api::health_table(&self.api.readiness)?, Authenticators::new()),
         };
         let limits = config.http.intake_limits();
-        Ok(Dispatcher::new(table, authenticators, lifecycle.clone(), limits))
+        let dispatcher = Dispatcher::new(table, authenticators, lifecycle.clone(), limits);
+        Ok(dispatcher.guarded(Guard::new(config)))
     }
 
     fn authenticators(&self, config: &Config) -> Result<Authenticators, ServeError> {
@@ -187,7 +188,7 @@ fn gateway(basis: &Basis, means: Means, config: &Config, directory: Arc<Security
         log: Arc::new(Recorder::new(Arc::clone(&basis.commands))),
         catalogue: means.catalogue,
         limiter: Arc::new(limiter),
-        rate: Rate::per_minute(limits.requests_per_minute, limits.burst_requests),
+        rates: limits.completions(),
         kept: Arc::new(KeptAnswers::new(redis(), limits)),
         clock: Arc::new(SystemClock),
     }))

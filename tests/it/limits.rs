@@ -13,6 +13,9 @@ use counterfoil::limits::{AnswerKey, KeptAnswers, Rate, RedisLink, RequestLimite
 use counterfoil::stack::{Endpoints, ServerKind, Stack, StackConfig};
 use counterfoil_events::ids::TenantId;
 use nix::sys::signal::Signal;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
 use uuid::Uuid;
 
 use crate::support::stack::{TempDir, shared_stack};
@@ -150,24 +153,52 @@ async fn concurrent_requests_never_pass_more_than_the_burst() {
     process.stop().await;
 }
 
+/// Arrivals under three keys of different rates, as gaps: none, some, and long ones.
+fn arrivals() -> impl Strategy<Value = (Vec<Rate>, Vec<u64>)> {
+    let rate = (1..3_000_u32, 1..20_u32).prop_map(|(per_minute, burst)| Rate::per_minute(per_minute, burst));
+    let gap = prop_oneof![Just(0), 0..50_000_u64, 0..2_000_000_u64];
+    (prop::collection::vec(rate, 3), prop::collection::vec(gap, 1..40))
+}
+
 #[tokio::test]
-async fn the_script_in_redis_is_the_function_in_memory() {
+async fn for_the_same_arrivals_the_script_in_redis_is_the_function_in_memory() {
     let process = Process::start(shared_stack().endpoints()).await;
-    let key = fresh("same");
-    let (mut held, now) = (None, 1_000_000);
-    for n in 0..6 {
-        let in_redis = process.limiter.count(&key, slow()).await;
-        let (pure, next) = gcra::step(held, now, slow());
-        held = next.or(held);
-        assert_eq!(
-            (in_redis.allowed, in_redis.remaining),
-            (pure.allowed, pure.remaining),
-            "request {n}"
-        );
-        // Time passes in Redis between the requests, and stands still here: what is left to wait is never more.
-        assert!(in_redis.retry_after <= pure.retry_after && in_redis.reset_after <= pure.reset_after);
-        assert_eq!(in_redis.retry_after.is_zero(), pure.retry_after.is_zero());
+    let mut runner = TestRunner::new(Config::with_cases(40));
+    for _ in 0..40 {
+        let (rates, gaps) = arrivals().new_tree(&mut runner).unwrap().current();
+        let keys: Vec<(String, Rate)> = rates.iter().map(|rate| (fresh("same"), *rate)).collect();
+        let mut held: Vec<Option<u64>> = vec![None; keys.len()];
+        let mut now = 1_800_000_000_000_000;
+        for gap in &gaps {
+            now += gap;
+            let in_redis = process.limiter.count_all_at(&keys, now).await.unwrap();
+            let asked: Vec<_> = held.iter().copied().zip(rates.iter().copied()).collect();
+            let (pure, next) = gcra::step_all(&asked, now);
+            assert_eq!(in_redis, pure, "{rates:?} {gaps:?} at {now}");
+            if let Some(next) = next {
+                held = next.into_iter().map(Some).collect();
+            }
+        }
     }
+    process.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_one_of_its_keys_refuses_is_counted_under_none() {
+    let process = Process::start(shared_stack().endpoints()).await;
+    let (wide, narrow) = ((fresh("wide"), Rate::per_minute(1, 9)), (fresh("narrow"), slow()));
+    let both = [wide.clone(), narrow];
+    for n in 0..8 {
+        let passed = process
+            .limiter
+            .count_all(&both)
+            .await
+            .iter()
+            .all(|verdict| verdict.allowed);
+        assert_eq!(passed, n < 3, "request {n}");
+    }
+    let left = process.limiter.count(&wide.0, wide.1).await;
+    assert_eq!(left.remaining, 5, "three passed before, and this one");
     process.stop().await;
 }
 

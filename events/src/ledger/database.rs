@@ -3,6 +3,9 @@
 //! Requests never see a raw pool: [`Database::tenant`] begins a transaction as `counterfoil_app` and sets the
 //! tenant that row-level security binds it to. The log's own pool crosses tenants and stays with the parts that
 //! keep or check the log; the projector's stays with the read models.
+//!
+//! Requests may pass a pooler that lends its sessions by the transaction ([`DatabaseOptions::app_pooler`]): nothing of
+//! theirs outlives a transaction. Log and read models hold session locks, and always connect to the server itself.
 
 use std::time::Duration;
 
@@ -12,6 +15,8 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use crate::ids::TenantId;
 
 const SET_TENANT: &str = "SELECT set_config('counterfoil.tenant_id', $1, true)";
+/// A pooler's session may hold statements under the very names that this connection will give to its own.
+const FORGET_STATEMENTS: &str = "DEALLOCATE ALL";
 
 /// A role's login.
 #[derive(Clone)]
@@ -49,6 +54,8 @@ impl Default for PoolSizes {
 pub struct DatabaseOptions {
     /// Host, port, database, TLS; the roles' logins are put on top.
     pub server: PgConnectOptions,
+    /// A pooler in transaction mode before the server, for requests; none: they too connect to the server itself.
+    pub app_pooler: Option<PgConnectOptions>,
     /// Requests.
     pub app: RoleLogin,
     /// The log.
@@ -81,6 +88,8 @@ pub enum DatabaseError {
 #[derive(Clone)]
 pub struct Database {
     app: PgPool,
+    /// Whether `app` reaches its sessions through a pooler.
+    pooled: bool,
     log: PgPool,
     projector: PgPool,
 }
@@ -89,23 +98,27 @@ impl Database {
     /// Makes the pools; connections are opened when first needed.
     #[must_use]
     pub fn new(options: &DatabaseOptions) -> Self {
-        let server = |login: &RoleLogin, name: &str, synchronous_commit: &str| {
-            let server = options
-                .server
-                .clone()
-                .username(&login.user)
-                .application_name(name);
-            // Nothing may hang for ever.
-            let server = server.options([
-                ("synchronous_commit", synchronous_commit),
-                ("statement_timeout", "10s"),
-                ("idle_in_transaction_session_timeout", "10s"),
-                ("tcp_user_timeout", "10s"),
-            ]);
+        let login = |server: &PgConnectOptions, login: &RoleLogin, name: &str| {
+            let server = server.clone().username(&login.user).application_name(name);
             match &login.password {
                 Some(password) => server.password(password),
                 None => server,
             }
+        };
+        let server = |of: &RoleLogin, name: &str, synchronous_commit: &str| {
+            // Nothing may hang for ever.
+            login(&options.server, of, name).options([
+                ("synchronous_commit", synchronous_commit),
+                ("statement_timeout", "10s"),
+                ("idle_in_transaction_session_timeout", "10s"),
+                ("tcp_user_timeout", "10s"),
+            ])
+        };
+        // A pooler refuses settings of a session; the role's own have the same limits (`deploy/sql/roles.sql`).
+        let pooled = |pooler: &PgConnectOptions| {
+            login(pooler, &options.app, "counterfoil app")
+                .extra_float_digits(None)
+                .statement_cache_capacity(0)
         };
         let pool = |size: u32| {
             PgPoolOptions::new()
@@ -117,12 +130,14 @@ impl Database {
         let sizes = options.sizes;
         // A commit to the log is what acknowledges, so it must have reached the disk. A read model's need not: what a
         // crash takes of it are its last transactions, cursors included, and these are folded again.
-        let [app, log, projector] = [
-            server(&options.app, "counterfoil app", "on"),
-            server(&options.log, "counterfoil log", "on"),
-            server(&options.projector, "counterfoil projector", "off"),
-        ];
+        let app = match &options.app_pooler {
+            Some(pooler) => pooled(pooler),
+            None => server(&options.app, "counterfoil app", "on"),
+        };
+        let log = server(&options.log, "counterfoil log", "on");
+        let projector = server(&options.projector, "counterfoil projector", "off");
         Self {
+            pooled: options.app_pooler.is_some(),
             app: pool(sizes.app).connect_lazy_with(app),
             log: pool(sizes.log).connect_lazy_with(log),
             projector: pool(sizes.projector).connect_lazy_with(projector),
@@ -155,6 +170,12 @@ impl Database {
     /// When Postgres does not answer.
     pub async fn tenant(&self, tenant: TenantId) -> Result<TenantTransaction, sqlx::Error> {
         let mut transaction = self.app.begin().await?;
+        if self.pooled {
+            sqlx::query(FORGET_STATEMENTS)
+                .persistent(false)
+                .execute(&mut *transaction)
+                .await?;
+        }
         sqlx::query(SET_TENANT)
             .bind(tenant.to_string())
             .execute(&mut *transaction)
@@ -179,7 +200,8 @@ impl Database {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), sqlx::Error> {
-        sqlx::query("SELECT 1").execute(&self.app).await.map(|_| ())
+        // In a transaction: outside one a pooler may answer each message from another session.
+        self.app.begin().await?.rollback().await
     }
 
     /// Closes all connections.

@@ -1,5 +1,6 @@
 //! What the steps of one call share: what came, what they stand on, what they have found.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,6 +37,8 @@ pub struct Incoming {
     pub idempotency_key: Option<String>,
     /// The body as it came.
     pub body: Bytes,
+    /// The address that the call came from.
+    pub remote: Option<IpAddr>,
     /// Cancelled when this process is about to stop: the call ends with what there is.
     pub stopping: CancellationToken,
 }
@@ -91,7 +94,7 @@ pub struct Context {
     pub identity: Option<Arc<AgentIdentity>>,
     /// Whether the call is bound to its tenant: from then on a denial leaves an event.
     pub bound: bool,
-    /// Where the key's rate of requests stands.
+    /// Where the tightest of its rates stands.
     pub rate: Option<RateVerdict>,
     /// The body, checked.
     pub request: Option<Arc<ChatRequest>>,

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::memory::{MemoryDirectory, MemoryLog};
+use crate::config::CompletionRates;
 use crate::config::{GatewayConfig, LimitsConfig, PolicyConfig, RedisConfig};
 use crate::gateway::catalogue::Catalogue;
 use crate::gateway::directory::*;
@@ -133,7 +134,12 @@ impl Bench {
             log: log.clone(),
             catalogue: Catalogue::from_config(&config).unwrap(),
             limiter: Arc::new(RequestLimiter::new(link.clone(), 100)),
-            rate: Rate::per_minute(60, burst),
+            rates: CompletionRates {
+                key: Rate::per_minute(60, burst),
+                agent: None,
+                tenant: None,
+                address: None,
+            },
             kept: Arc::new(KeptAnswers::new(link, &LimitsConfig::default())),
             clock: Arc::new(SystemClock),
         });
@@ -186,6 +192,7 @@ impl Bench {
             },
             idempotency_key: None,
             body: bytes::Bytes::new(),
+            remote: None,
             stopping: self.lifecycle.hurrying().clone(),
         };
         Context::new(self.services.clone(), incoming)

@@ -44,6 +44,8 @@ pub const INVALID_PARAMETER: ProblemType = ProblemType::new("invalid-parameter",
 pub const UNAUTHENTICATED: ProblemType = ProblemType::new("unauthenticated", 401, "Not authenticated");
 /// The credential is known and may not do this.
 pub const FORBIDDEN: ProblemType = ProblemType::new("forbidden", 403, "Forbidden");
+/// The request has not come through the edge. One shape for every reason.
+pub const ORIGIN_REFUSED: ProblemType = ProblemType::new("origin-refused", 403, "Origin refused");
 /// The route exists; the thing it names does not, for this caller.
 pub const NOT_FOUND: ProblemType = ProblemType::new("not-found", 404, "Not found");
 /// No route has this path.
@@ -64,6 +66,8 @@ pub const REFUSED: ProblemType = ProblemType::new("refused", 422, "Refused");
 /// The Idempotency-Key was used before with another request.
 pub const IDEMPOTENCY_KEY_MISMATCH: ProblemType =
     ProblemType::new("idempotency-key-mismatch", 422, "Idempotency-Key mismatch");
+/// Too many commands, or refused credentials; `Retry-After` says when the next may come.
+pub const TOO_MANY_REQUESTS: ProblemType = ProblemType::new("too-many-requests", 429, "Too many requests");
 /// Too many event streams of this tenant or caller are open.
 pub const TOO_MANY_STREAMS: ProblemType = ProblemType::new("too-many-streams", 429, "Too many streams");
 /// A fault of ours; the request id finds it in the log.
@@ -76,13 +80,14 @@ pub const OUTCOME_UNKNOWN: ProblemType = ProblemType::new("outcome-unknown", 503
 pub const TIMED_OUT: ProblemType = ProblemType::new("timed-out", 504, "Timed out");
 
 /// All of them: `docs/http-api.md` explains each to clients.
-pub const COMMON: [ProblemType; 20] = [
+pub const COMMON: [ProblemType; 22] = [
     MALFORMED_REQUEST,
     MALFORMED_JSON,
     INVALID_BODY,
     INVALID_PARAMETER,
     UNAUTHENTICATED,
     FORBIDDEN,
+    ORIGIN_REFUSED,
     NOT_FOUND,
     NO_SUCH_ROUTE,
     METHOD_NOT_ALLOWED,
@@ -92,6 +97,7 @@ pub const COMMON: [ProblemType; 20] = [
     UNSUPPORTED_MEDIA_TYPE,
     REFUSED,
     IDEMPOTENCY_KEY_MISMATCH,
+    TOO_MANY_REQUESTS,
     TOO_MANY_STREAMS,
     INTERNAL,
     UNAVAILABLE,

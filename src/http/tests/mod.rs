@@ -6,6 +6,7 @@ mod body;
 mod connections;
 mod laws;
 mod logs;
+mod order;
 mod requests;
 mod routes;
 mod streams;

@@ -211,10 +211,18 @@ impl TestServer {
     }
 
     pub async fn with_intake(limits: ServerLimits, intake: IntakeLimits) -> Self {
+        Self::of_parts(limits, intake, Guard::default()).await
+    }
+
+    pub async fn guarded(guard: Guard) -> Self {
+        Self::of_parts(patient(), roomy(), guard).await
+    }
+
+    async fn of_parts(limits: ServerLimits, intake: IntakeLimits, guard: Guard) -> Self {
         let lifecycle = Lifecycle::new();
         let token = BootstrapToken::new(&SecretString::from(TOKEN));
         let authenticators = Authenticators::new().with(token);
-        let dispatcher = Dispatcher::new(table(), authenticators, lifecycle.clone(), intake);
+        let dispatcher = Dispatcher::new(table(), authenticators, lifecycle.clone(), intake).guarded(guard);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::bind(any, limits, dispatcher, lifecycle.clone())
             .await

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod isolation;
+mod plans;
+mod rules;
 mod source;
 mod statements;
 

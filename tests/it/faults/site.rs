@@ -17,7 +17,8 @@ const CLIENTS: usize = 6;
 const TENANTS: usize = 2;
 /// What died with its process is taken up again soon; nobody meets a limit.
 const SETTINGS: &str = "[kri]\nlease_s = 10\n[kri.fetch]\ntotal_timeout_ms = 5000\n[gateway]\ndemo_provider = true\n\
-                        [limits]\nrequests_per_minute = 600000\nburst_requests = 100000\n";
+                        [limits]\nrequests_per_minute = 600000\nburst_requests = 100000\n\
+                        agent_requests_per_minute = 0\ntenant_requests_per_minute = 0\ncommands_per_minute = 0\n";
 
 pub struct Site {
     pub installation: Installation,

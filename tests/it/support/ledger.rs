@@ -125,6 +125,7 @@ pub fn database_options(server: PgConnectOptions) -> DatabaseOptions {
     };
     DatabaseOptions {
         server,
+        app_pooler: None,
         app: login("counterfoil_app"),
         log: login("counterfoil_log"),
         projector: login("counterfoil_projector"),
