@@ -32,6 +32,8 @@ pub struct UpstreamConfig {
     pub base_url: String,
     /// Sent as bearer token, where the provider asks for one.
     pub api_key: Option<SecretString>,
+    /// The platform's secret that holds this token in the vault, instead of `api_key`.
+    pub api_key_secret: Option<String>,
     /// Longest wait for a connection.
     #[serde(default = "connect_timeout_ms")]
     pub connect_timeout_ms: u64,
@@ -175,6 +177,11 @@ impl UpstreamConfig {
             &format!("{key}.name"),
             named,
             "must be 1 to 64 lower-case letters, digits or `-`",
+        );
+        checks.require(
+            &format!("{key}.api_key_secret"),
+            self.api_key.is_none() || self.api_key_secret.is_none(),
+            "and api_key exclude each other",
         );
         let web = self.base_url.starts_with("https://") || self.base_url.starts_with("http://");
         let sound = web && !self.base_url.contains(['@', '?', '#', ' ']);

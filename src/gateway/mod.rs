@@ -33,6 +33,7 @@ use counterfoil_events::timestamp::Clock;
 
 use crate::limits::{KeptAnswers, Rate, RequestLimiter};
 use crate::policy::PolicyEngine;
+use crate::vault::secrets::Secrets;
 use catalogue::Catalogue;
 use directory::{AgentIdentity, KeyDirectory};
 use log::CompletionLog;
@@ -54,6 +55,8 @@ pub struct Services {
     pub rate: Rate,
     /// Answers for repeated Idempotency-Keys.
     pub kept: Arc<KeptAnswers>,
+    /// Where providers' keys are, if not in the configuration.
+    pub secrets: Option<Arc<Secrets>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }

@@ -32,6 +32,7 @@ pub mod query;
 pub mod request;
 pub mod route;
 pub mod schema;
+pub mod secret;
 pub mod server;
 pub mod stream;
 pub mod table;

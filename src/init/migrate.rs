@@ -27,6 +27,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     migration!(6, "0006_restore_head"),
     migration!(7, "0007_schema_version"),
     migration!(8, "0008_signing_key"),
+    migration!(11, "0011_vault"),
 ];
 
 /// The schema could not be changed.

@@ -26,10 +26,13 @@ use crate::http::kri::Kris;
 use crate::http::policy::Policies;
 use crate::http::queries::Queries;
 use crate::http::route::State;
+use crate::http::secret::SecretRoutes;
 use crate::http::{Authenticators, BootstrapToken, Dispatcher, Lifecycle, Readiness};
 use crate::limits::{KeptAnswers, Rate, RedisLink, RequestLimiter};
 use crate::policy::PolicyEngine;
 use crate::signing;
+use crate::vault::renewal::Renewal;
+use crate::vault::{Kms, Secrets, Vault};
 
 /// What can be wrong with the API's configuration, found out before anything is started.
 pub(super) struct Means {
@@ -37,6 +40,7 @@ pub(super) struct Means {
     engine: Arc<PolicyEngine>,
     catalogue: Catalogue,
     redis: RedisLink,
+    kms: Option<Arc<dyn Kms>>,
 }
 
 impl Means {
@@ -54,11 +58,13 @@ impl Means {
         })?;
         let redis = RedisLink::keep(&config.redis, lifecycle, readiness.optional("redis"))
             .map_err(|error| other(&error))?;
+        let kms = crate::vault::kms(&config.vault).map_err(|error| other(&error))?;
         Ok(Self {
             pepper: Arc::new(pepper),
             engine: Arc::new(engine),
             catalogue,
             redis,
+            kms,
         })
     }
 }
@@ -70,6 +76,7 @@ pub(super) struct ApiRole {
     directory: Arc<SecurityDirectory>,
     tail: SecurityTail,
     subscriptions: Subscriptions,
+    renewal: Renewal,
 }
 
 impl ApiRole {
@@ -89,11 +96,18 @@ impl ApiRole {
             subscriptions: subscriptions.clone(),
             security: security.clone(),
         };
+        let secrets = secrets(basis, &means);
+        let routes = SecretRoutes {
+            commands: Arc::clone(&basis.commands),
+            secrets: Arc::clone(&secrets),
+        };
         let api = Api {
             events: State::new(events),
+            secrets: State::new(routes),
             ..of_commands(basis, &means, config, readiness)
         };
-        let gateway = gateway(basis, means, config, Arc::clone(&directory));
+        let renewal = Renewal::start(Arc::clone(&secrets));
+        let gateway = gateway(basis, means, config, Arc::clone(&directory), secrets);
         Self {
             api: Api {
                 gateway: State::new(gateway),
@@ -103,6 +117,7 @@ impl ApiRole {
             directory,
             tail,
             subscriptions,
+            renewal,
         }
     }
 
@@ -134,6 +149,7 @@ impl ApiRole {
     }
 
     pub(super) async fn stop(self) {
+        self.renewal.stop().await;
         self.subscriptions.stop().await;
         self.tail.stop().await;
     }
@@ -165,8 +181,23 @@ fn of_commands(basis: &Basis, means: &Means, config: &Config, readiness: &Readin
     }
 }
 
+/// What secrets are sealed and opened by.
+fn secrets(basis: &Basis, means: &Means) -> Arc<Secrets> {
+    let vault = means
+        .kms
+        .clone()
+        .map(|kms| Vault::new(basis.database.clone(), kms));
+    Arc::new(Secrets::new(vault, Arc::clone(&basis.commands)))
+}
+
 /// What completions are answered by.
-fn gateway(basis: &Basis, means: Means, config: &Config, directory: Arc<SecurityDirectory>) -> Gateway {
+fn gateway(
+    basis: &Basis,
+    means: Means,
+    config: &Config,
+    directory: Arc<SecurityDirectory>,
+    secrets: Arc<Secrets>,
+) -> Gateway {
     let (limits, redis) = (&config.limits, || means.redis.clone());
     let limiter = RequestLimiter::new(redis(), limits.memory_entries_max);
     Gateway(Arc::new(Services {
@@ -177,6 +208,7 @@ fn gateway(basis: &Basis, means: Means, config: &Config, directory: Arc<Security
         limiter: Arc::new(limiter),
         rate: Rate::per_minute(limits.requests_per_minute, limits.burst_requests),
         kept: Arc::new(KeptAnswers::new(redis(), limits)),
+        secrets: Some(secrets),
         clock: Arc::new(SystemClock),
     }))
 }

@@ -135,6 +135,7 @@ impl Bench {
             limiter: Arc::new(RequestLimiter::new(link.clone(), 100)),
             rate: Rate::per_minute(60, burst),
             kept: Arc::new(KeptAnswers::new(link, &LimitsConfig::default())),
+            secrets: None,
             clock: Arc::new(SystemClock),
         });
         let gateway = Gateway(services.clone());
