@@ -2,7 +2,7 @@
 //!
 //! A key may be used for [`LIFETIME`] from the moment at which the KMS was asked for it: at 9:59 it works, at 10:01 it is
 //! asked for again, and if the KMS is away that is the answer. Who needs a key that somebody is already asking for waits
-//! for that answer (single-flight). Keys that are in use are renewed before they end ([`OrganisationKeys::renew`], five to
+//! for that answer, good or bad (single-flight). Keys that are in use are renewed before they end ([`OrganisationKeys::renew`], five to
 //! eight minutes old, each at a moment of its own, so that many keys do not ask at one time); a key that nobody used since
 //! is left to end, and is wiped. The number of keys is bounded: the one asked for longest ago gives way.
 
@@ -50,6 +50,8 @@ struct Slot {
     wrapped: Wrapped,
     held: Mutex<Option<Held>>,
     asked: Slots<Asked>,
+    /// How often the KMS did not give it, and what it said last.
+    failures: Slots<(u64, Option<KmsError>)>,
 }
 
 struct Held {
@@ -81,13 +83,21 @@ impl OrganisationKeys {
     /// When it is not in memory and the KMS does not give it.
     pub async fn get(&self, name: KeyName, wrapped: &Wrapped) -> Result<Arc<Key>, KmsError> {
         let slot = self.slot(name, wrapped);
+        let before = slot.failures().0;
         let mut held = slot.held.lock().await;
         if let Some(held) = held.as_ref().filter(|held| self.is_alive(held)) {
             return Ok(Arc::clone(&held.key));
         }
         // What is over is wiped, whatever the KMS says now.
         *held = None;
-        let fetched = self.fetch(name, &slot.wrapped).await?;
+        // Whoever waited for an answer has it, also when it was that the KMS is away: a crowd must not wait in a row.
+        if let (failures, Some(error)) = &*slot.failures()
+            && *failures > before
+        {
+            return Err(error.clone());
+        }
+        let fetched = self.fetch(name, &slot.wrapped).await;
+        let fetched = fetched.inspect_err(|error| slot.failed(error))?;
         slot.schedule((self.now)(), true);
         let key = Arc::clone(&fetched.key);
         *held = Some(fetched);
@@ -189,7 +199,17 @@ impl Slot {
                 renew_at: now + LIFETIME,
                 used: true,
             }),
+            failures: Slots::default(),
         }
+    }
+
+    fn failed(&self, error: &KmsError) {
+        let mut failures = self.failures();
+        *failures = (failures.0 + 1, Some(error.clone()));
+    }
+
+    fn failures(&self) -> MutexGuard<'_, (u64, Option<KmsError>)> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next renewal, at a moment of this key's own.

@@ -114,6 +114,17 @@ async fn a_crowd_asks_the_kms_once() {
 }
 
 #[tokio::test]
+async fn a_crowd_that_waits_for_a_kms_which_is_away_is_told_at_once() {
+    let scene = Scene::new();
+    scene.away(true);
+    let answers = join_all((0..50).map(|_| scene.get(1))).await;
+    assert!(answers.iter().all(Result::is_err));
+    assert_eq!(scene.asked(), 1);
+    scene.away(false);
+    scene.get(1).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_key_in_use_is_renewed_before_it_ends_and_lives_on_through_an_outage_from_there() {
     let scene = Scene::new();
     scene.get(1).await.unwrap();

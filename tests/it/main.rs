@@ -26,3 +26,4 @@ mod subscriptions;
 mod support;
 mod sweeper;
 mod up;
+mod vault;
