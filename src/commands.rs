@@ -11,6 +11,7 @@ use counterfoil_events::kri::aggregates::source::KriSource;
 use counterfoil_events::ledger::Sequencer;
 use counterfoil_events::organisation::Organisation;
 use counterfoil_events::policy::Policy;
+use counterfoil_events::secret::Secret;
 use counterfoil_events::tenant::Tenant;
 
 /// A command handler per kind of aggregate.
@@ -37,6 +38,8 @@ pub struct Commands {
     pub kri_sources: CommandHandler<KriSource>,
     /// In a tenant's log.
     pub kri_runs: CommandHandler<KriRun>,
+    /// In a tenant's log.
+    pub secrets: CommandHandler<Secret>,
 }
 
 impl Commands {
@@ -54,6 +57,7 @@ impl Commands {
             kris: CommandHandler::new(sequencer.clone()),
             kri_sources: CommandHandler::new(sequencer.clone()),
             kri_runs: CommandHandler::new(sequencer.clone()),
+            secrets: CommandHandler::new(sequencer.clone()),
             sequencer,
         }
     }

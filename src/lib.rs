@@ -22,3 +22,4 @@ pub mod signing;
 pub mod stack;
 pub mod telemetry;
 pub mod up;
+pub mod vault;

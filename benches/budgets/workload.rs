@@ -154,6 +154,7 @@ pub fn authorize() -> anyhow::Result<CompletionCommand> {
         },
         verdicts: Verdicts::try_from(STEPS.map(verdict).into_iter().collect::<Vec<_>>())?,
         timeout_ms: 120_000,
+        secret: None,
     })))
 }
 

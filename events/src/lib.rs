@@ -43,6 +43,8 @@ pub mod rejection;
 #[cfg(feature = "log")]
 pub mod schema;
 #[cfg(feature = "log")]
+pub mod secret;
+#[cfg(feature = "log")]
 pub mod security;
 pub mod signature;
 #[cfg(feature = "log")]

@@ -15,6 +15,7 @@ use crate::kri::aggregates::source::KriSourceError;
 use crate::money::Currency;
 use crate::organisation::OrganisationError;
 use crate::policy::PolicyError;
+use crate::secret::SecretError;
 use crate::tenant::TenantError;
 
 fn boxed<R: Rejection>(refusals: impl IntoIterator<Item = R>) -> Vec<Box<dyn Rejection>> {
@@ -147,6 +148,18 @@ fn kri() -> Vec<Box<dyn Rejection>> {
         .collect()
 }
 
+fn secret() -> Vec<Box<dyn Rejection>> {
+    use SecretError as E;
+    boxed([
+        E::NotFound,
+        E::AlreadyExists,
+        E::Retired,
+        E::NotTheNext { newest: 2 },
+        E::NotTheNewest { newest: 2 },
+        E::TooManyVersions,
+    ])
+}
+
 fn all() -> Vec<Box<dyn Rejection>> {
     let contexts = [
         organisation(),
@@ -156,6 +169,7 @@ fn all() -> Vec<Box<dyn Rejection>> {
         policy(),
         completion(),
         kri(),
+        secret(),
     ];
     contexts.into_iter().flatten().collect()
 }

@@ -29,7 +29,7 @@ macro_rules! table {
 }
 
 /// The tables that a backup holds.
-pub const TABLES: [Table; 5] = [
+pub const TABLES: [Table; 7] = [
     table!(
         "chain_heads",
         "tenant_id, partition, position, hash, recorded_at, fence, quarantine_reason"
@@ -44,6 +44,14 @@ pub const TABLES: [Table; 5] = [
         "tenant_id, key_hash, fingerprint, first_position, event_count, created_at"
     ),
     table!("head_notes", "tenant_id, position, hash, noted_at, note"),
+    table!(
+        "organisation_keys",
+        "tenant_id, number, organisation_id, kek, wrapped, made_at"
+    ),
+    table!(
+        "secret_versions",
+        "tenant_id, secret, version, digest, sealed, data_key, organisation_key, wrapped, stored_at"
+    ),
 ];
 
 /// The tables that it leaves out, because they are made again from the others.

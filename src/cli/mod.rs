@@ -8,6 +8,7 @@ mod backup;
 pub mod client;
 pub mod exit;
 mod keys;
+mod kms;
 mod nouns;
 mod openapi;
 pub mod output;
@@ -101,6 +102,9 @@ enum Command {
     /// The keys that sign the log: list, rotate
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// The key-encryption key of the vault: hold it, make its next version, wrap anew
+    #[command(subcommand)]
+    Kms(kms::KmsCommand),
     /// Write the log, and the keys that continue it, into a directory, while the system runs or not
     Backup(backup::BackupArgs),
     /// Load a backup into an installation that has no log yet, and prove that it is whole
@@ -214,6 +218,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Policies(noun) => block_on(noun.run(&cli.global, output)),
         Command::Kri(noun) => block_on(noun.run(&cli.global, output)),
         Command::Keys(command) => command.run(&cli.global, output),
+        Command::Kms(command) => block_on(command.run(&cli.global)),
         Command::Backup(args) => block_on(args.run(&cli.global, output)),
         Command::Restore(args) => block_on(args.run(&cli.global, output)),
         Command::Stack(command) => {

@@ -34,6 +34,8 @@ pub struct UpstreamConfig {
     pub api_key: Option<SecretString>,
     /// The file that holds it instead, readable by its owner alone (mode 0600).
     pub api_key_file: Option<PathBuf>,
+    /// The platform's secret that holds this token in the vault, instead of `api_key`.
+    pub api_key_secret: Option<String>,
     /// Longest wait for a connection.
     #[serde(default = "connect_timeout_ms")]
     pub connect_timeout_ms: u64,
@@ -177,6 +179,11 @@ impl UpstreamConfig {
             &format!("{key}.name"),
             named,
             "must be 1 to 64 lower-case letters, digits or `-`",
+        );
+        checks.require(
+            &format!("{key}.api_key_secret"),
+            self.api_key.is_none() || self.api_key_secret.is_none(),
+            "and api_key exclude each other",
         );
         let web = self.base_url.starts_with("https://") || self.base_url.starts_with("http://");
         let sound = web && !self.base_url.contains(['@', '?', '#', ' ']);

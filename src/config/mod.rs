@@ -22,6 +22,7 @@ mod subscriptions;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod vault;
 
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,7 @@ pub use roles::{Role, RolesConfig};
 pub use signing::SigningConfig;
 pub use subscriptions::SubscriptionsConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
+pub use vault::VaultConfig;
 
 /// The file that is read from the working directory when none is named.
 pub const DEFAULT_FILE: &str = "counterfoil.toml";
@@ -83,6 +85,8 @@ pub struct Config {
     pub roles: RolesConfig,
     /// Logs.
     pub telemetry: TelemetryConfig,
+    /// The KMS that secrets are sealed under.
+    pub vault: VaultConfig,
 }
 
 /// The configuration cannot be used.
@@ -219,6 +223,17 @@ impl Config {
         self.subscriptions.check(&mut checks);
         self.roles.check(&mut checks);
         self.telemetry.check(&mut checks);
+        self.vault.check(&mut checks);
+        let named = self
+            .gateway
+            .upstreams
+            .iter()
+            .any(|upstream| upstream.api_key_secret.is_some());
+        checks.require(
+            "gateway.upstreams.api_key_secret",
+            !named || self.vault.has_kms(),
+            "needs a KMS: set vault.socket or vault.google_key",
+        );
         match checks.violations() {
             violations if violations.is_empty() => Ok(()),
             violations => Err(ConfigError::OutOfLimits(violations)),

@@ -173,6 +173,31 @@ fn a_model_must_name_an_upstream_that_there_is() {
 }
 
 #[test]
+fn a_key_in_the_vault_needs_one_kms_and_takes_the_place_of_the_key_itself() {
+    let upstream = "[[gateway.upstreams]]\nname = \"main\"\nbase_url = \"https://x.example/v1\"\napi_key_secret = \"main\"\n";
+    let socket = "[vault]\nsocket = \"/run/kms.sock\"\n";
+    let google = "google_key = \"projects/p/locations/l/keyRings/r/cryptoKeys/k\"\n";
+    load(&format!("{socket}{upstream}")).unwrap();
+    load(&format!("[vault]\n{google}{upstream}")).unwrap();
+    for (text, rule) in [
+        (upstream.to_owned(), "needs a KMS"),
+        (
+            format!("{socket}{upstream}api_key = \"sk\"\n"),
+            "exclude each other",
+        ),
+        (format!("{socket}{google}"), "exclude each other"),
+        ("[vault]\ngoogle_key = \"k\"".to_owned(), "must be projects/"),
+        (
+            "[vault]\ngoogle_endpoint = \"http://kms.example\"".to_owned(),
+            "must be https://",
+        ),
+    ] {
+        let error = load(&text).unwrap_err().to_string();
+        assert!(error.contains(rule), "{rule}: {error}");
+    }
+}
+
+#[test]
 fn a_file_that_is_named_must_be_there() {
     let error = Config::load(Sources::default().file(Some("no/such.toml".into()))).unwrap_err();
     assert!(matches!(error, ConfigError::NoFile(_)), "{error}");
@@ -219,6 +244,10 @@ fn the_example_file_says_the_defaults() {
     assert_eq!(
         format!("{:?}", example.redis),
         format!("{:?}", Config::default().redis)
+    );
+    assert_eq!(
+        format!("{:?}", example.vault),
+        format!("{:?}", Config::default().vault)
     );
     assert_eq!(
         format!("{:?}", example.postgres),

@@ -17,7 +17,9 @@ use counterfoil_events::completion::{Authorization, FailureCode, Verdicts};
 use counterfoil_events::ids::ContentDigest;
 use counterfoil_events::text::Code;
 use hyper::StatusCode;
+use hyper::header::HeaderValue;
 use tokio::sync::{mpsc, oneshot};
+use zeroize::Zeroizing;
 
 use super::ending::{Answered, Delivered, Ending, Failed, Used, finish_reason};
 use super::forward::provider_call;
@@ -32,6 +34,7 @@ use super::streaming;
 use super::upstream::{self, Answer, ProviderCall, UpstreamError};
 use super::wire::response::ChatCompletion;
 use super::wire::{ApiError, Retry};
+use crate::vault::sealing::Ready;
 
 /// What a call may take beyond the provider's own limit: to be authorised and settled.
 const AROUND_PROVIDER: Duration = Duration::from_secs(10);
@@ -170,11 +173,12 @@ fn authorization(context: &Context) -> Option<Authorization> {
         price: reservation.price.reference(),
         verdicts: Verdicts::first_of(context.verdicts.iter().cloned()),
         timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+        secret: context.provider_key.as_ref().map(|ready| ready.of().reference()),
     })
 }
 
 /// Calls the provider and ends the call by what comes of it.
-async fn answer(mut context: Context, call: ProviderCall, mut reply: ReplyTo) {
+async fn answer(mut context: Context, mut call: ProviderCall, mut reply: ReplyTo) {
     let Some(model) = context.model.clone() else {
         return;
     };
@@ -186,6 +190,15 @@ async fn answer(mut context: Context, call: ProviderCall, mut reply: ReplyTo) {
     if reply.is_closed() {
         let gone = Failed::before_content(FailureCode::ClientGone, None, Used::Nothing, 0, 0);
         return fail(context, gone, ApiError::internal(), reply).await;
+    }
+    if let Some(ready) = context.provider_key.take() {
+        let Some(authorization) = bearer(&ready) else {
+            let secret = &ready.of().secret;
+            tracing::error!(completion = %context.id, %secret, "the provider's key does not open, or is none");
+            let shut = Failed::before_content(FailureCode::Internal, None, Used::Nothing, 0, 0);
+            return fail(context, shut, ApiError::internal(), reply).await;
+        };
+        call.authorization = Some(authorization);
     }
     fail::fail_point!("gateway.before_call");
     let called = Instant::now();
@@ -240,6 +253,16 @@ async fn answer(mut context: Context, call: ProviderCall, mut reply: ReplyTo) {
             .await;
         }
     }
+}
+
+/// The header with the provider's key. What it is made from is wiped here; the header itself goes with the call.
+fn bearer(ready: &Ready) -> Option<HeaderValue> {
+    let key = ready.open().ok()?;
+    let key = std::str::from_utf8(key.expose()).ok()?;
+    let text = Zeroizing::new(["Bearer ", key].concat());
+    let mut header = HeaderValue::from_str(&text).ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 /// Ends a call that the provider has not answered.

@@ -166,10 +166,13 @@ fn settings(upstream: &UpstreamConfig) -> Result<OpenAiSettings, SetupError> {
         total: Duration::from_millis(upstream.total_timeout_ms),
         bytes: upstream.answer_bytes_max,
     };
+    let secret = upstream.api_key_secret.as_ref();
+    let secret = secret.map(|name| named("gateway.upstreams.api_key_secret", name));
     Ok(OpenAiSettings {
         name: named("gateway.upstreams.name", &upstream.name)?,
         base_url: upstream.base_url.clone(),
         api_key: api_key(upstream)?,
+        secret: secret.transpose()?,
         max_tokens_field: upstream.max_tokens_field.into(),
         connect_timeout: Duration::from_millis(upstream.connect_timeout_ms),
         first_token_timeout: Duration::from_millis(upstream.first_chunk_timeout_ms),

@@ -47,6 +47,7 @@ pub fn provider_call(context: &Context) -> Result<ProviderCall, ForwardError> {
         request_id: command.request_id.clone(),
         traceparent: command.traceparent.clone(),
         created: context.now.as_datetime().timestamp(),
+        authorization: None,
     })
 }
 

@@ -34,6 +34,7 @@ use counterfoil_events::timestamp::Clock;
 use crate::config::CompletionRates;
 use crate::limits::{KeptAnswers, RequestLimiter};
 use crate::policy::PolicyEngine;
+use crate::vault::secrets::Secrets;
 use catalogue::Catalogue;
 use directory::{AgentIdentity, KeyDirectory};
 use log::CompletionLog;
@@ -55,6 +56,8 @@ pub struct Services {
     pub rates: CompletionRates,
     /// Answers for repeated Idempotency-Keys.
     pub kept: Arc<KeptAnswers>,
+    /// Where providers' keys are, if not in the configuration.
+    pub secrets: Option<Arc<Secrets>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }

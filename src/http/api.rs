@@ -11,6 +11,7 @@ use super::organisation;
 use super::policy::{self, Policies};
 use super::queries::{self, Queries};
 use super::route::State;
+use super::secret::{self, SecretRoutes};
 use super::table::{Group, RouteTable, TableError};
 use super::tenant;
 use crate::commands::Commands;
@@ -35,6 +36,8 @@ pub struct Api {
     pub events: State<Events>,
     /// What KRIs' routes stand on.
     pub kris: State<Kris>,
+    /// What secrets' routes stand on.
+    pub secrets: State<SecretRoutes>,
 }
 
 /// The route table of the API.
@@ -50,6 +53,7 @@ pub fn table(api: &Api) -> Result<RouteTable, TableError> {
         Group::new(policy::routes(&api.policies)),
         crate::gateway::handler::group(&api.gateway),
         Group::new(kri::routes(&api.kris)),
+        Group::new(secret::routes(&api.secrets)),
         Group::new(queries::routes(&api.queries)),
         Group::new(events::routes(&api.events)),
         Group::new(event_schemas::routes()),

@@ -34,6 +34,7 @@ pub mod query;
 pub mod request;
 pub mod route;
 pub mod schema;
+pub mod secret;
 pub mod server;
 pub mod stream;
 pub mod table;

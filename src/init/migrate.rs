@@ -28,6 +28,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     migration!(7, "0007_schema_version"),
     migration!(8, "0008_signing_key"),
     migration!(9, "0009_append_plan"),
+    migration!(11, "0011_vault"),
 ];
 
 /// The schema could not be changed.

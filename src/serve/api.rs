@@ -27,10 +27,13 @@ use crate::http::kri::Kris;
 use crate::http::policy::Policies;
 use crate::http::queries::Queries;
 use crate::http::route::State;
+use crate::http::secret::SecretRoutes;
 use crate::http::{Authenticators, BootstrapToken, Dispatcher, Guard, Lifecycle, Readiness};
 use crate::limits::{KeptAnswers, RedisLink, RequestLimiter};
 use crate::policy::PolicyEngine;
 use crate::signing;
+use crate::vault::renewal::Renewal;
+use crate::vault::{Kms, Secrets, Vault};
 
 /// What can be wrong with the API's configuration, found out before anything is started.
 pub(super) struct Means {
@@ -38,6 +41,7 @@ pub(super) struct Means {
     engine: Arc<PolicyEngine>,
     catalogue: Catalogue,
     redis: RedisLink,
+    kms: Option<Arc<dyn Kms>>,
 }
 
 impl Means {
@@ -55,11 +59,13 @@ impl Means {
         })?;
         let redis = RedisLink::keep(&config.redis, lifecycle, readiness.optional("redis"))
             .map_err(|error| other(&error))?;
+        let kms = crate::vault::kms(&config.vault).map_err(|error| other(&error))?;
         Ok(Self {
             pepper: Arc::new(pepper),
             engine: Arc::new(engine),
             catalogue,
             redis,
+            kms,
         })
     }
 }
@@ -72,6 +78,7 @@ pub(super) struct ApiRole {
     tail: SecurityTail,
     subscriptions: Subscriptions,
     waiting: Arc<WaitingRoom>,
+    renewal: Renewal,
 }
 
 impl ApiRole {
@@ -92,11 +99,18 @@ impl ApiRole {
             subscriptions: subscriptions.clone(),
             security: security.clone(),
         };
+        let secrets = secrets(basis, &means);
+        let routes = SecretRoutes {
+            commands: Arc::clone(&basis.commands),
+            secrets: Arc::clone(&secrets),
+        };
         let api = Api {
             events: State::new(events),
+            secrets: State::new(routes),
             ..of_commands(basis, &means, config, readiness, &waiting)
         };
-        let gateway = gateway(basis, means, config, Arc::clone(&directory));
+        let renewal = Renewal::start(Arc::clone(&secrets));
+        let gateway = gateway(basis, means, config, Arc::clone(&directory), secrets);
         Self {
             api: Api {
                 gateway: State::new(gateway),
@@ -107,6 +121,7 @@ impl ApiRole {
             tail,
             subscriptions,
             waiting,
+            renewal,
         }
     }
 
@@ -140,6 +155,7 @@ impl ApiRole {
 
     pub(super) async fn stop(self) {
         self.waiting.stop().await;
+        self.renewal.stop().await;
         self.subscriptions.stop().await;
         self.tail.stop().await;
     }
@@ -178,8 +194,23 @@ fn of_commands(
     }
 }
 
+/// What secrets are sealed and opened by.
+fn secrets(basis: &Basis, means: &Means) -> Arc<Secrets> {
+    let vault = means
+        .kms
+        .clone()
+        .map(|kms| Vault::new(basis.database.clone(), kms));
+    Arc::new(Secrets::new(vault, Arc::clone(&basis.commands)))
+}
+
 /// What completions are answered by.
-fn gateway(basis: &Basis, means: Means, config: &Config, directory: Arc<SecurityDirectory>) -> Gateway {
+fn gateway(
+    basis: &Basis,
+    means: Means,
+    config: &Config,
+    directory: Arc<SecurityDirectory>,
+    secrets: Arc<Secrets>,
+) -> Gateway {
     let (limits, redis) = (&config.limits, || means.redis.clone());
     let limiter = RequestLimiter::new(redis(), limits.memory_entries_max);
     Gateway(Arc::new(Services {
@@ -190,6 +221,7 @@ fn gateway(basis: &Basis, means: Means, config: &Config, directory: Arc<Security
         limiter: Arc::new(limiter),
         rates: limits.completions(),
         kept: Arc::new(KeptAnswers::new(redis(), limits)),
+        secrets: Some(secrets),
         clock: Arc::new(SystemClock),
     }))
 }

@@ -27,3 +27,4 @@ mod subscriptions;
 mod support;
 mod sweeper;
 mod up;
+mod vault;

@@ -5,6 +5,7 @@
 use super::parts::{FailureCode, FinishReason, Policies, PriceRef, Reasons, Usage, Verdicts};
 use crate::ids::{AgentId, ApiKeyId, ContentDigest, PolicyInputDigest};
 use crate::money::Money;
+use crate::secret::SecretRef;
 use crate::text::{Code, ModelName};
 
 /// A command to a completion.
@@ -55,6 +56,8 @@ pub struct Authorization {
     pub verdicts: Verdicts,
     /// How long the whole call may take.
     pub timeout_ms: u32,
+    /// The provider's key that is opened for the call, where it is in the vault.
+    pub secret: Option<SecretRef>,
 }
 
 /// Everything that is known when a call is denied.

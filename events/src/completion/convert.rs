@@ -21,6 +21,7 @@ impl From<Authorization> for CompletionEvent {
             price: known.price,
             verdicts: known.verdicts,
             timeout_ms: known.timeout_ms,
+            secret: known.secret,
         }
     }
 }

@@ -5,10 +5,13 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::parts::{FailureCode, FinishReason, Policies, PriceRef, Reasons, Usage, Verdicts};
 use crate::ids::{AgentId, ApiKeyId, ContentDigest, PolicyInputDigest};
 use crate::money::Money;
+use crate::schema::{EventSchema, Upcast};
+use crate::secret::SecretRef;
 use crate::text::{Code, ModelName};
 
 /// An event of a completion, in its tenant's log.
@@ -47,6 +50,8 @@ pub enum CompletionEvent {
         verdicts: Verdicts,
         /// How long the whole call may take; a minute after that it counts as lost.
         timeout_ms: u32,
+        /// The provider's key that is opened for the call, where it is in the vault: this is the record of opening it.
+        secret: Option<SecretRef>,
     },
     /// The call was denied; the provider was not called. The first and only event of its aggregate.
     CompletionDenied {
@@ -145,4 +150,22 @@ pub enum CompletionEvent {
         /// What the steps after the provider said.
         verdicts: Verdicts,
     },
+}
+
+/// Version 1.0 knew no vault: a provider's key came from the configuration.
+pub(super) const AUTHORIZED: EventSchema = EventSchema {
+    event_type: "CompletionAuthorized",
+    version: "1.1",
+    upcasts: &[Upcast {
+        from: "1.0",
+        to: "1.1",
+        lift: without_secret,
+    }],
+};
+
+fn without_secret(mut payload: Value) -> Value {
+    if let Some(fields) = payload.as_object_mut() {
+        fields.insert("secret".to_owned(), Value::Null);
+    }
+    payload
 }

@@ -73,7 +73,7 @@ event_sourced!(
     CompletionCommand,
     CompletionError,
     CompletionEvent {
-        CompletionAuthorized,
+        CompletionAuthorized = event::AUTHORIZED,
         CompletionDenied,
         CompletionSettled,
         CompletionFailed,

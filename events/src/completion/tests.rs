@@ -57,6 +57,7 @@ fn authorization() -> Authorization {
         },
         verdicts: verdicts(),
         timeout_ms: 60_000,
+        secret: None,
     }
 }
 

@@ -21,6 +21,7 @@ use crate::kri::aggregates::source::KriSource;
 use crate::organisation::Organisation;
 use crate::policy::Policy;
 use crate::schema::{self, DecodeError, EventSchema, EventSourced};
+use crate::secret::Secret;
 use crate::tenant::Tenant;
 
 /// One kind of aggregate.
@@ -52,6 +53,7 @@ pub const CATALOGUE: &[CatalogueEntry] = &[
     entry::<Kri>(),
     entry::<KriSource>(),
     entry::<KriRun>(),
+    entry::<Secret>(),
 ];
 
 const fn entry<A: EventSourced>() -> CatalogueEntry {

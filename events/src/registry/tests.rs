@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::agent::{AgentEvent, RiskTier};
+use crate::completion::CompletionEvent;
 use crate::envelope::Envelope;
 use crate::schema::decode;
 
@@ -228,6 +229,22 @@ fn an_agent_registered_by_an_old_build_is_lifted_and_folded() {
     assert!(!agent.details.unwrap().suspended);
     let lifted = upcast("agent", "AgentRegistered", "0.9", envelope.payload).unwrap();
     insta::assert_snapshot!(lifted.payload.get());
+}
+
+#[test]
+fn a_completion_authorised_before_the_vault_names_no_secret() {
+    let bytes =
+        std::fs::read_to_string(repository("fixtures/events/completion-authorized-1.0.json")).unwrap();
+    let envelope = Envelope::parse(&bytes).unwrap();
+    let (event_type, version) = (envelope.event_type.as_ref(), envelope.version.as_ref());
+    assert_eq!((event_type, version), ("CompletionAuthorized", "1.0"));
+    let event = decode::<Completion>(event_type, version, envelope.payload).unwrap();
+    let CompletionEvent::CompletionAuthorized { secret: None, .. } = &event else {
+        panic!("{event:?}");
+    };
+    let mut completion = Completion::default();
+    completion.apply(event);
+    assert!(matches!(completion, Completion::Authorized(_)));
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::gateway::prices::Price;
 use crate::gateway::wire::ChatRequest;
 use crate::limits::Verdict as RateVerdict;
 use crate::policy::PolicyDecision;
+use crate::vault::sealing::Ready;
 
 /// A call as it arrives.
 pub struct Incoming {
@@ -106,6 +107,8 @@ pub struct Context {
     pub max_tokens: Option<u64>,
     /// What it may cost.
     pub reservation: Option<Reservation>,
+    /// The provider's key, ready to be opened, where it is in the vault.
+    pub provider_key: Option<Ready>,
     /// Edits of the body that is forwarded.
     pub edits: Vec<Edit>,
     /// How it ended.
@@ -140,6 +143,7 @@ impl Context {
             model: None,
             max_tokens: None,
             reservation: None,
+            provider_key: None,
             edits: Vec::new(),
             ending: None,
             bill: None,

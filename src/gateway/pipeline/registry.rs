@@ -20,6 +20,8 @@ pub static STEPS: LazyLock<Vec<Step>> = LazyLock::new(|| {
         steps::policy_model_allow::step(),
         steps::policy_param_caps::step(),
         steps::budget_spend_reserve::step(),
+        // Last before the call, so that a key is asked for only for calls that are allowed.
+        steps::routing_vault_key::step(),
         // The provider is called here, once the authorisation is durable.
         steps::accounting_settle::step(),
         steps::audit_append::step(),

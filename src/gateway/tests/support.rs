@@ -141,6 +141,7 @@ impl Bench {
                 address: None,
             },
             kept: Arc::new(KeptAnswers::new(link, &LimitsConfig::default())),
+            secrets: None,
             clock: Arc::new(SystemClock),
         });
         let gateway = Gateway(services.clone());

@@ -79,6 +79,7 @@ async fn the_authorisation_says_what_was_decided_and_what_it_may_cost() {
             "policy.model_allow",
             "policy.param_caps",
             "budget.spend_reserve",
+            "routing.vault_key",
         ]
     );
     assert!(

@@ -21,6 +21,7 @@ fn call(body: &Value) -> ProviderCall {
         request_id: "r".into(),
         traceparent: None,
         created: 1_700_000_000,
+        authorization: None,
     }
 }
 

@@ -17,9 +17,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use counterfoil_events::secret::SecretName;
 use counterfoil_events::text::{Code, ModelName};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use hyper::header::HeaderValue;
 
 pub use error::{UpstreamError, UpstreamFault};
 
@@ -44,6 +46,8 @@ pub struct ProviderCall {
     pub traceparent: Option<String>,
     /// Seconds since 1970, for providers that stamp answers themselves.
     pub created: i64,
+    /// The `Authorization` header with the key from the vault, opened for this call; marked as sensitive.
+    pub authorization: Option<HeaderValue>,
 }
 
 /// What a provider committed to.
@@ -77,6 +81,11 @@ pub trait Provider: Send + Sync {
 
     /// Longest that a call may take, retries and stream included.
     fn total_timeout(&self) -> Duration;
+
+    /// The secret of the platform that holds its key; none if it has the key itself, or needs none.
+    fn secret(&self) -> Option<&SecretName> {
+        None
+    }
 
     /// Sends one call.
     fn call(&self, call: ProviderCall) -> BoxFuture<'_, Result<Answered, UpstreamError>>;

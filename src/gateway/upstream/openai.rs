@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use chrono::Utc;
+use counterfoil_events::secret::SecretName;
 use counterfoil_events::text::Code;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::{BoxStream, StreamExt as _};
@@ -44,6 +45,8 @@ pub struct OpenAiSettings {
     pub base_url: String,
     /// The provider's key; none for servers that ask for none.
     pub api_key: Option<SecretString>,
+    /// The secret that holds the key instead.
+    pub secret: Option<SecretName>,
     /// How it is told the limit of an answer.
     pub max_tokens_field: MaxTokensField,
     /// Until a connection stands.
@@ -129,7 +132,7 @@ impl OpenAiProvider {
             USER_AGENT,
             HeaderValue::from_static(concat!("counterfoil/", env!("CARGO_PKG_VERSION"))),
         );
-        if let Some(authorization) = &self.authorization {
+        if let Some(authorization) = call.authorization.as_ref().or(self.authorization.as_ref()) {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
         let mut insert = |name: &'static str, value: &str| {
@@ -285,6 +288,10 @@ impl Provider for OpenAiProvider {
 
     fn total_timeout(&self) -> Duration {
         self.settings.limits.total
+    }
+
+    fn secret(&self) -> Option<&SecretName> {
+        self.settings.secret.as_ref()
     }
 
     fn call(&self, call: ProviderCall) -> BoxFuture<'_, Result<Answered, UpstreamError>> {

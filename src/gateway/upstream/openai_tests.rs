@@ -29,6 +29,7 @@ fn settings(base_url: &str) -> OpenAiSettings {
         name: Code::literal("test"),
         base_url: base_url.to_owned(),
         api_key: Some(SecretString::from("sk-upstream-secret")),
+        secret: None,
         max_tokens_field: MaxTokensField::MaxTokens,
         connect_timeout: Duration::from_secs(5),
         first_token_timeout: Duration::from_secs(10),
@@ -50,6 +51,7 @@ fn call(body: &'static str) -> ProviderCall {
         request_id: "our-id".into(),
         traceparent: Some("00-11111111111111111111111111111111-2222222222222222-01".into()),
         created: 0,
+        authorization: None,
     }
 }
 

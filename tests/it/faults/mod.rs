@@ -1,7 +1,7 @@
 //! Faults, one file a kind; `docs/faults.md` lists them. After each the invariants are checked by
 //! `support::invariants::Checker`.
 
-mod canary;
+pub mod canary;
 mod kill_loop;
 mod load;
 mod points;

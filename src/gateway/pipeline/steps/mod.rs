@@ -11,3 +11,4 @@ pub mod ingress_schema;
 pub mod policy_authz;
 pub mod policy_model_allow;
 pub mod policy_param_caps;
+pub mod routing_vault_key;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod client;
-mod copies;
+pub mod copies;
 mod outside;
 
 use secrecy::ExposeSecret;

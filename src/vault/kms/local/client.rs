@@ -1,0 +1,101 @@
+//! The asking side: one connection for one question. It is asked once in minutes for an organisation, so there is no
+//! connection to keep.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt as _};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::wire::{self, Frame, Operation, Status};
+use crate::vault::key::Key;
+use crate::vault::kms::{Kms, KmsError, Wrapped};
+
+/// As long as the server takes at the most, and a little more.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// How the KEK's versions are named in rows.
+const PREFIX: &str = "local/";
+
+/// The KMS behind a Unix socket.
+#[derive(Debug, Clone)]
+pub struct LocalKms {
+    socket: PathBuf,
+}
+
+impl LocalKms {
+    /// The key process that listens at `socket`.
+    #[must_use]
+    pub fn new(socket: &Path) -> Self {
+        let socket = socket.to_owned();
+        Self { socket }
+    }
+
+    async fn ask(&self, question: &[u8]) -> Result<Frame, KmsError> {
+        let unavailable = |error: &dyn std::fmt::Display| {
+            KmsError::Unavailable(format!("key process at {}: {error}", self.socket.display()))
+        };
+        let asked = async {
+            let mut stream = UnixStream::connect(&self.socket).await?;
+            wire::send(&mut stream, question).await?;
+            wire::receive(&mut stream).await
+        };
+        match timeout(PATIENCE, asked).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(unavailable(&error)),
+            Err(_) => Err(unavailable(&format!("no answer within {} s", PATIENCE.as_secs()))),
+        }
+    }
+}
+
+impl Kms for LocalKms {
+    fn wrap<'a>(&'a self, key: &'a Key, aad: &'a [u8]) -> BoxFuture<'a, Result<Wrapped, KmsError>> {
+        async move {
+            let question = question(Operation::Wrap, &[key.expose(), aad])?;
+            let answer = self.ask(&question).await?;
+            let [version, bytes] = done(&answer)?;
+            let version = version.try_into().map_err(|_| malformed())?;
+            Ok(Wrapped {
+                kek: format!("{PREFIX}{}", u32::from_be_bytes(version)),
+                bytes: bytes.to_vec(),
+            })
+        }
+        .boxed()
+    }
+
+    fn unwrap_key<'a>(&'a self, wrapped: &'a Wrapped, aad: &'a [u8]) -> BoxFuture<'a, Result<Key, KmsError>> {
+        async move {
+            let number = wrapped
+                .kek
+                .strip_prefix(PREFIX)
+                .and_then(|number| number.parse().ok());
+            let version: u32 = number
+                .ok_or_else(|| KmsError::Refused(format!("{} is no key of a key process", wrapped.kek)))?;
+            let question = question(Operation::Unwrap, &[&version.to_be_bytes(), &wrapped.bytes, aad])?;
+            let answer = self.ask(&question).await?;
+            let [key] = done(&answer)?;
+            Key::from_bytes(key).ok_or_else(malformed)
+        }
+        .boxed()
+    }
+}
+
+fn question(operation: Operation, fields: &[&[u8]]) -> Result<Frame, KmsError> {
+    wire::frame(operation as u8, fields)
+        .map_err(|_| KmsError::Refused("more than a question may hold".to_owned()))
+}
+
+/// The fields of an answer that says it is done.
+fn done<const N: usize>(answer: &[u8]) -> Result<[&[u8]; N], KmsError> {
+    match answer.first().copied().and_then(Status::from_byte) {
+        Some(Status::Done) => wire::fields(answer)
+            .map(|(_, fields)| fields)
+            .ok_or_else(malformed),
+        Some(Status::Refused) => Err(KmsError::Refused("not this key, place or question".to_owned())),
+        None => Err(malformed()),
+    }
+}
+
+fn malformed() -> KmsError {
+    KmsError::Damaged("it is not one of a key process".to_owned())
+}
