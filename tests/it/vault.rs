@@ -193,6 +193,8 @@ async fn swapped_rows_do_not_open_and_a_retired_secret_leaves_no_ciphertext() {
     sqlx::query(swap).execute(&mut admin).await.unwrap();
     let shut = scene.complete().await;
     assert_eq!(shut.status, 503, "{}", shut.text);
+    let denied = scene.payloads("CompletionDenied").await;
+    assert_eq!(denied.last().unwrap()["step"], "routing.vault_key");
     assert!(scene.provider.calls(MODELS[0]).is_empty());
 
     let retire = format!("{PLATFORM}/standin/retire");

@@ -20,6 +20,7 @@ use crate::kri::aggregates::{indicator::Kri, run::KriRun, source::KriSource};
 use crate::ledger::StoredEvent;
 use crate::organisation::{Organisation, OrganisationEvent};
 use crate::policy::{Policy, PolicyEvent, PolicyLayer, PolicyRef};
+use crate::secret::Secret;
 use crate::security::entries::{
     ActivePolicy, AgentEntry, KeyEntry, KeyIdentity, OrganisationEntry, TenantEntry,
 };
@@ -28,12 +29,13 @@ use crate::tenant::{Tenant, TenantEvent};
 /// What the state is folded from.
 pub(super) const FOLDED: [&str; 4] = [Agent::TYPE, Policy::TYPE, Tenant::TYPE, Organisation::TYPE];
 /// What has no say in who may act. Everything else is unknown to this build.
-pub(super) const PASSED_OVER: [&str; 5] = [
+pub(super) const PASSED_OVER: [&str; 6] = [
     Completion::TYPE,
     Kri::TYPE,
     KriSource::TYPE,
     KriRun::TYPE,
     SigningKeys::TYPE,
+    Secret::TYPE,
 ];
 
 /// An event that cannot be folded: this build is too old, or the event is damaged.

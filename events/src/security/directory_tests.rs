@@ -240,3 +240,12 @@ fn folding_events_again_changes_nothing() {
     assert_eq!(world.directory.keys[&prefix].len(), 1);
     assert!(world.identify().is_some());
 }
+
+#[test]
+fn each_kind_of_the_catalogue_is_folded_or_passed_over() {
+    for entry in crate::registry::CATALOGUE {
+        let folded = FOLDED.contains(&entry.aggregate);
+        let passed = PASSED_OVER.contains(&entry.aggregate);
+        assert!(folded != passed, "{}", entry.aggregate);
+    }
+}

@@ -14,6 +14,7 @@ use counterfoil_events::kri::aggregates::source::KriSource;
 use counterfoil_events::organisation::Organisation;
 use counterfoil_events::policy::Policy;
 use counterfoil_events::schema::{EventSchema, EventSourced};
+use counterfoil_events::secret::Secret;
 use counterfoil_events::tenant::Tenant;
 use cqrs_es::EventStore;
 use cqrs_es::persist::{EventUpcaster, PersistedEventStore, SerializedEvent};
@@ -66,6 +67,7 @@ const KINDS: &[(&str, Fold)] = &[
     kind::<Kri>(),
     kind::<KriSource>(),
     kind::<KriRun>(),
+    kind::<Secret>(),
 ];
 
 const fn kind<A: EventSourced>() -> (&'static str, Fold) {
