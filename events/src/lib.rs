@@ -31,6 +31,8 @@ pub mod kri;
 #[cfg(feature = "log")]
 pub mod ledger;
 #[cfg(feature = "log")]
+pub mod membership;
+#[cfg(feature = "log")]
 pub mod money;
 #[cfg(feature = "log")]
 pub mod organisation;

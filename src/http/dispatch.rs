@@ -2,7 +2,7 @@
 //!
 //! 1. request id, shape of errors;
 //! 2. the route (404, 405);
-//! 3. permission, in this one place and before the body is read (401, 403);
+//! 3. who it is and whether it may, in this one place and before the body is read (401, 403, 404);
 //! 4. headers and path parameters that every route shares (400);
 //! 5. the body, up to the route's limit, within a time (413, 408);
 //! 6. the handler, within a time; a panic is a 500, not a closed connection;
@@ -99,9 +99,9 @@ impl Dispatcher {
     {
         let found = self.table.find(&incoming.method, &incoming.path)?;
         trail.matched(&found);
-        let principal = self
-            .authenticators
-            .admit(found.route.spec.permission, &incoming.headers)?;
+        let principal =
+            self.authenticators
+                .admit(found.route.spec.access, &found.params, &incoming.headers)?;
         trail.admitted(&principal);
         let raw = self.read(&found, principal, (incoming, body), trail).await?;
         run(found.route, raw).await
@@ -143,7 +143,7 @@ impl Dispatcher {
         };
         let params = found.params.clone();
         let lifecycle = self.lifecycle.clone();
-        let admission = Admission::new(&self.authenticators, found.route.spec.permission, &headers);
+        let admission = Admission::new(&self.authenticators, found.route.spec.access, &params, &headers);
         Ok(RawRequest {
             context,
             headers,
