@@ -52,4 +52,6 @@ pub mod tenant;
 #[cfg(feature = "log")]
 pub mod text;
 pub mod timestamp;
+#[cfg(feature = "log")]
+pub mod user;
 pub mod verify;

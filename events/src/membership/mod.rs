@@ -9,7 +9,7 @@ mod role;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use role::{Level, Role};
+pub use role::{Level, Role, UnknownRole};
 
 use crate::ids::{OrganisationId, TenantId};
 

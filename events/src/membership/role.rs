@@ -1,5 +1,7 @@
 //! The roles there are, and at which levels each may be held.
 
+use std::str::FromStr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,22 @@ pub enum Role {
     TenantAdmin,
     /// Makes agents and their keys in one tenant.
     Developer,
+}
+
+/// Text that names no role.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not a role: docs/permissions.md lists them")]
+pub struct UnknownRole;
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or(UnknownRole)
+    }
 }
 
 impl Role {

@@ -22,6 +22,7 @@ use crate::organisation::Organisation;
 use crate::policy::Policy;
 use crate::schema::{self, DecodeError, EventSchema, EventSourced};
 use crate::tenant::Tenant;
+use crate::user::User;
 
 /// One kind of aggregate.
 #[derive(Clone, Copy)]
@@ -45,6 +46,7 @@ type StateFold =
 pub const CATALOGUE: &[CatalogueEntry] = &[
     entry::<Organisation>(),
     entry::<Tenant>(),
+    entry::<User>(),
     entry::<SigningKeys>(),
     entry::<Agent>(),
     entry::<Policy>(),
