@@ -13,6 +13,7 @@ pub mod demo;
 pub mod faults;
 pub mod gateway;
 pub mod http;
+pub mod identity;
 pub mod init;
 pub mod kri;
 pub mod limits;

@@ -49,6 +49,24 @@ impl Actor {
         }
     }
 
+    /// A person, by its opaque id.
+    #[must_use]
+    pub fn user(id: impl ToString) -> Self {
+        Self {
+            kind: ActorKind::User,
+            id: id.to_string(),
+        }
+    }
+
+    /// A program of an organisation or the platform, by its opaque id.
+    #[must_use]
+    pub fn service(id: impl ToString) -> Self {
+        Self {
+            kind: ActorKind::Service,
+            id: id.to_string(),
+        }
+    }
+
     /// A part of Counterfoil, such as `kri-runner` or `sweeper`.
     #[must_use]
     pub fn system(part: &str) -> Self {

@@ -77,6 +77,10 @@ uuid_newtype!(
     AgentId
 );
 uuid_newtype!(
+    /// A person who may sign in. Says nothing of who it is.
+    UserId
+);
+uuid_newtype!(
     /// One API key of an agent: its name, never the key.
     ApiKeyId
 );

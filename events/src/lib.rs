@@ -31,6 +31,8 @@ pub mod kri;
 #[cfg(feature = "log")]
 pub mod ledger;
 #[cfg(feature = "log")]
+pub mod membership;
+#[cfg(feature = "log")]
 pub mod money;
 #[cfg(feature = "log")]
 pub mod organisation;
@@ -52,4 +54,6 @@ pub mod tenant;
 #[cfg(feature = "log")]
 pub mod text;
 pub mod timestamp;
+#[cfg(feature = "log")]
+pub mod user;
 pub mod verify;

@@ -17,6 +17,7 @@ use crate::organisation::OrganisationError;
 use crate::policy::PolicyError;
 use crate::secret::SecretError;
 use crate::tenant::TenantError;
+use crate::user::UserError;
 
 fn boxed<R: Rejection>(refusals: impl IntoIterator<Item = R>) -> Vec<Box<dyn Rejection>> {
     refusals
@@ -51,6 +52,23 @@ fn tenant() -> Vec<Box<dyn Rejection>> {
         E::OverCarried { left },
         E::TooManyCarriers,
         E::NegativeExposure,
+    ])
+}
+
+fn user() -> Vec<Box<dyn Rejection>> {
+    use UserError as E;
+    boxed([
+        E::NotFound,
+        E::AlreadyExists,
+        E::AlreadySuspended,
+        E::NotSuspended,
+        E::Suspended,
+        E::AlreadyGranted,
+        E::NotGranted,
+        E::TooManyGrants,
+        E::TokenNotFound(ApiKeyId(Uuid::from_u128(1))),
+        E::TooManyTokens,
+        E::ClockAtItsEnd,
     ])
 }
 

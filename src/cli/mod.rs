@@ -12,6 +12,7 @@ mod kms;
 mod nouns;
 mod openapi;
 pub mod output;
+mod permissions;
 mod projections;
 mod replay;
 mod serve;
@@ -81,6 +82,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Print the API description (OpenAPI 3.1)
     Openapi,
+    /// Print who may do what, as Markdown
+    Permissions,
     /// Verify the log, export it, sign where it ends
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -209,6 +212,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Serve(args) => block_on(serve::serve(cli.global.begin()?, args)),
         Command::Status(args) => block_on(status::run(args, &cli.global, output)),
         Command::Openapi => openapi::run(),
+        Command::Permissions => permissions::run(),
         Command::Audit(command) => command.run(&cli.global, output),
         Command::Replay(args) => args.run(&cli.global, output),
         Command::Projections(command) => command.run(&cli.global, output),

@@ -27,7 +27,7 @@ use crate::http::body::{BodyDescription, RequestBody, require_json};
 use crate::http::context::RequestContext;
 use crate::http::route::State;
 use crate::http::schema::SchemaRef;
-use crate::http::{ErrorShape, Group, Permission, Request, Route, problem};
+use crate::http::{Access, ErrorShape, Group, Request, Route, problem};
 
 /// The route of completions, as the scope of Idempotency-Keys names it.
 pub const ROUTE: &str = "POST /v1/chat/completions";
@@ -51,7 +51,7 @@ fn routes(gateway: &State<Gateway>) -> Vec<Route> {
             "Complete a chat, governed (OpenAI's wire)",
         )
         .tag("openai")
-        .permission(Permission::AgentKey)
+        .permission(Access::AgentKey)
         .body_limit_bytes(BODY_LIMIT_BYTES)
         .timeout(LONGEST_CALL)
         .answers::<response::ChatCompletion>(200, "The answer; text/event-stream when `stream` is true")
@@ -59,12 +59,12 @@ fn routes(gateway: &State<Gateway>) -> Vec<Route> {
         .handle(gateway, complete),
         Route::get("/v1/models", "The models that this key may use")
             .tag("openai")
-            .permission(Permission::AgentKey)
+            .permission(Access::AgentKey)
             .answers::<ModelList>(200, "By name")
             .handle(gateway, list_models),
         Route::get("/v1/models/{model}", "One model that this key may use")
             .tag("openai")
-            .permission(Permission::AgentKey)
+            .permission(Access::AgentKey)
             .answers::<ModelObject>(200, "The model")
             .answers::<ErrorDocument>(404, "No such model for this key")
             .handle(gateway, one_model),

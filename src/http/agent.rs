@@ -19,6 +19,7 @@ use super::problem;
 use super::request::Request;
 use super::route::{Route, State};
 use crate::commands::Commands;
+use crate::identity::Permission;
 
 /// What the group stands on.
 #[derive(Clone)]
@@ -69,10 +70,12 @@ pub fn routes(agents: &State<Agents>) -> Vec<Route> {
     vec![
         Route::post(all, "Register an agent")
             .tag(tag)
+            .permission(Permission::AgentsWrite)
             .answers::<CommandAnswer>(201, "Registered")
             .handle(agents, register),
         Route::put(one, "Give it another spec card")
             .tag(tag)
+            .permission(Permission::AgentsWrite)
             .answers::<CommandAnswer>(200, "Changed")
             .handle(agents, change_card),
         Route::post(
@@ -80,10 +83,12 @@ pub fn routes(agents: &State<Agents>) -> Vec<Route> {
             "Deny everything it asks for",
         )
         .tag(tag)
+        .permission(Permission::AgentsSuspend)
         .answers::<CommandAnswer>(200, "Suspended")
         .handle(agents, suspend),
         Route::post("/v1/tenants/{tenant}/agents/{agent}/resume", "Let it go on")
             .tag(tag)
+            .permission(Permission::AgentsSuspend)
             .answers::<CommandAnswer>(200, "Resumed")
             .handle(agents, resume),
         Route::post(
@@ -91,6 +96,7 @@ pub fn routes(agents: &State<Agents>) -> Vec<Route> {
             "Issue an API key; it is shown once",
         )
         .tag(tag)
+        .permission(Permission::AgentKeysIssue)
         .answers::<KeyIssued>(201, "Issued")
         .handle(agents, issue_key),
         Route::post(
@@ -98,6 +104,7 @@ pub fn routes(agents: &State<Agents>) -> Vec<Route> {
             "Let an API key stop working at once",
         )
         .tag(tag)
+        .permission(Permission::AgentKeysRevoke)
         .answers::<CommandAnswer>(200, "Revoked")
         .handle(agents, revoke_key),
     ]

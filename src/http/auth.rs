@@ -1,51 +1,51 @@
 //! Who asks, and what a route lets them do.
 //!
-//! A route names one `Permission`; the dispatcher checks it in one place, before the body is read. Each
-//! kind of credential is one `Authenticate`: the bootstrap token here, agent keys and (later) sessions
-//! where they live. Every refusal of a credential has the same shape, so that nothing can be enumerated.
+//! A route names one [`Access`]; the dispatcher checks it in one place, before the body is read. Each
+//! kind of credential is one `Authenticate`: the bootstrap token here, agent keys and others
+//! where they live. Every refusal of a credential has the same shape, so that nothing can be enumerated, and
+//! what a caller does not reach is refused as what does not exist.
 
 use std::sync::Arc;
 
 use counterfoil_events::actor::Actor;
-use counterfoil_events::ids::{AgentId, ApiKeyId, TenantId};
+use counterfoil_events::ids::{AgentId, ApiKeyId, OrganisationId, TenantId, UserId};
+use counterfoil_events::membership::Grant;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 use warp::http::HeaderMap;
 use warp::http::header::AUTHORIZATION;
 
 use super::problem::{self, ApiError};
+use super::request::PathParams;
+use crate::identity::{Decision, Permission, Place, Tree, decide};
 
 /// Longest credential that is looked at.
 const MAX_CREDENTIAL_BYTES: usize = 4096;
 
 /// What a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Permission {
+pub enum Access {
     /// Anyone; no credential is looked at.
     Public,
-    /// To change and read everything: the bootstrap token, until there are users.
-    Administer,
+    /// This permission, at the place that the path names.
+    Needs(Permission),
     /// To act as an agent: a live agent key. The tenant comes from the key.
     AgentKey,
 }
 
-impl Permission {
-    /// Whether this principal may use a route with this permission.
-    #[must_use]
-    pub fn admits(self, principal: &Principal) -> bool {
-        match self {
-            Self::Public => true,
-            Self::Administer => matches!(principal, Principal::Bootstrap),
-            Self::AgentKey => matches!(principal, Principal::Agent(_)),
-        }
+impl From<Permission> for Access {
+    fn from(permission: Permission) -> Self {
+        Self::Needs(permission)
     }
+}
 
+impl Access {
     /// How it is called in the API description.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Public => "public",
-            Self::Administer => "administer",
+            Self::Needs(permission) => permission.as_str(),
             Self::AgentKey => "agent_key",
         }
     }
@@ -60,6 +60,17 @@ pub enum Principal {
     Bootstrap,
     /// An agent, by one of its keys.
     Agent(AgentPrincipal),
+    /// A person.
+    User(UserPrincipal),
+}
+
+/// A person who is signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserPrincipal {
+    /// Which one.
+    pub user: UserId,
+    /// The roles that it has now.
+    pub grants: Arc<[Grant]>,
 }
 
 /// An agent that has shown one of its keys.
@@ -81,6 +92,7 @@ impl Principal {
             Self::Anonymous => Actor::system("anonymous"),
             Self::Bootstrap => Actor::bootstrap(),
             Self::Agent(agent) => Actor::agent(agent.agent_id),
+            Self::User(user) => Actor::user(user.user),
         }
     }
 
@@ -91,6 +103,7 @@ impl Principal {
             Self::Anonymous => "anonymous".to_owned(),
             Self::Bootstrap => "bootstrap".to_owned(),
             Self::Agent(agent) => format!("agent:{}", agent.agent_id),
+            Self::User(user) => format!("user:{}", user.user),
         }
     }
 }
@@ -104,42 +117,92 @@ pub trait Authenticate: Send + Sync + 'static {
     fn authenticate(&self, credential: &str) -> Result<Option<Principal>, ApiError>;
 }
 
-/// All kinds of credential, asked in order.
-#[derive(Clone, Default)]
-pub struct Authenticators(Vec<Arc<dyn Authenticate>>);
+/// All kinds of credential, asked in order, and the tree of places that roles reach along.
+#[derive(Clone)]
+pub struct Authenticators {
+    kinds: Vec<Arc<dyn Authenticate>>,
+    tree: Arc<dyn Tree + Send + Sync>,
+}
+
+/// A tree without a tenant.
+struct Bare;
+
+impl Tree for Bare {
+    fn organisation_of(&self, _: TenantId) -> Option<OrganisationId> {
+        None
+    }
+}
+
+impl Default for Authenticators {
+    fn default() -> Self {
+        Self::new(Bare)
+    }
+}
 
 impl Authenticators {
-    /// None yet: every route but the public ones answers 401.
+    /// No kind yet: every route but the public ones answers 401.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(tree: impl Tree + Send + Sync + 'static) -> Self {
+        Self {
+            kinds: Vec::new(),
+            tree: Arc::new(tree),
+        }
     }
 
     /// Adds a kind of credential.
     #[must_use]
     pub fn with(mut self, kind: impl Authenticate) -> Self {
-        self.0.push(Arc::new(kind));
+        self.kinds.push(Arc::new(kind));
         self
     }
 
-    /// Who sends these headers, made sure to be admitted by `permission`.
+    /// Who sends these headers, made sure to be admitted to a route that asks for `access`, at the place that the
+    /// path's parameters name. This is the one check of permissions.
     ///
     /// # Errors
-    /// 401 without a live credential, 403 with one that may not do this, 503 where it cannot be decided.
-    pub fn admit(&self, permission: Permission, headers: &HeaderMap) -> Result<Principal, ApiError> {
-        if permission == Permission::Public {
+    /// 401 without a live credential; 403 with one that may not do this; 404 where it reaches nothing, whether or
+    /// not something is there; 503 where it cannot be decided.
+    pub fn admit(
+        &self,
+        access: Access,
+        params: &PathParams,
+        headers: &HeaderMap,
+    ) -> Result<Principal, ApiError> {
+        if access == Access::Public {
             return Ok(Principal::Anonymous);
         }
         let credential = bearer(headers).ok_or_else(unauthenticated)?;
         let principal = self.identify(credential)?.ok_or_else(unauthenticated)?;
-        if permission.admits(&principal) {
-            return Ok(principal);
+        let granted = match (access, &principal) {
+            (Access::Public, _)
+            | (Access::Needs(_), Principal::Bootstrap)
+            | (Access::AgentKey, Principal::Agent(_)) => Ok(()),
+            (Access::Needs(permission), Principal::User(user)) => {
+                self.check(&user.grants, permission, Place::of_path(params)?)
+            }
+            (Access::Needs(_), Principal::Agent(_) | Principal::Anonymous)
+            | (Access::AgentKey, Principal::User(_) | Principal::Bootstrap | Principal::Anonymous) => {
+                Err(problem::FORBIDDEN.detail("this credential is not allowed to use this route"))
+            }
+        };
+        granted.map(|()| principal)
+    }
+
+    fn check(&self, grants: &[Grant], permission: Permission, place: Place) -> Result<(), ApiError> {
+        match decide(grants, permission, place, self.tree.as_ref()) {
+            Decision::Allowed => Ok(()),
+            // Nothing puts a crossing on record yet, and without that there is none.
+            Decision::Crossing | Decision::Forbidden => Err(problem::FORBIDDEN
+                .detail("none of your roles may do this here")
+                .with("permission", permission.as_str())),
+            Decision::Hidden => {
+                Err(problem::NOT_FOUND.detail("there is no such thing, or you do not reach it"))
+            }
         }
-        Err(problem::FORBIDDEN.detail("this credential is not allowed to use this route"))
     }
 
     fn identify(&self, credential: &str) -> Result<Option<Principal>, ApiError> {
-        for kind in &self.0 {
+        for kind in &self.kinds {
             if let Some(principal) = kind.authenticate(credential)? {
                 return Ok(Some(principal));
             }
@@ -152,16 +215,23 @@ impl Authenticators {
 #[derive(Clone)]
 pub struct Admission {
     authenticators: Authenticators,
-    permission: Permission,
+    access: Access,
+    params: PathParams,
     credential: HeaderMap,
 }
 
 impl Admission {
-    pub(super) fn new(authenticators: &Authenticators, permission: Permission, headers: &HeaderMap) -> Self {
+    pub(super) fn new(
+        authenticators: &Authenticators,
+        access: Access,
+        params: &PathParams,
+        headers: &HeaderMap,
+    ) -> Self {
         let credential = headers.get(AUTHORIZATION).cloned();
         Self {
             authenticators: authenticators.clone(),
-            permission,
+            access,
+            params: params.clone(),
             credential: credential
                 .map(|value| (AUTHORIZATION, value))
                 .into_iter()
@@ -175,7 +245,7 @@ impl Admission {
     /// As [`Authenticators::admit`].
     pub fn still_stands(&self) -> Result<(), ApiError> {
         self.authenticators
-            .admit(self.permission, &self.credential)
+            .admit(self.access, &self.params, &self.credential)
             .map(|_| ())
     }
 }
@@ -184,7 +254,7 @@ impl std::fmt::Debug for Admission {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Never the credential.
         f.debug_struct("Admission")
-            .field("permission", &self.permission)
+            .field("access", &self.access)
             .finish_non_exhaustive()
     }
 }
@@ -251,9 +321,14 @@ mod tests {
     #[test]
     fn a_long_answer_finds_out_that_its_credential_was_taken_back() {
         let revoked = Arc::new(AtomicBool::new(false));
-        let kinds = Authenticators::new().with(Revocable(Arc::clone(&revoked)));
+        let kinds = Authenticators::default().with(Revocable(Arc::clone(&revoked)));
         let headers = HeaderMap::from_iter([(AUTHORIZATION, "Bearer token".parse().unwrap())]);
-        let admission = Admission::new(&kinds, Permission::Administer, &headers);
+        let admission = Admission::new(
+            &kinds,
+            Permission::EventsRead.into(),
+            &PathParams::default(),
+            &headers,
+        );
         admission.still_stands().unwrap();
         revoked.store(true, Ordering::Relaxed);
         assert_eq!(admission.still_stands().unwrap_err().status(), 401);

@@ -3,7 +3,7 @@
 //! 1. request id, shape of errors, and the security headers that every answer will have;
 //! 2. the proof of origin (403), before anything is told of what is here;
 //! 3. the route (404, 405), and in its path the tenant, which is a hint until somebody is known;
-//! 4. who asks, then permission, in this one place and before the body is read (401, 403, 429);
+//! 4. who it is, then whether it may, in this one place and before the body is read (401, 403, 404, 429);
 //! 5. headers and path parameters that every route shares (400);
 //! 6. the body, up to the route's limit, within a time (413, 408);
 //! 7. the handler, within a time; a panic is a 500, not a closed connection;
@@ -125,7 +125,7 @@ impl Dispatcher {
         trail.matched(&found);
         let principal = self
             .authenticators
-            .admit(found.route.spec.permission, headers)
+            .admit(found.route.spec.access, &found.params, headers)
             .map_err(|error| self.guard.refused(error, *peer))?;
         trail.admitted(&principal);
         self.guard.command(&principal, method)?;
@@ -169,7 +169,7 @@ impl Dispatcher {
         };
         let params = found.params.clone();
         let lifecycle = self.lifecycle.clone();
-        let admission = Admission::new(&self.authenticators, found.route.spec.permission, &headers);
+        let admission = Admission::new(&self.authenticators, found.route.spec.access, &params, &headers);
         Ok(RawRequest {
             context,
             headers,

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::answer::{self, Answer};
-use super::auth::Permission;
+use super::auth::Access;
 use super::problem::ApiError;
 use super::request::Request;
 use super::route::{Route, RouteSpec, State};
@@ -45,7 +45,7 @@ struct EventSchemaRef {
 /// The routes of this file.
 #[must_use]
 pub fn routes() -> Vec<Route> {
-    let open = |route: RouteSpec| route.permission(Permission::Public).tag("events");
+    let open = |route: RouteSpec| route.permission(Access::Public).tag("events");
     let nothing = State::new(());
     vec![
         open(Route::get("/v1/event-schemas", "All types of event"))

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::answer::{self, Answer};
-use super::auth::Permission;
+use super::auth::Access;
 use super::metrics;
 use super::request::Request;
 use super::route::{Route, State};
@@ -162,7 +162,7 @@ pub struct ReadyAnswer {
 /// The routes of this file.
 #[must_use]
 pub fn routes(readiness: &State<Readiness>) -> Vec<Route> {
-    let open = |route: super::route::RouteSpec| route.permission(Permission::Public).tag("health");
+    let open = |route: super::route::RouteSpec| route.permission(Access::Public).tag("health");
     vec![
         open(Route::get("/live", "Whether the process answers"))
             .answers_as(200, "It does", "text/plain; charset=utf-8")

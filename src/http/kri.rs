@@ -23,6 +23,7 @@ use super::problem::{self, ApiError};
 use super::request::Request;
 use super::route::{Route, State};
 use crate::commands::Commands;
+use crate::identity::Permission;
 use crate::kri::config::FetchConfig;
 use crate::kri::platform::PlatformFigures;
 use crate::kri::{Connectors, RunContext, check};
@@ -101,14 +102,17 @@ pub fn routes(kris: &State<Kris>) -> Vec<Route> {
     vec![
         Route::post("/v1/tenants/{tenant}/kris", "Define a KRI")
             .tag(tag)
+            .permission(Permission::KrisWrite)
             .answers::<CommandAnswer>(201, "Defined")
             .handle(kris, define),
         Route::put(kri, "Let it be this from now on")
             .tag(tag)
+            .permission(Permission::KrisWrite)
             .answers::<CommandAnswer>(200, "Changed")
             .handle(kris, change_kri),
         Route::post("/v1/tenants/{tenant}/kris/{kri}/retire", "Measure it no more")
             .tag(tag)
+            .permission(Permission::KrisWrite)
             .answers::<CommandAnswer>(200, "Retired")
             .handle(kris, retire),
         Route::post(
@@ -116,11 +120,13 @@ pub fn routes(kris: &State<Kris>) -> Vec<Route> {
             "Configure a source of a KRI's values",
         )
         .tag(tag)
+        .permission(Permission::KrisWrite)
         .body_limit_bytes(2 * 1024 * 1024)
         .answers::<CommandAnswer>(201, "Configured")
         .handle(kris, configure),
         Route::put(source, "Let it measure like this from now on")
             .tag(tag)
+            .permission(Permission::KrisWrite)
             .body_limit_bytes(2 * 1024 * 1024)
             .answers::<CommandAnswer>(200, "Changed")
             .handle(kris, change_source),
@@ -129,10 +135,12 @@ pub fn routes(kris: &State<Kris>) -> Vec<Route> {
             "Run it no more",
         )
         .tag(tag)
+        .permission(Permission::KrisWrite)
         .answers::<CommandAnswer>(200, "Disabled")
         .handle(kris, disable),
         Route::post("/v1/tenants/{tenant}/kri-sources/{source}/enable", "Run it again")
             .tag(tag)
+            .permission(Permission::KrisWrite)
             .answers::<CommandAnswer>(200, "Enabled")
             .handle(kris, enable),
         Route::post(
@@ -140,6 +148,7 @@ pub fn routes(kris: &State<Kris>) -> Vec<Route> {
             "Fetch once and say what would be measured",
         )
         .tag(tag)
+        .permission(Permission::KriSourcesTest)
         .answers::<TestAnswer>(200, "What a run would record")
         .handle(kris, test),
         Route::post(
@@ -147,6 +156,7 @@ pub fn routes(kris: &State<Kris>) -> Vec<Route> {
             "Ask for a measurement; a runner carries it out",
         )
         .tag(tag)
+        .permission(Permission::KriRunsRequest)
         .answers::<CommandAnswer>(202, "Requested")
         .handle(kris, request_run),
     ]

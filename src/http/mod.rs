@@ -42,7 +42,7 @@ pub mod tenant;
 
 pub use answer::{Answer, Listing, Response};
 pub use auth::{
-    Admission, AgentPrincipal, Authenticate, Authenticators, BootstrapToken, Permission, Principal,
+    Access, Admission, AgentPrincipal, Authenticate, Authenticators, BootstrapToken, Principal, UserPrincipal,
 };
 pub use body::{Json, NoBody};
 pub use context::{RequestContext, RequestId, WaitFor};

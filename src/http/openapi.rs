@@ -19,7 +19,7 @@ use utoipa::openapi::{
 use warp::http::{Method, StatusCode};
 
 use super::answer::{self, Answer};
-use super::auth::Permission;
+use super::auth::Access;
 use super::body::BodyDescription;
 use super::problem::Problem;
 use super::request::Request;
@@ -31,7 +31,7 @@ pub(super) type Slot = Arc<OnceLock<Bytes>>;
 
 pub(super) fn route(slot: Slot) -> Route {
     Route::get("/openapi.json", "This description")
-        .permission(Permission::Public)
+        .permission(Access::Public)
         .answers_as(200, "OpenAPI 3.1", "application/json")
         .handle(&State::new(slot), serve)
 }
@@ -123,10 +123,10 @@ fn operation(route: &Route) -> Operation {
         .request_body(route.body.as_ref().map(request_body))
         .extensions(Some(
             ExtensionsBuilder::new()
-                .add("x-permission", spec.permission.as_str())
+                .add("x-permission", spec.access.as_str())
                 .build(),
         ));
-    if spec.permission != Permission::Public {
+    if spec.access != Access::Public {
         operation = operation.security(SecurityRequirement::new("bearer", [""; 0]));
     }
     for answer in &spec.answers {
@@ -175,7 +175,7 @@ fn path_parameters(path: &'static str) -> impl Iterator<Item = Parameter> {
 /// Headers that every route of a kind understands.
 fn header_parameters(route: &Route) -> impl Iterator<Item = Parameter> {
     let spec = &route.spec;
-    let command = spec.method != Method::GET && spec.permission != Permission::Public;
+    let command = spec.method != Method::GET && spec.access != Access::Public;
     let query = spec.method == Method::GET && spec.path.contains("{tenant}");
     let idempotency_key = command.then(|| {
         header_parameter(

@@ -18,6 +18,7 @@ use super::command::{self, CommandAnswer};
 use super::request::Request;
 use super::route::{Route, State};
 use crate::commands::Commands;
+use crate::identity::Permission;
 
 /// A new organisation.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -64,10 +65,12 @@ pub fn routes(commands: &State<Arc<Commands>>) -> Vec<Route> {
     vec![
         Route::post("/v1/organisations", "Create an organisation with its home tenant")
             .tag(tag)
+            .permission(Permission::OrganisationsCreate)
             .answers::<OrganisationMade>(201, "Created")
             .handle(commands, create),
         Route::patch(one, "Rename an organisation")
             .tag(tag)
+            .permission(Permission::OrganisationsWrite)
             .answers::<CommandAnswer>(200, "Renamed")
             .handle(commands, rename),
         Route::post(
@@ -75,10 +78,12 @@ pub fn routes(commands: &State<Arc<Commands>>) -> Vec<Route> {
             "Stop everything in its tenants",
         )
         .tag(tag)
+        .permission(Permission::OrganisationsSuspend)
         .answers::<CommandAnswer>(200, "Suspended")
         .handle(commands, suspend),
         Route::post("/v1/organisations/{organisation}/resume", "Let it go on")
             .tag(tag)
+            .permission(Permission::OrganisationsSuspend)
             .answers::<CommandAnswer>(200, "Resumed")
             .handle(commands, resume),
     ]

@@ -17,6 +17,7 @@ use super::problem::{self, ApiError};
 use super::request::Request;
 use super::route::{Route, State};
 use crate::commands::Commands;
+use crate::identity::Permission;
 use crate::policy::{CheckError, PolicyEngine};
 
 /// What the group stands on.
@@ -66,6 +67,7 @@ pub fn routes(policies: &State<Policies>) -> Vec<Route> {
             "Publish a version: it must compile and pass its tests",
         )
         .tag(tag)
+        .permission(Permission::PoliciesPublish)
         .answers::<Published>(201, "Published; it decides nothing until it is activated")
         .handle(policies, publish),
         Route::post(
@@ -73,6 +75,7 @@ pub fn routes(policies: &State<Policies>) -> Vec<Route> {
             "Let a version decide",
         )
         .tag(tag)
+        .permission(Permission::PoliciesActivate)
         .answers::<CommandAnswer>(200, "Active")
         .handle(policies, activate),
         Route::post(
@@ -80,6 +83,7 @@ pub fn routes(policies: &State<Policies>) -> Vec<Route> {
             "Let a former version decide again",
         )
         .tag(tag)
+        .permission(Permission::PoliciesActivate)
         .answers::<CommandAnswer>(200, "Active")
         .handle(policies, roll_back),
     ]

@@ -71,7 +71,7 @@ impl<B, Q> Request<B, Q> {
     }
 }
 
-pub(super) fn bad_param(name: &str, error: &dyn Display) -> ApiError {
+pub(crate) fn bad_param(name: &str, error: &dyn Display) -> ApiError {
     problem::INVALID_PARAMETER
         .detail(format!("path parameter {name} cannot be read"))
         .field(name, error.to_string())

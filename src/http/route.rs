@@ -7,13 +7,21 @@
 //!     vec![
 //!         Route::post("/v1/tenants/{tenant}/agents", "Register an agent")
 //!             .tag("agents")
-//!             .permission(Permission::Administer)
+//!             .permission(Permission::AgentsWrite)
 //!             .answers::<Receipt>(201, "Registered; the receipt of its event")
 //!             .handle(agents, register),
 //!     ]
 //! }
 //!
 //! async fn register(agents: Arc<Agents>, request: Request<Json<RegisterAgent>>) -> Answer { … }
+//! ```
+//!
+//! A route that names no permission has no `handle`, and does not compile:
+//!
+//! ```compile_fail
+//! use counterfoil::http::{Answer, Request, Route, State};
+//! async fn hello((): (), _: Request) -> Answer { unimplemented!() }
+//! Route::get("/v1/hello", "Hello").handle(&State::new(()), hello);
 //! ```
 //!
 //! Body and query are inferred from the handler's signature, so that table and handler cannot disagree.
@@ -29,7 +37,7 @@ use utoipa::openapi::path::Parameter;
 use warp::http::Method;
 
 use super::answer::Answer;
-use super::auth::Permission;
+use super::auth::Access;
 use super::body::{BodyDescription, RequestBody};
 use super::problem::ApiError;
 use super::query::RequestQuery;
@@ -76,20 +84,24 @@ type BoxedHandler = Arc<dyn Fn(RawRequest) -> BoxFuture<'static, Answer> + Send 
 /// One entry of the route table.
 #[derive(Clone)]
 pub struct Route {
-    pub(super) spec: RouteSpec,
+    pub(super) spec: RouteSpec<Access>,
     pub(super) body: Option<BodyDescription>,
     pub(super) query: Vec<Parameter>,
     pub(super) handler: BoxedHandler,
 }
 
-/// What a route is, before it has a handler.
+/// Nobody has said yet what a route asks of its caller.
+#[derive(Debug, Clone, Copy)]
+pub struct Unsaid;
+
+/// What a route is, before it has a handler. Only one with a permission (`A` is [`Access`]) can get one.
 #[derive(Debug, Clone)]
-pub struct RouteSpec {
+pub struct RouteSpec<A = Unsaid> {
     pub(super) method: Method,
     pub(super) path: &'static str,
     pub(super) summary: &'static str,
     pub(super) tag: &'static str,
-    pub(super) permission: Permission,
+    pub(super) access: A,
     pub(super) body_limit_bytes: usize,
     pub(super) timeout: Duration,
     pub(super) answers: Vec<AnswerDescription>,
@@ -149,8 +161,8 @@ impl Route {
 
     /// What it asks of its caller.
     #[must_use]
-    pub fn permission(&self) -> Permission {
-        self.spec.permission
+    pub fn access(&self) -> Access {
+        self.spec.access
     }
 }
 
@@ -161,25 +173,34 @@ impl RouteSpec {
             path,
             summary,
             tag: "platform",
-            // The closed end: a route that forgets to say is the administrator's.
-            permission: Permission::Administer,
+            access: Unsaid,
             body_limit_bytes: DEFAULT_BODY_LIMIT_BYTES,
             timeout: DEFAULT_TIMEOUT,
             answers: Vec::new(),
         }
     }
 
+    /// What it asks of its caller.
+    #[must_use]
+    pub fn permission(self, access: impl Into<Access>) -> RouteSpec<Access> {
+        RouteSpec {
+            method: self.method,
+            path: self.path,
+            summary: self.summary,
+            tag: self.tag,
+            access: access.into(),
+            body_limit_bytes: self.body_limit_bytes,
+            timeout: self.timeout,
+            answers: self.answers,
+        }
+    }
+}
+
+impl<A> RouteSpec<A> {
     /// The group it is listed under in the API description.
     #[must_use]
     pub fn tag(mut self, tag: &'static str) -> Self {
         self.tag = tag;
-        self
-    }
-
-    /// What it asks of its caller; `Administer` if not said.
-    #[must_use]
-    pub fn permission(mut self, permission: Permission) -> Self {
-        self.permission = permission;
         self
     }
 
@@ -224,7 +245,9 @@ impl RouteSpec {
         self.answers.push(answer);
         self
     }
+}
 
+impl RouteSpec<Access> {
     /// Completes the route. The handler's signature says which body and query it takes.
     #[must_use]
     pub fn handle<S, B, Q, F, Fut>(self, state: &State<S>, handler: F) -> Route

@@ -19,6 +19,7 @@ use super::problem;
 use super::request::Request;
 use super::route::{Route, State};
 use crate::commands::Commands;
+use crate::identity::Permission;
 
 /// A new tenant.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -57,30 +58,37 @@ pub fn routes(commands: &State<Arc<Commands>>) -> Vec<Route> {
     vec![
         Route::post("/v1/tenants", "Create a tenant of an organisation")
             .tag(tag)
+            .permission(Permission::TenantsCreate)
             .answers::<CommandAnswer>(201, "Created")
             .handle(commands, create),
         Route::patch("/v1/tenants/{tenant}", "Rename a tenant")
             .tag(tag)
+            .permission(Permission::TenantsWrite)
             .answers::<CommandAnswer>(200, "Renamed")
             .handle(commands, rename),
         Route::post("/v1/tenants/{tenant}/suspend", "Stop everything in it")
             .tag(tag)
+            .permission(Permission::TenantsSuspend)
             .answers::<CommandAnswer>(200, "Suspended")
             .handle(commands, suspend),
         Route::post("/v1/tenants/{tenant}/resume", "Let it go on")
             .tag(tag)
+            .permission(Permission::TenantsSuspend)
             .answers::<CommandAnswer>(200, "Resumed")
             .handle(commands, resume),
         Route::put(carrier, "Let a carrier carry a share of its risk")
             .tag(tag)
+            .permission(Permission::CarriersWrite)
             .answers::<CommandAnswer>(200, "Carried")
             .handle(commands, carry),
         Route::delete(carrier, "End what a carrier carries")
             .tag(tag)
+            .permission(Permission::CarriersWrite)
             .answers::<CommandAnswer>(200, "Released")
             .handle(commands, release),
         Route::put("/v1/tenants/{tenant}/exposure", "Say how much is at risk")
             .tag(tag)
+            .permission(Permission::ExposureWrite)
             .answers::<CommandAnswer>(200, "Set")
             .handle(commands, set_exposure),
     ]

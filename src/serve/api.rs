@@ -138,7 +138,7 @@ impl ApiRole {
     ) -> Result<Dispatcher, ServeError> {
         let (table, authenticators) = match config.roles.has(Role::Api) {
             true => (api::table(&self.api)?, self.authenticators(config)?),
-            false => (api::health_table(&self.api.readiness)?, Authenticators::new()),
+            false => (api::health_table(&self.api.readiness)?, Authenticators::default()),
         };
         let limits = config.http.intake_limits();
         let dispatcher = Dispatcher::new(table, authenticators, lifecycle.clone(), limits);
@@ -148,7 +148,7 @@ impl ApiRole {
     fn authenticators(&self, config: &Config) -> Result<Authenticators, ServeError> {
         let token = config.auth.bootstrap_token.as_ref();
         let token = token.ok_or(ServeError::NoBootstrapToken)?;
-        Ok(Authenticators::new()
+        Ok(Authenticators::new(self.security.clone())
             .with(BootstrapToken::new(token))
             .with(AgentKeys(self.directory.clone())))
     }

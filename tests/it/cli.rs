@@ -34,7 +34,7 @@ async fn serve(readiness: &Readiness) -> (String, Lifecycle) {
     let table = RouteTable::build(vec![Group::new(routes)]).unwrap();
     let http = counterfoil::config::HttpConfig::default();
     let limits: IntakeLimits = http.intake_limits();
-    let dispatcher = Dispatcher::new(table, Authenticators::new(), lifecycle.clone(), limits);
+    let dispatcher = Dispatcher::new(table, Authenticators::default(), lifecycle.clone(), limits);
     let any = "127.0.0.1:0".parse().unwrap();
     let server = Server::bind(any, http.server_limits(), dispatcher, lifecycle.clone())
         .await

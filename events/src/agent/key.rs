@@ -16,6 +16,9 @@ use crate::ids::{ApiKeyHash, ApiKeyId};
 
 /// How every key begins, so that secret scanners and people know one when they see it.
 pub const KEY_MARK: &str = "cfk_";
+/// How every token of a user begins; otherwise it is made and kept as a key is. The mark is hashed with the rest, so
+/// that neither is ever taken for the other.
+pub const TOKEN_MARK: &str = "cfu_";
 /// Characters of the prefix.
 pub const PREFIX_CHARS: usize = 8;
 /// Characters of the secret.
@@ -126,7 +129,15 @@ impl PresentedKey {
     /// # Errors
     /// Anything that is not of a key's form.
     pub fn parse(text: &str) -> Result<Self, NotAKey> {
-        let rest = text.strip_prefix(KEY_MARK).ok_or(NotAKey)?;
+        Self::parse_marked(KEY_MARK, text)
+    }
+
+    /// Reads what begins with this mark, and is a key otherwise.
+    ///
+    /// # Errors
+    /// Anything that is not of that form.
+    pub fn parse_marked(mark: &str, text: &str) -> Result<Self, NotAKey> {
+        let rest = text.strip_prefix(mark).ok_or(NotAKey)?;
         // By length and not by `_`, which also occurs inside of secrets.
         let (prefix, secret) = rest.split_at_checked(PREFIX_CHARS).ok_or(NotAKey)?;
         let secret = secret.strip_prefix('_').ok_or(NotAKey)?;
@@ -154,7 +165,7 @@ impl PresentedKey {
 
 impl fmt::Debug for PresentedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PresentedKey({KEY_MARK}{}_…)", self.prefix)
+        write!(f, "PresentedKey({}_…)", self.prefix)
     }
 }
 
@@ -184,9 +195,15 @@ impl IssuedKey {
     /// Makes a key from the operating system's randomness.
     #[must_use]
     pub fn generate(pepper: &KeyPepper) -> Self {
+        Self::generate_marked(KEY_MARK, pepper)
+    }
+
+    /// The same with another mark.
+    #[must_use]
+    pub fn generate_marked(mark: &str, pepper: &KeyPepper) -> Self {
         let id = ApiKeyId::generate();
         let secret = Zeroizing::new(random_bytes("counterfoil 2026 key secret v1"));
-        let text = Zeroizing::new(format!("{KEY_MARK}{}_{}", KeyPrefix::of(id), *base64url(&secret)));
+        let text = Zeroizing::new(format!("{mark}{}_{}", KeyPrefix::of(id), *base64url(&secret)));
         let hash = ApiKeyHash(*pepper.hash(&text).as_bytes());
         Self { id, hash, text }
     }

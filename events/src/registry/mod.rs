@@ -23,6 +23,7 @@ use crate::policy::Policy;
 use crate::schema::{self, DecodeError, EventSchema, EventSourced};
 use crate::secret::Secret;
 use crate::tenant::Tenant;
+use crate::user::User;
 
 /// One kind of aggregate.
 #[derive(Clone, Copy)]
@@ -46,6 +47,7 @@ type StateFold =
 pub const CATALOGUE: &[CatalogueEntry] = &[
     entry::<Organisation>(),
     entry::<Tenant>(),
+    entry::<User>(),
     entry::<SigningKeys>(),
     entry::<Agent>(),
     entry::<Policy>(),

@@ -1,4 +1,4 @@
-//! The fold: from events of agents, policies, tenants and organisations to what lookups ask for. Pure.
+//! The fold: from events of agents, policies, tenants, organisations and users to what lookups ask for. Pure.
 //!
 //! The order between aggregates does not matter, only the order within each: so the first read of a log may go
 //! aggregate by aggregate. What refers to something that is not there yet is simply not found.
@@ -14,7 +14,7 @@ use crate::agent::{Agent, AgentEvent};
 use crate::command::{LoadError, decode_stored};
 use crate::completion::Completion;
 use crate::document::DocumentRef;
-use crate::ids::{AgentId, ApiKeyId, OrganisationId, Position, TenantId};
+use crate::ids::{AgentId, ApiKeyId, OrganisationId, Position, TenantId, UserId};
 use crate::keyring::SigningKeys;
 use crate::kri::aggregates::{indicator::Kri, run::KriRun, source::KriSource};
 use crate::ledger::StoredEvent;
@@ -24,10 +24,18 @@ use crate::secret::Secret;
 use crate::security::entries::{
     ActivePolicy, AgentEntry, KeyEntry, KeyIdentity, OrganisationEntry, TenantEntry,
 };
+use crate::security::users::Users;
 use crate::tenant::{Tenant, TenantEvent};
+use crate::user::{User, UserEvent};
 
 /// What the state is folded from.
-pub(super) const FOLDED: [&str; 4] = [Agent::TYPE, Policy::TYPE, Tenant::TYPE, Organisation::TYPE];
+pub(super) const FOLDED: [&str; 5] = [
+    Agent::TYPE,
+    Policy::TYPE,
+    Tenant::TYPE,
+    Organisation::TYPE,
+    User::TYPE,
+];
 /// What has no say in who may act. Everything else is unknown to this build.
 pub(super) const PASSED_OVER: [&str; 6] = [
     Completion::TYPE,
@@ -70,6 +78,7 @@ pub(super) enum Change {
     Policy(PolicyLayer, PolicyEvent),
     Tenant(TenantId, TenantEvent),
     Organisation(OrganisationId, OrganisationEvent),
+    User(UserId, UserEvent),
     /// It has no say in that.
     None,
 }
@@ -83,12 +92,13 @@ pub(super) fn decode(event: &StoredEvent) -> Result<Change, FoldError> {
     Ok(match event.aggregate.as_str() {
         Agent::TYPE => Change::Agent(id(event)?, decode_stored::<Agent>(event)?),
         Policy::TYPE => Change::Policy(id(event)?, decode_stored::<Policy>(event)?),
-        // Only the platform's log says what tenants and organisations there are.
+        // Only the platform's log says what tenants, organisations and users there are.
         Tenant::TYPE if platform => Change::Tenant(id(event)?, decode_stored::<Tenant>(event)?),
         Organisation::TYPE if platform => {
             Change::Organisation(id(event)?, decode_stored::<Organisation>(event)?)
         }
-        Tenant::TYPE | Organisation::TYPE => Change::None,
+        User::TYPE if platform => Change::User(id(event)?, decode_stored::<User>(event)?),
+        Tenant::TYPE | Organisation::TYPE | User::TYPE => Change::None,
         passed if PASSED_OVER.contains(&passed) => Change::None,
         unknown => return Err(FoldError::UnknownAggregate(unknown.to_owned())),
     })
@@ -128,6 +138,7 @@ pub(super) struct Directory {
     tenants: HashMap<TenantId, Arc<TenantEntry>>,
     organisations: HashMap<OrganisationId, Arc<OrganisationEntry>>,
     policies: HashMap<(TenantId, PolicyLayer), PolicyState>,
+    pub(super) users: Users,
 }
 
 // Lookups.
@@ -178,6 +189,7 @@ impl Directory {
             Change::Policy(layer, event) => return self.apply_policy(tenant, layer, event),
             Change::Tenant(tenant, event) => self.apply_tenant(tenant, event),
             Change::Organisation(organisation, event) => self.apply_organisation(organisation, event),
+            Change::User(user, event) => self.users.apply(user, event),
             Change::None => {}
         }
         None

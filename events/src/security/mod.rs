@@ -13,6 +13,7 @@ mod entries;
 mod feed;
 mod freshness;
 mod tail;
+mod users;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -21,9 +22,11 @@ pub use entries::{ActivePolicy, AgentEntry, KeyEntry, KeyIdentity, OrganisationE
 pub use feed::FeedError;
 pub use freshness::{DEGRADED_AFTER, DENIED_AFTER, Freshness};
 pub use tail::{SecurityTail, TailParts};
+pub use users::{UserEntry, UserIdentity};
 
 use crate::agent::key::{KeyPepper, PresentedKey};
-use crate::ids::{AgentId, OrganisationId, TenantId};
+use crate::ids::{AgentId, OrganisationId, TenantId, UserId};
+use crate::membership::{Role, Scope};
 use crate::policy::PolicyLayer;
 use directory::Directory;
 use freshness::Clock;
@@ -54,6 +57,19 @@ impl SecurityState {
     pub fn identify(&self, key: &PresentedKey, pepper: &KeyPepper) -> Option<KeyIdentity> {
         let hash = key.hash(pepper);
         self.read().identify(key.prefix(), &hash)
+    }
+
+    /// What a user's presented token stands for; none for one that was never issued or was revoked.
+    #[must_use]
+    pub fn identify_user(&self, token: &PresentedKey, pepper: &KeyPepper) -> Option<UserIdentity> {
+        let hash = token.hash(pepper);
+        self.read().users.identify(token.prefix(), &hash)
+    }
+
+    /// Who has which roles at just this place, after a user, in the order of ids.
+    #[must_use]
+    pub fn members(&self, scope: Scope, after: Option<UserId>) -> Vec<(UserId, Vec<Role>)> {
+        self.read().users.members(scope, after)
     }
 
     /// An agent.

@@ -146,7 +146,7 @@ impl Bench {
         });
         let gateway = Gateway(services.clone());
         let table = RouteTable::build(vec![group(&State::new(gateway))]).unwrap();
-        let authenticators = Authenticators::new().with(AgentKeys(directory.clone()));
+        let authenticators = Authenticators::default().with(AgentKeys(directory.clone()));
         let long = Duration::from_secs(60);
         let intake = IntakeLimits {
             body_timeout: long,

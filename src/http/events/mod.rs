@@ -17,12 +17,13 @@ use utoipa::ToSchema;
 use warp::http::header::ACCEPT;
 
 use super::answer::Answer;
-use super::auth::{Permission, Principal};
+use super::auth::Principal;
 use super::body::NoBody;
 use super::problem::{self, ApiError};
 use super::query::Query;
 use super::request::Request;
 use super::route::{Route, State};
+use crate::identity::Permission;
 use selection::{Selection, SelectionQuery};
 use session::Session;
 
@@ -73,7 +74,7 @@ pub fn routes(events: &State<Events>) -> Vec<Route> {
             "A tenant's log: a page of it, or a stream of what is in it and what follows",
         )
         .tag("events")
-        .permission(Permission::Administer)
+        .permission(Permission::EventsRead)
         .answers::<EventPage>(200, "A page, in the order of positions")
         .answers_as(
             200,
@@ -153,6 +154,7 @@ fn name_of(principal: &Principal) -> String {
         Principal::Anonymous => "anonymous".to_owned(),
         Principal::Bootstrap => "bootstrap".to_owned(),
         Principal::Agent(agent) => format!("agent {}", agent.agent_id),
+        Principal::User(user) => format!("user {}", user.user),
     }
 }
 

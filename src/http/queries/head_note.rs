@@ -16,6 +16,7 @@ use crate::http::problem::ApiError;
 use crate::http::query::{Cursor, Limit, Query, page};
 use crate::http::request::Request;
 use crate::http::route::{Route, State};
+use crate::identity::Permission;
 
 /// On the primary key.
 const LIST: &str = "SELECT position, hash, noted_at, note FROM counterfoil.head_notes \
@@ -86,10 +87,12 @@ pub(super) fn routes(queries: &State<Arc<Queries>>) -> Vec<Route> {
             "Signed notes of where the log ended",
         )
         .tag("events")
+        .permission(Permission::EventsRead)
         .answers::<HeadNotes>(200, "A page, in the order of positions")
         .handle(queries, list),
         Route::get("/v1/tenants/{tenant}/head-notes/latest", "The latest head note")
             .tag("events")
+            .permission(Permission::EventsRead)
             .answers::<HeadNote>(200, "A note is made each minute in which the log grew")
             .handle(queries, latest),
     ]

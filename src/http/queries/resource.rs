@@ -14,6 +14,7 @@ use crate::http::problem::ApiError;
 use crate::http::query::{Cursor, Limit, Query, page};
 use crate::http::request::Request;
 use crate::http::route::{Route, State};
+use crate::identity::Permission;
 
 /// One kind of thing that can be read.
 #[derive(Clone, Copy)]
@@ -28,6 +29,8 @@ struct Resource {
     what: &'static str,
     /// In the API description.
     tag: &'static str,
+    /// What its list and its items ask for.
+    permissions: [Permission; 2],
     /// Whether it stands in the platform's log instead of the tenant's in the path.
     platform: bool,
     /// Rows as JSON with their key, after `$2`, at most `$3`, of tenant `$1`; by key, on the primary key.
@@ -59,37 +62,40 @@ macro_rules! one {
 }
 
 macro_rules! resource {
-    ($projection:literal, $view:literal, $tag:literal, $what:literal, platform, $list:literal, $item:literal, $param:literal) => {
+    ($projection:literal, $view:literal, $tag:literal, $permissions:expr, $what:literal, platform, $list:literal, $item:literal, $param:literal) => {
         Resource {
             projection: $projection,
             list_path: $list,
             item: Some(($item, $param)),
             what: $what,
             tag: $tag,
+            permissions: $permissions,
             platform: true,
             list: list!($view),
             one: one!($view),
         }
     };
-    ($projection:literal, $view:literal, $tag:literal, $what:literal, $list:literal, $item:literal, $param:literal) => {
+    ($projection:literal, $view:literal, $tag:literal, $permissions:expr, $what:literal, $list:literal, $item:literal, $param:literal) => {
         Resource {
             projection: $projection,
             list_path: $list,
             item: Some(($item, $param)),
             what: $what,
             tag: $tag,
+            permissions: $permissions,
             platform: false,
             list: list!($view),
             one: one!($view),
         }
     };
-    ($projection:literal, $view:literal, $tag:literal, $what:literal, $list:literal) => {
+    ($projection:literal, $view:literal, $tag:literal, $permissions:expr, $what:literal, $list:literal) => {
         Resource {
             projection: $projection,
             list_path: $list,
             item: None,
             what: $what,
             tag: $tag,
+            permissions: $permissions,
             platform: false,
             list: list!($view),
             one: one!($view),
@@ -102,6 +108,7 @@ const RESOURCES: &[Resource] = &[
         "organisation",
         "organisations",
         "organisations",
+        [Permission::OrganisationsList, Permission::OrganisationsRead],
         "organisations",
         platform,
         "/v1/organisations",
@@ -112,6 +119,7 @@ const RESOURCES: &[Resource] = &[
         "tenant",
         "tenants",
         "tenants",
+        [Permission::TenantsList, Permission::TenantsRead],
         "tenants",
         platform,
         "/v1/tenants",
@@ -122,6 +130,7 @@ const RESOURCES: &[Resource] = &[
         "agent",
         "agents",
         "agents",
+        [Permission::AgentsRead; 2],
         "agents",
         "/v1/tenants/{tenant}/agents",
         "/v1/tenants/{tenant}/agents/{agent}",
@@ -131,6 +140,7 @@ const RESOURCES: &[Resource] = &[
         "policy",
         "policies",
         "policies",
+        [Permission::PoliciesRead; 2],
         "policies, with their active versions",
         "/v1/tenants/{tenant}/policies",
         "/v1/tenants/{tenant}/policies/{layer}",
@@ -140,6 +150,7 @@ const RESOURCES: &[Resource] = &[
         "policy",
         "policy_versions",
         "policies",
+        [Permission::PoliciesRead; 2],
         "versions of all policies",
         "/v1/tenants/{tenant}/policy-versions"
     ),
@@ -147,6 +158,7 @@ const RESOURCES: &[Resource] = &[
         "completion",
         "completions",
         "completions",
+        [Permission::CompletionsRead; 2],
         "completions: who, which model, how they ended, what they cost",
         "/v1/tenants/{tenant}/completions",
         "/v1/tenants/{tenant}/completions/{completion}",
@@ -156,6 +168,7 @@ const RESOURCES: &[Resource] = &[
         "completion",
         "usage",
         "completions",
+        [Permission::CompletionsRead; 2],
         "usage by agent, model and day",
         "/v1/tenants/{tenant}/usage"
     ),
@@ -163,6 +176,7 @@ const RESOURCES: &[Resource] = &[
         "kri",
         "kris",
         "kris",
+        [Permission::KrisRead; 2],
         "KRIs with their latest values",
         "/v1/tenants/{tenant}/kris",
         "/v1/tenants/{tenant}/kris/{kri}",
@@ -172,6 +186,7 @@ const RESOURCES: &[Resource] = &[
         "kri",
         "kri_measurements",
         "kris",
+        [Permission::KrisRead; 2],
         "measurements: the history of all KRIs",
         "/v1/tenants/{tenant}/kri-measurements"
     ),
@@ -179,6 +194,7 @@ const RESOURCES: &[Resource] = &[
         "kri",
         "kri_sources",
         "kris",
+        [Permission::KrisRead; 2],
         "sources",
         "/v1/tenants/{tenant}/kri-sources",
         "/v1/tenants/{tenant}/kri-sources/{source}",
@@ -188,6 +204,7 @@ const RESOURCES: &[Resource] = &[
         "kri",
         "kri_runs",
         "kris",
+        [Permission::KrisRead; 2],
         "runs",
         "/v1/tenants/{tenant}/kri-runs",
         "/v1/tenants/{tenant}/kri-runs/{run}",
@@ -224,6 +241,7 @@ pub(super) fn routes(queries: &State<Arc<Queries>>) -> Vec<Route> {
         let resource = *resource;
         Route::get(resource.list_path, resource.what)
             .tag(resource.tag)
+            .permission(resource.permissions[0])
             .answers::<Listing<Row>>(200, "A page, in the order of ids")
             .handle(queries, move |queries, request| list(queries, request, resource))
     });
@@ -231,6 +249,7 @@ pub(super) fn routes(queries: &State<Arc<Queries>>) -> Vec<Route> {
         let (resource, (path, param)) = (*resource, resource.item?);
         let route = Route::get(path, resource.what)
             .tag(resource.tag)
+            .permission(resource.permissions[1])
             .answers::<Row>(200, "The one named")
             .handle(queries, move |queries, request| {
                 item(queries, request, resource, param)

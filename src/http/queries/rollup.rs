@@ -21,6 +21,7 @@ use crate::http::problem::ApiError;
 use crate::http::query::Query;
 use crate::http::request::Request;
 use crate::http::route::{Route, State};
+use crate::identity::Permission;
 
 /// Bounded by the tenants that a carrier may carry, times their KRIs.
 const CARRIED: &str = "SELECT to_jsonb(r) - 'tenant_id' - 'key' FROM read.rollup_carried r WHERE r.tenant_id = $1 ORDER BY r.key";
@@ -60,6 +61,7 @@ pub(super) fn routes(queries: &State<Arc<Queries>>) -> Vec<Route> {
             "A carrier's tenants, KRI by KRI",
         )
         .tag("carriers")
+        .permission(Permission::RollupsRead)
         .answers::<Rollups>(
             200,
             "The figures, with the events and positions that they stand on",

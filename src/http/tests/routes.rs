@@ -2,7 +2,7 @@
 
 use super::support::{self, TestServer};
 use crate::http::table::TableError;
-use crate::http::{Answer, Group, Permission, Request, Route, RouteTable, State, answer, openapi};
+use crate::http::{Access, Answer, Group, Request, Route, RouteTable, State, answer, openapi};
 
 async fn nothing((): (), _: Request) -> Answer {
     Ok(answer::no_content())
@@ -10,7 +10,7 @@ async fn nothing((): (), _: Request) -> Answer {
 
 fn get(path: &'static str) -> Route {
     Route::get(path, "A route")
-        .permission(Permission::Public)
+        .permission(Access::Public)
         .handle(&State::new(()), nothing)
 }
 
@@ -90,7 +90,7 @@ fn the_description_names_every_route_and_is_the_same_each_time() {
         let method = route.method().as_str().to_ascii_lowercase();
         let operation = &json["paths"][route.path()][&method];
         assert!(operation.is_object(), "{method} {}", route.path());
-        assert_eq!(operation["x-permission"], route.permission().as_str());
+        assert_eq!(operation["x-permission"], route.access().as_str());
     }
     let headers = &json["paths"]["/v1/things"]["post"]["parameters"];
     assert_eq!(headers[0]["name"], "Idempotency-Key");

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::http::*;
+use crate::identity::Permission;
 
 pub const TOKEN: &str = "bootstrap-token-of-at-least-32-characters";
 
@@ -115,9 +116,10 @@ async fn echo_socket((): (), request: Request) -> Answer {
 }
 
 pub fn routes() -> Vec<Route> {
-    let public = Permission::Public;
+    let public = Access::Public;
     vec![
         Route::post("/v1/things", "Put a thing")
+            .permission(Permission::TenantsCreate)
             .answers::<Thing>(201, "There it is")
             .handle(&State::new(()), put_thing),
         Route::get("/v1/things", "List things")
@@ -133,7 +135,9 @@ pub fn routes() -> Vec<Route> {
         Route::post("/v1/room", "A body of some size")
             .permission(public)
             .handle(&State::new(()), put_thing),
-        Route::get("/v1/tenants/{tenant}/context", "The context").handle(&State::new(()), echo_context),
+        Route::get("/v1/tenants/{tenant}/context", "The context")
+            .permission(Permission::TenantsRead)
+            .handle(&State::new(()), echo_context),
         Route::get("/v1/panics", "Panics")
             .permission(public)
             .handle(&State::new(()), panics),
@@ -159,7 +163,7 @@ pub fn routes() -> Vec<Route> {
 
 pub fn chat_routes() -> Group {
     let route = Route::post("/v1/chat/completions", "Chat")
-        .permission(Permission::AgentKey)
+        .permission(Access::AgentKey)
         .body_limit_bytes(256)
         .handle(&State::new(()), put_thing);
     Group::new(vec![route]).errors(ErrorShape::OpenAi, &["/v1/chat", "/v1/models"])
@@ -221,7 +225,7 @@ impl TestServer {
     async fn of_parts(limits: ServerLimits, intake: IntakeLimits, guard: Guard) -> Self {
         let lifecycle = Lifecycle::new();
         let token = BootstrapToken::new(&SecretString::from(TOKEN));
-        let authenticators = Authenticators::new().with(token);
+        let authenticators = Authenticators::default().with(token);
         let dispatcher = Dispatcher::new(table(), authenticators, lifecycle.clone(), intake).guarded(guard);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::bind(any, limits, dispatcher, lifecycle.clone())

@@ -1,0 +1,270 @@
+//! Users, their roles and their tokens: the part of the fold that tells who acts, beside agents and their keys.
+//!
+//! A revoked token is gone: whoever shows it is nobody. One that ended goes when its user gets the next.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::agent::key::{KeyPrefix, PresentedHash};
+use crate::ids::{ApiKeyHash, ApiKeyId, UserId};
+use crate::membership::{Grant, Role, Scope};
+use crate::timestamp::Timestamp;
+use crate::user::{TOKEN_LIFE, UserEvent, UserKind};
+
+/// A user.
+#[derive(Debug, Clone)]
+pub struct UserEntry {
+    /// A person or a program.
+    pub kind: UserKind,
+    /// Whether it is denied everything.
+    pub suspended: bool,
+    /// Its roles.
+    pub grants: Arc<[Grant]>,
+}
+
+/// What a token stands for, all of one moment.
+#[derive(Debug, Clone)]
+pub struct UserIdentity {
+    /// Whose it is.
+    pub user: UserId,
+    /// When the token stops working.
+    pub expires_at: Timestamp,
+    /// The user.
+    pub entry: Arc<UserEntry>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct TokenEntry {
+    user: UserId,
+    token_id: ApiKeyId,
+    hash: ApiKeyHash,
+    expires_at: Timestamp,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Users {
+    users: HashMap<UserId, Arc<UserEntry>>,
+    /// By the public part of the token, which few share.
+    tokens: HashMap<KeyPrefix, Vec<TokenEntry>>,
+    /// So that a user's next token finds the ones before.
+    tokens_of: HashMap<UserId, Vec<(ApiKeyId, Timestamp)>>,
+}
+
+impl Users {
+    pub(super) fn identify(&self, prefix: KeyPrefix, hash: &PresentedHash) -> Option<UserIdentity> {
+        let candidates = self.tokens.get(&prefix)?;
+        let token = candidates.iter().find(|token| hash.matches(&token.hash))?;
+        Some(UserIdentity {
+            user: token.user,
+            expires_at: token.expires_at,
+            entry: self.users.get(&token.user).cloned()?,
+        })
+    }
+
+    /// Who has which roles at just this place, after a user, in the order of ids.
+    pub(super) fn members(&self, scope: Scope, after: Option<UserId>) -> Vec<(UserId, Vec<Role>)> {
+        let here = |entry: &UserEntry| -> Vec<Role> {
+            let at_scope = entry.grants.iter().filter(|grant| grant.scope() == scope);
+            at_scope.map(|grant| grant.role()).collect()
+        };
+        let mut members: Vec<_> = self
+            .users
+            .iter()
+            .filter(|(user, _)| after.is_none_or(|after| **user > after))
+            .map(|(user, entry)| (*user, here(entry)))
+            .filter(|(_, roles)| !roles.is_empty())
+            .collect();
+        members.sort_unstable();
+        members
+    }
+
+    pub(super) fn apply(&mut self, user: UserId, event: UserEvent) {
+        use UserEvent as E;
+        match event {
+            E::UserEnrolled { kind } => {
+                let new = || UserEntry {
+                    kind,
+                    suspended: false,
+                    grants: Arc::default(),
+                };
+                // Read again it changes nothing: a suspended user stays suspended.
+                self.users.entry(user).or_insert_with(|| Arc::new(new()));
+            }
+            E::UserSuspended { .. } => self.change(user, |entry| entry.suspended = true),
+            E::UserResumed {} => self.change(user, |entry| entry.suspended = false),
+            E::MembershipGranted { grant } => self.change(user, |entry| {
+                let others = entry.grants.iter().copied().filter(|other| *other != grant);
+                entry.grants = others.chain([grant]).collect();
+            }),
+            E::MembershipRevoked { grant } => self.change(user, |entry| {
+                let others = entry.grants.iter().copied();
+                entry.grants = others.filter(|other| *other != grant).collect();
+            }),
+            E::UserTokenIssued {
+                token_id,
+                hash,
+                expires_at,
+            } => self.issue(TokenEntry {
+                user,
+                token_id,
+                hash,
+                expires_at,
+            }),
+            E::UserTokenRevoked { token_id, .. } => self.forget(user, |id, _| id == token_id),
+            E::TenantEntered { .. } => {}
+        }
+    }
+
+    fn change(&mut self, user: UserId, change: impl FnOnce(&mut UserEntry)) {
+        // Each later event was decided on a user that exists.
+        if let Some(entry) = self.users.get_mut(&user) {
+            change(Arc::make_mut(entry));
+        }
+    }
+
+    fn issue(&mut self, token: TokenEntry) {
+        let issued_at = token.expires_at.checked_sub(TOKEN_LIFE);
+        self.forget(token.user, |id, end| {
+            id == token.token_id || issued_at.is_some_and(|now| end <= now)
+        });
+        let known = self.tokens_of.entry(token.user).or_default();
+        known.push((token.token_id, token.expires_at));
+        let prefix = KeyPrefix::of(token.token_id);
+        self.tokens.entry(prefix).or_default().push(token);
+    }
+
+    fn forget(&mut self, user: UserId, which: impl Fn(ApiKeyId, Timestamp) -> bool) {
+        let Some(known) = self.tokens_of.get_mut(&user) else {
+            return;
+        };
+        let gone = known.extract_if(.., |(id, end)| which(*id, *end));
+        for (id, _) in gone {
+            let prefix = KeyPrefix::of(id);
+            if let Some(tokens) = self.tokens.get_mut(&prefix) {
+                tokens.retain(|token| (token.user, token.token_id) != (user, id));
+                if tokens.is_empty() {
+                    self.tokens.remove(&prefix);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::agent::key::{IssuedKey, KeyPepper, PresentedKey, TOKEN_MARK};
+    use crate::ids::TenantId;
+    use crate::text::Code;
+
+    const LEFT: Code = Code::literal("left");
+
+    fn pepper() -> KeyPepper {
+        KeyPepper::new([3; 32])
+    }
+
+    fn find(users: &Users, token: &IssuedKey) -> Option<UserIdentity> {
+        let presented = PresentedKey::parse_marked(TOKEN_MARK, token.expose_text()).unwrap();
+        users.identify(presented.prefix(), &presented.hash(&pepper()))
+    }
+
+    fn time(text: &str) -> Timestamp {
+        serde_json::from_value(text.into()).unwrap()
+    }
+
+    struct World {
+        users: Users,
+        user: UserId,
+        token: IssuedKey,
+        grant: Grant,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let scope = Scope::Tenant(TenantId::generate());
+            let mut world = Self {
+                users: Users::default(),
+                user: UserId::generate(),
+                token: IssuedKey::generate_marked(TOKEN_MARK, &pepper()),
+                grant: Grant::new(scope, Role::Developer).unwrap(),
+            };
+            world.begin();
+            world
+        }
+
+        /// Told twice by a test: folding again changes nothing.
+        fn begin(&mut self) {
+            let kind = UserKind::Person;
+            self.tell(UserEvent::UserEnrolled { kind });
+            self.tell(UserEvent::MembershipGranted { grant: self.grant });
+            self.tell(UserEvent::UserTokenIssued {
+                token_id: self.token.id,
+                hash: self.token.hash,
+                expires_at: time("2026-11-20T13:00:00.000000Z"),
+            });
+        }
+
+        fn tell(&mut self, event: UserEvent) {
+            self.users.apply(self.user, event);
+        }
+    }
+
+    #[test]
+    fn a_token_stands_for_its_user_with_the_roles_of_the_moment() {
+        let mut w = World::new();
+        let found = find(&w.users, &w.token).unwrap();
+        assert_eq!((found.user, &*found.entry.grants), (w.user, &[w.grant][..]));
+        w.tell(UserEvent::MembershipRevoked { grant: w.grant });
+        assert!(find(&w.users, &w.token).unwrap().entry.grants.is_empty());
+        w.tell(UserEvent::UserSuspended { reason: LEFT });
+        assert!(find(&w.users, &w.token).unwrap().entry.suspended);
+        assert!(find(&w.users, &IssuedKey::generate_marked(TOKEN_MARK, &pepper())).is_none());
+    }
+
+    #[test]
+    fn a_revoked_token_stands_for_nobody() {
+        let mut w = World::new();
+        let token_id = w.token.id;
+        w.tell(UserEvent::UserTokenRevoked {
+            token_id,
+            reason: LEFT,
+        });
+        assert!(find(&w.users, &w.token).is_none());
+        assert!(w.users.tokens.is_empty());
+    }
+
+    #[test]
+    fn tokens_that_ended_are_forgotten_with_the_next_one() {
+        let mut w = World::new();
+        let next = IssuedKey::generate_marked(TOKEN_MARK, &pepper());
+        w.tell(UserEvent::UserTokenIssued {
+            token_id: next.id,
+            hash: next.hash,
+            expires_at: time("2026-11-20T14:00:00.000000Z"),
+        });
+        assert!(find(&w.users, &w.token).is_none());
+        assert_eq!(find(&w.users, &next).unwrap().user, w.user);
+    }
+
+    #[test]
+    fn folding_events_again_changes_nothing() {
+        let mut w = World::new();
+        w.tell(UserEvent::UserSuspended { reason: LEFT });
+        w.begin();
+        let found = find(&w.users, &w.token).unwrap();
+        assert!(found.entry.suspended);
+        assert_eq!(found.entry.grants.len(), 1);
+        assert_eq!(w.users.tokens.values().flatten().count(), 1);
+    }
+
+    #[test]
+    fn members_are_those_with_a_role_at_just_this_place() {
+        let w = World::new();
+        let members = w.users.members(w.grant.scope(), None);
+        assert_eq!(members, [(w.user, vec![Role::Developer])]);
+        assert!(w.users.members(w.grant.scope(), Some(w.user)).is_empty());
+        assert!(w.users.members(Scope::Platform, None).is_empty());
+    }
+}

@@ -1,0 +1,53 @@
+//! What may be asked of a user.
+
+use super::UserKind;
+use crate::ids::{ApiKeyHash, ApiKeyId, TenantId};
+use crate::membership::Grant;
+use crate::text::Code;
+use crate::timestamp::Timestamp;
+
+/// A command to a user.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum UserCommand {
+    /// Let it be known.
+    Enrol {
+        /// A person or a program.
+        kind: UserKind,
+    },
+    /// Deny it everything until it is resumed.
+    Suspend {
+        /// Why, as a stable code.
+        reason: Code,
+    },
+    /// Let it go on.
+    Resume,
+    /// Give it a role at a place.
+    Grant(Grant),
+    /// Take a role at a place away.
+    Revoke(Grant),
+    /// Give it a token.
+    IssueToken {
+        /// The token's name.
+        token_id: ApiKeyId,
+        /// The token's keyed hash.
+        hash: ApiKeyHash,
+        /// From when it works.
+        now: Timestamp,
+    },
+    /// Let a token stop working at once.
+    RevokeToken {
+        /// Which one.
+        token_id: ApiKeyId,
+        /// Why, as a stable code.
+        reason: Code,
+    },
+    /// Let it, by a role of the platform, enter a tenant.
+    Enter {
+        /// Which one.
+        tenant: TenantId,
+        /// To do what: the permission's name.
+        permission: Code,
+        /// Why, as a stable code.
+        reason: Code,
+    },
+}

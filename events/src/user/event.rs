@@ -1,0 +1,72 @@
+//! What happens to a user.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ApiKeyHash, ApiKeyId, TenantId};
+use crate::membership::Grant;
+use crate::text::Code;
+use crate::timestamp::Timestamp;
+
+/// What kind of user it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UserKind {
+    /// A person.
+    Person,
+    /// A program of an organisation, or of the platform.
+    Service,
+}
+
+/// An event of a user, in the platform's log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub enum UserEvent {
+    /// The user is known, and may do nothing yet.
+    UserEnrolled {
+        /// A person or a program.
+        kind: UserKind,
+    },
+    /// The user is suspended: it is denied everything.
+    UserSuspended {
+        /// Why, as a stable code.
+        reason: Code,
+    },
+    /// The user is resumed.
+    UserResumed {},
+    /// The user has a role at a place.
+    MembershipGranted {
+        /// Which role, where.
+        grant: Grant,
+    },
+    /// The user has a role at a place no more.
+    MembershipRevoked {
+        /// Which role, where.
+        grant: Grant,
+    },
+    /// The user has a token.
+    UserTokenIssued {
+        /// The token's name.
+        token_id: ApiKeyId,
+        /// The token's keyed hash.
+        hash: ApiKeyHash,
+        /// When it stops working.
+        expires_at: Timestamp,
+    },
+    /// One of the user's tokens does not work any more.
+    UserTokenRevoked {
+        /// Which one.
+        token_id: ApiKeyId,
+        /// Why, as a stable code.
+        reason: Code,
+    },
+    /// The user, by a role of the platform, enters a tenant.
+    TenantEntered {
+        /// Which one.
+        tenant: TenantId,
+        /// To do what: the permission's name.
+        permission: Code,
+        /// Why, as a stable code.
+        reason: Code,
+    },
+}

@@ -1,0 +1,177 @@
+//! Users: the people and services that act on the platform, the roles that they have, and their short-lived tokens.
+//!
+//! A user stands in the platform's log (aggregate id: the [`UserId`](crate::ids::UserId)) and says nothing of who it
+//! is: no name, no address, no subject. A role is granted at a place ([`crate::membership`]); that the place exists is
+//! checked by the caller, since it stands in another aggregate. A token lives [`TOKEN_LIFE`], no longer, and is kept as
+//! a keyed hash; it carries no right of its own, only its user's roles of the moment.
+
+mod command;
+mod error;
+mod event;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use command::UserCommand;
+pub use error::UserError;
+pub use event::{UserEvent, UserKind};
+
+use crate::aggregate::event_sourced;
+use crate::ids::{ApiKeyHash, ApiKeyId};
+use crate::membership::Grant;
+use crate::timestamp::Timestamp;
+
+/// How long a token works: long enough for a session of work, short enough that a lost one is soon worth nothing.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
+/// Most tokens of a user that work at a time.
+pub const MAX_LIVE_TOKENS: usize = 16;
+/// Most roles of a user: whoever needs more has them at the organisation.
+pub const MAX_GRANTS: usize = 64;
+
+/// A user's state; none before it is enrolled.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct User {
+    /// What is known of it.
+    pub details: Option<UserDetails>,
+}
+
+/// What is known of a user.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserDetails {
+    /// A person or a program.
+    pub kind: UserKind,
+    /// Whether it is denied everything.
+    pub suspended: bool,
+    /// Its roles.
+    pub grants: BTreeSet<Grant>,
+    /// Its tokens that are not revoked, with their ends; those that had ended when the latest was issued are gone.
+    pub live_tokens: BTreeMap<ApiKeyId, Timestamp>,
+}
+
+event_sourced!(
+    User,
+    "user",
+    UserCommand,
+    UserError,
+    UserEvent {
+        UserEnrolled,
+        UserSuspended,
+        UserResumed,
+        MembershipGranted,
+        MembershipRevoked,
+        UserTokenIssued,
+        UserTokenRevoked,
+        TenantEntered,
+    }
+);
+
+impl User {
+    fn decide(&self, command: UserCommand) -> Result<UserEvent, UserError> {
+        use {UserCommand as C, UserError as Refused, UserEvent as E};
+
+        match (&self.details, command) {
+            (None, C::Enrol { kind }) => Ok(E::UserEnrolled { kind }),
+            (None, _) => Err(Refused::NotFound),
+            (Some(_), C::Enrol { .. }) => Err(Refused::AlreadyExists),
+            (Some(now), C::Suspend { .. }) if now.suspended => Err(Refused::AlreadySuspended),
+            (Some(_), C::Suspend { reason }) => Ok(E::UserSuspended { reason }),
+            (Some(now), C::Resume) if !now.suspended => Err(Refused::NotSuspended),
+            (Some(_), C::Resume) => Ok(E::UserResumed {}),
+            (Some(now), C::Grant(grant)) => now.grant(grant),
+            (Some(now), C::Revoke(grant)) if now.grants.contains(&grant) => {
+                Ok(E::MembershipRevoked { grant })
+            }
+            (Some(_), C::Revoke(_)) => Err(Refused::NotGranted),
+            (Some(details), C::IssueToken { token_id, hash, now }) => details.issue(token_id, hash, now),
+            (Some(now), C::RevokeToken { token_id, reason }) if now.live_tokens.contains_key(&token_id) => {
+                Ok(E::UserTokenRevoked { token_id, reason })
+            }
+            (Some(_), C::RevokeToken { token_id, .. }) => Err(Refused::TokenNotFound(token_id)),
+            (Some(now), C::Enter { .. }) if now.suspended => Err(Refused::Suspended),
+            (
+                Some(_),
+                C::Enter {
+                    tenant,
+                    permission,
+                    reason,
+                },
+            ) => Ok(E::TenantEntered {
+                tenant,
+                permission,
+                reason,
+            }),
+        }
+    }
+
+    fn fold(&mut self, event: UserEvent) {
+        use UserEvent as E;
+
+        match (event, &mut self.details) {
+            (E::UserEnrolled { kind }, details) => {
+                *details = Some(UserDetails {
+                    kind,
+                    suspended: false,
+                    grants: BTreeSet::new(),
+                    live_tokens: BTreeMap::new(),
+                });
+            }
+            // Each later event was decided on a user that exists.
+            (_, None) => {}
+            (E::UserSuspended { .. }, Some(details)) => details.suspended = true,
+            (E::UserResumed {}, Some(details)) => details.suspended = false,
+            (E::MembershipGranted { grant }, Some(details)) => drop(details.grants.insert(grant)),
+            (E::MembershipRevoked { grant }, Some(details)) => drop(details.grants.remove(&grant)),
+            (
+                E::UserTokenIssued {
+                    token_id, expires_at, ..
+                },
+                Some(details),
+            ) => details.take(token_id, expires_at),
+            (E::UserTokenRevoked { token_id, .. }, Some(details)) => {
+                details.live_tokens.remove(&token_id);
+            }
+            (E::TenantEntered { .. }, Some(_)) => {}
+        }
+    }
+}
+
+impl UserDetails {
+    fn grant(&self, grant: Grant) -> Result<UserEvent, UserError> {
+        if self.grants.contains(&grant) {
+            return Err(UserError::AlreadyGranted);
+        }
+        if self.grants.len() >= MAX_GRANTS {
+            return Err(UserError::TooManyGrants);
+        }
+        Ok(UserEvent::MembershipGranted { grant })
+    }
+
+    fn issue(&self, token_id: ApiKeyId, hash: ApiKeyHash, now: Timestamp) -> Result<UserEvent, UserError> {
+        if self.suspended {
+            return Err(UserError::Suspended);
+        }
+        if self.live_tokens.values().filter(|end| **end > now).count() >= MAX_LIVE_TOKENS {
+            return Err(UserError::TooManyTokens);
+        }
+        let expires_at = now.checked_add(TOKEN_LIFE).ok_or(UserError::ClockAtItsEnd)?;
+        Ok(UserEvent::UserTokenIssued {
+            token_id,
+            hash,
+            expires_at,
+        })
+    }
+
+    /// Every token lives equally long, so that a new one's end tells which have ended: the state stays bounded.
+    fn take(&mut self, token_id: ApiKeyId, expires_at: Timestamp) {
+        let issued_at = expires_at.checked_sub(TOKEN_LIFE).unwrap_or(Timestamp::EPOCH);
+        self.live_tokens.retain(|_, end| *end > issued_at);
+        self.live_tokens.insert(token_id, expires_at);
+    }
+}

@@ -1,0 +1,159 @@
+//! The rules of a user, as given, when, then.
+#![allow(clippy::unwrap_used)]
+
+use cqrs_es::test::TestFramework;
+use uuid::Uuid;
+
+use super::*;
+use crate::ids::TenantId;
+use crate::membership::{Role, Scope};
+use crate::text::Code;
+
+const LEFT: Code = Code::literal("left");
+
+fn user() -> TestFramework<User> {
+    TestFramework::with(())
+}
+
+fn enrolled() -> UserEvent {
+    UserEvent::UserEnrolled {
+        kind: UserKind::Person,
+    }
+}
+
+fn developer_of(number: u128) -> Grant {
+    Grant::new(Scope::Tenant(TenantId(Uuid::from_u128(number))), Role::Developer).unwrap()
+}
+
+fn time(text: &str) -> Timestamp {
+    serde_json::from_value(text.into()).unwrap()
+}
+
+fn token(number: u128, expires_at: &str) -> UserEvent {
+    UserEvent::UserTokenIssued {
+        token_id: ApiKeyId(Uuid::from_u128(number)),
+        hash: ApiKeyHash([1; 32]),
+        expires_at: time(expires_at),
+    }
+}
+
+fn issue(number: u128, now: &str) -> UserCommand {
+    UserCommand::IssueToken {
+        token_id: ApiKeyId(Uuid::from_u128(number)),
+        hash: ApiKeyHash([1; 32]),
+        now: time(now),
+    }
+}
+
+#[test]
+fn a_user_is_enrolled_once_and_takes_no_command_before() {
+    let enrol = UserCommand::Enrol {
+        kind: UserKind::Person,
+    };
+    user()
+        .given_no_previous_events()
+        .when(enrol.clone())
+        .then_expect_events(vec![enrolled()]);
+    user()
+        .given(vec![enrolled()])
+        .when(enrol)
+        .then_expect_error(UserError::AlreadyExists);
+    user()
+        .given_no_previous_events()
+        .when(UserCommand::Grant(developer_of(1)))
+        .then_expect_error(UserError::NotFound);
+}
+
+#[test]
+fn a_role_is_granted_once_and_revoked_once() {
+    let (grant, granted) = (
+        developer_of(1),
+        UserEvent::MembershipGranted {
+            grant: developer_of(1),
+        },
+    );
+    let revoked = UserEvent::MembershipRevoked { grant };
+    user()
+        .given(vec![enrolled()])
+        .when(UserCommand::Grant(grant))
+        .then_expect_events(vec![granted.clone()]);
+    user()
+        .given(vec![enrolled(), granted.clone()])
+        .when(UserCommand::Grant(grant))
+        .then_expect_error(UserError::AlreadyGranted);
+    user()
+        .given(vec![enrolled(), granted.clone()])
+        .when(UserCommand::Revoke(grant))
+        .then_expect_events(vec![revoked.clone()]);
+    user()
+        .given(vec![enrolled(), granted, revoked])
+        .when(UserCommand::Revoke(grant))
+        .then_expect_error(UserError::NotGranted);
+}
+
+#[test]
+fn a_user_has_so_many_roles_and_no_more() {
+    let grants = (0..MAX_GRANTS as u128).map(|number| UserEvent::MembershipGranted {
+        grant: developer_of(number),
+    });
+    user()
+        .given(std::iter::once(enrolled()).chain(grants).collect())
+        .when(UserCommand::Grant(developer_of(1 << 80)))
+        .then_expect_error(UserError::TooManyGrants);
+}
+
+#[test]
+fn a_token_lives_an_hour_and_a_suspended_user_gets_none() {
+    user()
+        .given(vec![enrolled()])
+        .when(issue(1, "2026-11-20T12:00:00.000000Z"))
+        .then_expect_events(vec![token(1, "2026-11-20T13:00:00.000000Z")]);
+    user()
+        .given(vec![enrolled(), UserEvent::UserSuspended { reason: LEFT }])
+        .when(issue(1, "2026-11-20T12:00:00.000000Z"))
+        .then_expect_error(UserError::Suspended);
+}
+
+#[test]
+fn tokens_that_ended_make_room_and_leave_the_state() {
+    let full = || {
+        let tokens = (0..MAX_LIVE_TOKENS as u128).map(|number| token(number, "2026-11-20T13:00:00.000000Z"));
+        std::iter::once(enrolled()).chain(tokens).collect::<Vec<_>>()
+    };
+    user()
+        .given(full())
+        .when(issue(99, "2026-11-20T12:59:59.999999Z"))
+        .then_expect_error(UserError::TooManyTokens);
+    let next = token(99, "2026-11-20T14:00:00.000000Z");
+    user()
+        .given(full())
+        .when(issue(99, "2026-11-20T13:00:00.000000Z"))
+        .then_expect_events(vec![next.clone()]);
+    let mut state = User::default();
+    full()
+        .into_iter()
+        .chain([next])
+        .for_each(|event| state.fold(event));
+    assert_eq!(state.details.unwrap().live_tokens.len(), 1);
+}
+
+#[test]
+fn a_token_is_revoked_once() {
+    let revoke = UserCommand::RevokeToken {
+        token_id: ApiKeyId(Uuid::from_u128(1)),
+        reason: LEFT,
+    };
+    let revoked = UserEvent::UserTokenRevoked {
+        token_id: ApiKeyId(Uuid::from_u128(1)),
+        reason: LEFT,
+    };
+    let issued = token(1, "2026-11-20T13:00:00.000000Z");
+    user()
+        .given(vec![enrolled(), issued.clone()])
+        .when(revoke.clone())
+        .then_expect_events(vec![revoked.clone()]);
+    user()
+        .given(vec![enrolled(), issued, revoked])
+        .when(revoke)
+        .then_expect_error(UserError::TokenNotFound(ApiKeyId(Uuid::from_u128(1))));
+}

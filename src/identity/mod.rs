@@ -1,0 +1,21 @@
+//! Who may do what: one table of permissions and roles, and one function that decides by it.
+//!
+//! - `permission` names what can be done, `roles` which role may; both are rendered into `docs/permissions.md`.
+//! - `reach` decides from somebody's grants, a permission and the place: allowed, allowed into a tenant only with a
+//!   reason, forbidden, or hidden. Pure.
+//! - `place` reads the place out of a request's path.
+//!
+//! What is not in the table is denied. Who somebody is, and which roles they have, the log says
+//! (`counterfoil_events::membership`).
+
+mod permission;
+mod place;
+mod reach;
+mod render;
+mod roles;
+
+pub use permission::{Depth, Permission};
+pub use place::Place;
+pub use reach::{Decision, Tree, decide};
+pub use render::render;
+pub use roles::permits;
