@@ -124,11 +124,6 @@ impl OrganisationKeys {
         failed
     }
 
-    /// Forgets all keys, as at a change of the KEK: each is asked for again when it is needed.
-    pub fn clear(&self) {
-        self.lock().clear();
-    }
-
     async fn fetch(&self, name: KeyName, wrapped: &Wrapped) -> Result<Held, KmsError> {
         // Before the question: the time that it takes counts.
         let since = (self.now)();

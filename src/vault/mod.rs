@@ -1,4 +1,4 @@
-//! The vault: secrets that are used without being kept in the clear (provider keys, credentials of KRI sources).
+//! The vault: secrets that are used without being kept in the clear; so far providers' keys.
 //!
 //! Three layers, each sealed by the next (`docs/decisions/0012-key-hierarchy.md`): a secret's value under a fresh data
 //! key of its version; the data key under the key of its organisation; that key under the key-encryption key (KEK), which

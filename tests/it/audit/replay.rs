@@ -92,6 +92,7 @@ async fn every_kind_of_aggregate_is_replayed_and_postgres_es_arrives_at_the_same
         "kri_source",
         "organisation",
         "policy",
+        "secret",
         "tenant",
     ];
     assert_eq!(kinds, expected);
