@@ -50,7 +50,7 @@ pub struct AgentIdentity {
     pub tool_scopes: Arc<[ToolScope]>,
     /// The risk tier on the spec card.
     pub risk_tier: RiskTier,
-    /// The active policies, organisation before tenant; what is missing is not active.
+    /// The active policies, organisation before tenant; a layer that is missing has nothing active, and so denies.
     pub policies: Vec<ActivePolicy>,
 }
 

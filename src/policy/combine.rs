@@ -1,23 +1,31 @@
-//! How the layers' decisions become one: a pure function, with two laws that the tests hold it to. A layer more
-//! never allows more, and never loosens an obligation.
+//! How the layers' decisions become one: a pure function. It fails closed: it allows only what an active policy of
+//! *each* layer allows. Two laws that the tests hold it to: a decision more never allows more, once each layer has one,
+//! and none ever loosens an obligation.
 
 use std::collections::BTreeSet;
 
 use counterfoil_events::ids::PolicyInputDigest;
+use counterfoil_events::policy::PolicyLayer;
 use counterfoil_events::text::Code;
 
 use super::decision::{Fault, LayerDecision, Obligations, PolicyDecision};
 
-/// All layers must allow; none at all denies. Reasons follow each other in the order of the layers, each once; of
-/// obligations the strictest counts.
+/// Every layer must have decided, and all that decided must allow. `none_active` are the layers with nothing active:
+/// their reasons come first, since nothing at all passes while they stand so; then the deciding layers' reasons in
+/// their order, each once. Of obligations the strictest counts.
 #[must_use]
-pub fn combine(layers: Vec<LayerDecision>, input_digest: PolicyInputDigest) -> PolicyDecision {
-    let allow = !layers.is_empty() && layers.iter().all(|layer| layer.allow);
-    let reasons = if layers.is_empty() {
-        vec![Fault::NoneActive.reason()]
-    } else {
-        each_once(layers.iter().flat_map(|layer| &layer.reasons))
-    };
+pub fn combine(
+    layers: Vec<LayerDecision>,
+    none_active: &[PolicyLayer],
+    input_digest: PolicyInputDigest,
+) -> PolicyDecision {
+    let decided = |layer| layers.iter().any(|decision| decision.policy.layer == layer);
+    let allow = PolicyLayer::ALL.into_iter().all(decided) && layers.iter().all(|layer| layer.allow);
+    let missing = none_active
+        .iter()
+        .map(|layer| Fault::none_active(*layer).reason());
+    let given = layers.iter().flat_map(|layer| layer.reasons.iter().cloned());
+    let reasons = each_once(missing.chain(given));
     let obligations = layers.iter().fold(Obligations::default(), |strictest, layer| {
         stricter(strictest, &layer.obligations)
     });
@@ -30,9 +38,17 @@ pub fn combine(layers: Vec<LayerDecision>, input_digest: PolicyInputDigest) -> P
     }
 }
 
-fn each_once<'a>(reasons: impl Iterator<Item = &'a Code>) -> Vec<Code> {
+/// The layers that none of these policies belongs to.
+pub(super) fn none_active(policies: impl Iterator<Item = PolicyLayer>) -> Vec<PolicyLayer> {
+    let active: BTreeSet<PolicyLayer> = policies.collect();
+    let mut layers = PolicyLayer::ALL.to_vec();
+    layers.retain(|layer| !active.contains(layer));
+    layers
+}
+
+fn each_once(reasons: impl Iterator<Item = Code>) -> Vec<Code> {
     let mut seen = BTreeSet::new();
-    reasons.filter(|reason| seen.insert(*reason)).cloned().collect()
+    reasons.filter(|reason| seen.insert(reason.clone())).collect()
 }
 
 /// The lower cap, and per step the stricter mode.
@@ -52,7 +68,7 @@ fn stricter(mut left: Obligations, right: &Obligations) -> Obligations {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use counterfoil_events::ids::DocumentDigest;
-    use counterfoil_events::policy::{PolicyLayer, PolicyRef};
+    use counterfoil_events::policy::PolicyRef;
     use proptest::prelude::*;
 
     use super::super::decision::{STEERABLE_STEPS, StepMode};
@@ -92,22 +108,48 @@ mod tests {
         }
     }
 
-    fn input() -> PolicyInputDigest {
+    fn digest() -> PolicyInputDigest {
         PolicyInputDigest::of(b"{}")
     }
 
+    fn combined(layers: Vec<LayerDecision>) -> PolicyDecision {
+        let none_active = none_active(layers.iter().map(|decision| decision.policy.layer));
+        combine(layers, &none_active, digest())
+    }
+
+    fn has(layers: &[LayerDecision], layer: PolicyLayer) -> bool {
+        layers.iter().any(|decision| decision.policy.layer == layer)
+    }
+
     #[test]
-    fn nothing_active_denies_and_says_so() {
-        let decision = combine(vec![], input());
+    fn nothing_active_denies_and_says_in_which_layers() {
+        let decision = combined(vec![]);
         assert!(!decision.allow);
-        assert_eq!(decision.reasons, [Fault::NoneActive.reason()]);
+        let reasons: Vec<&str> = decision.reasons.iter().map(Code::as_str).collect();
+        assert_eq!(
+            reasons,
+            ["policy.organisation_none_active", "policy.tenant_none_active"]
+        );
     }
 
     proptest! {
         #[test]
-        fn it_allows_exactly_when_there_are_layers_and_all_allow(layers in prop::collection::vec(layer(), 0..5)) {
-            let expected = !layers.is_empty() && !layers.iter().any(|l| !l.allow);
-            prop_assert_eq!(combine(layers, input()).allow, expected);
+        fn it_allows_exactly_when_each_layer_has_decided_and_all_allow(
+            layers in prop::collection::vec(layer(), 0..5),
+        ) {
+            let both = has(&layers, PolicyLayer::Organisation) && has(&layers, PolicyLayer::Tenant);
+            let expected = both && layers.iter().all(|l| l.allow);
+            prop_assert_eq!(combined(layers).allow, expected);
+        }
+
+        #[test]
+        fn a_layer_with_nothing_active_denies_whoever_forgets_to_name_it(
+            mut layers in prop::collection::vec(layer(), 0..5), missing in prop::sample::select(PolicyLayer::ALL.to_vec()),
+        ) {
+            layers.retain(|decision| decision.policy.layer != missing);
+            let unnamed = combine(layers.clone(), &[], digest());
+            prop_assert!(!unnamed.allow);
+            prop_assert!(combined(layers).reasons.contains(&Fault::none_active(missing).reason()));
         }
 
         #[test]
@@ -116,17 +158,18 @@ mod tests {
         ) {
             let at = at.index(layers.len());
             layers[at].allow = false;
-            prop_assert!(!combine(layers, input()).allow);
+            prop_assert!(!combined(layers).allow);
         }
 
         #[test]
-        fn a_layer_more_never_allows_more_nor_loosens_an_obligation(
+        fn a_decision_more_never_allows_more_nor_loosens_an_obligation(
             layers in prop::collection::vec(layer(), 1..4), extra in layer(),
         ) {
-            let before = combine(layers.clone(), input());
+            prop_assume!(PolicyLayer::ALL.into_iter().all(|layer| has(&layers, layer)));
+            let before = combined(layers.clone());
             let mut more = layers;
             more.push(extra);
-            let after = combine(more, input());
+            let after = combined(more);
             prop_assert!(before.allow || !after.allow);
             if let Some(cap) = before.obligations.max_tokens {
                 prop_assert!(after.obligations.max_tokens.unwrap() <= cap);
@@ -138,21 +181,23 @@ mod tests {
 
         #[test]
         fn reasons_keep_the_order_of_the_layers_each_once(layers in prop::collection::vec(layer(), 1..5)) {
-            let mut expected: Vec<Code> = Vec::new();
+            let decided = layers.iter().map(|decision| decision.policy.layer);
+            let mut expected: Vec<Code> =
+                none_active(decided).into_iter().map(|layer| Fault::none_active(layer).reason()).collect();
             for reason in layers.iter().flat_map(|l| l.reasons.clone()) {
                 if !expected.contains(&reason) {
                     expected.push(reason);
                 }
             }
-            prop_assert_eq!(combine(layers, input()).reasons, expected);
+            prop_assert_eq!(combined(layers).reasons, expected);
         }
 
         #[test]
         fn what_is_demanded_does_not_depend_on_the_order_of_the_layers(
             layers in prop::collection::vec(layer(), 1..5),
         ) {
-            let forwards = combine(layers.clone(), input());
-            let backwards = combine(layers.into_iter().rev().collect(), input());
+            let forwards = combined(layers.clone());
+            let backwards = combined(layers.into_iter().rev().collect());
             prop_assert_eq!(forwards.allow, backwards.allow);
             prop_assert_eq!(forwards.obligations, backwards.obligations);
         }

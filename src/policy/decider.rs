@@ -14,7 +14,7 @@ use counterfoil_events::policy::{PolicyLayer, PolicyRef};
 use regorus::Value;
 
 use super::cache::PolicyCache;
-use super::combine::combine;
+use super::combine::{combine, none_active};
 use super::decision::{Fault, LayerDecision, PolicyDecision};
 use super::evaluate;
 use super::input::PolicyInput;
@@ -67,6 +67,12 @@ pub(super) struct DecisionJob {
     pub(super) at_layer: Arc<AtomicUsize>,
 }
 
+impl DecisionJob {
+    fn none_active(&self) -> Vec<PolicyLayer> {
+        none_active(self.layers.iter().map(|source| source.policy.layer))
+    }
+}
+
 /// A denial by one layer because there is no usable answer.
 pub(super) fn fault(source: &PolicySource, fault: Fault) -> LayerDecision {
     LayerDecision::fault(source.policy, fault, None)
@@ -106,7 +112,7 @@ impl Decider {
             };
             layers.push(decision);
         }
-        combine(layers, PolicyInputDigest::of(json.as_bytes()))
+        combine(layers, &job.none_active(), PolicyInputDigest::of(json.as_bytes()))
     }
 
     fn read_input(&self, json: &str) -> Result<Value, Fault> {

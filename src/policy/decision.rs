@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use counterfoil_events::ids::PolicyInputDigest;
-use counterfoil_events::policy::PolicyRef;
+use counterfoil_events::policy::{PolicyLayer, PolicyRef};
 use counterfoil_events::text::Code;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,8 +22,10 @@ pub const RESERVED_PREFIX: &str = "policy.";
 /// Why there is no usable answer. Each of them denies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Fault {
-    /// Neither the organisation nor the tenant has an active policy.
-    NoneActive,
+    /// The organisation has no active policy.
+    NoOrganisationPolicy,
+    /// The tenant has no active policy.
+    NoTenantPolicy,
     /// The policy denied and gave no reason of its own.
     Denied,
     /// `decision` has no value for this input.
@@ -43,11 +45,21 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The layer has nothing active.
+    #[must_use]
+    pub const fn none_active(layer: PolicyLayer) -> Self {
+        match layer {
+            PolicyLayer::Organisation => Self::NoOrganisationPolicy,
+            PolicyLayer::Tenant => Self::NoTenantPolicy,
+        }
+    }
+
     /// The reason code that stands for it, in decisions and events.
     #[must_use]
     pub const fn reason(self) -> Code {
         match self {
-            Self::NoneActive => Code::literal("policy.none_active"),
+            Self::NoOrganisationPolicy => Code::literal("policy.organisation_none_active"),
+            Self::NoTenantPolicy => Code::literal("policy.tenant_none_active"),
             Self::Denied => Code::literal("policy.denied"),
             Self::Undefined => Code::literal("policy.undefined"),
             Self::MalformedDecision => Code::literal("policy.malformed_decision"),
@@ -195,14 +207,14 @@ pub struct PolicyDecision {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use counterfoil_events::ids::DocumentDigest;
-    use counterfoil_events::policy::PolicyLayer;
 
     use super::*;
 
     #[test]
     fn every_fault_has_a_reason_of_its_own_under_the_reserved_prefix() {
         let faults = [
-            Fault::NoneActive,
+            Fault::NoOrganisationPolicy,
+            Fault::NoTenantPolicy,
             Fault::Denied,
             Fault::Undefined,
             Fault::MalformedDecision,

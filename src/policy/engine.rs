@@ -11,7 +11,7 @@ use std::time::Instant;
 use counterfoil_events::ids::{DocumentDigest, PolicyInputDigest};
 
 use super::cache::PolicyCache;
-use super::combine::combine;
+use super::combine::{combine, none_active};
 use super::compile::compile_here;
 use super::decider::{Decider, DecisionJob, PolicySource, fault, input_json};
 use super::decision::{Fault, PolicyDecision};
@@ -86,7 +86,8 @@ impl PolicyEngine {
         })
     }
 
-    /// Decides about one completion. `layers` are the active policies, organisation before tenant.
+    /// Decides about one completion. `layers` are the active policies, organisation before tenant; a
+    /// layer that is missing has nothing active, and denies.
     ///
     /// # Errors
     /// When there is no thread to decide on; a policy that fails is not an error but a denial.
@@ -166,6 +167,7 @@ impl PolicyEngine {
         let json = input_json(input).ok_or(PolicyUnavailable::Failed)?;
         Ok(combine(
             vec![fault(stuck, Fault::TimeLimit)],
+            &none_active(layers.iter().map(|layer| layer.policy().layer)),
             PolicyInputDigest::of(json.as_bytes()),
         ))
     }

@@ -3,7 +3,7 @@
 //! `docs/policy-contract.md` is the contract for authors. Text becomes a [`CompiledPolicy`] (`compile`, held
 //! against the contract by `inspect`), which must pass its own tests (`self_test`) to be published. To decide,
 //! [`PolicyEngine`] evaluates the active texts, organisation before tenant, on threads of its own (`engine`,
-//! `pool`, `decider`, `evaluate`), and [`combine`] makes one decision of them: all must allow, nothing active denies, and
+//! `pool`, `decider`, `evaluate`), and [`combine`] makes one decision of them: each layer must have an active policy that allows, and
 //! whatever goes wrong denies with a stable reason. The same texts and input give the same decision, byte for
 //! byte: no network, clock, chance or process is within a policy's reach (`builtins`).
 

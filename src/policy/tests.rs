@@ -26,9 +26,10 @@ fn layer(layer: PolicyLayer, rules: &str) -> Arc<PolicySource> {
     Arc::new(PolicySource::new(layer, 1, policy(rules)))
 }
 
-/// These rules as the only active policy.
+/// These rules as the tenant's policy, under an organisation's that allows everything.
 fn tenant(rules: &str) -> Vec<Arc<PolicySource>> {
-    vec![layer(PolicyLayer::Tenant, rules)]
+    let organisation = layer(PolicyLayer::Organisation, "decision := {\"allow\": true}");
+    vec![organisation, layer(PolicyLayer::Tenant, rules)]
 }
 
 /// An input that asks the model `demo` one question.

@@ -3,6 +3,5 @@
 
 mod command;
 mod faults;
-mod follow;
 mod quarantine;
 mod relay;

@@ -1,5 +1,5 @@
 //! Reading a whole stream, or one tenant's part of it, from its beginning to where it ended when the scan began: by
-//! pages, in order, every message with what is wrong with it. For audits and repair; followers use `follow`.
+//! pages, in order, every message with what is wrong with it. For audits and repair.
 
 use std::time::Duration;
 

@@ -1,10 +1,11 @@
-//! Reading the log across tenants, in position order, by pages.
+//! Reading the log across tenants, in position order, by pages. Every call has a time limit of its own (`call`): Postgres
+//! may go away without a word, and whoever waits for it holds a connection.
 
 use std::collections::HashMap;
 
-use futures::TryStreamExt;
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool, Row};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::QueryAs;
+use sqlx::{FromRow, PgConnection, PgPool, Postgres, Row};
 use uuid::Uuid;
 
 use crate::document::Document;
@@ -164,15 +165,34 @@ impl LogReader {
         Self { pool }
     }
 
+    /// All rows of a query.
+    async fn all<R>(&self, query: QueryAs<'_, Postgres, R, PgArguments>) -> Result<Vec<R>, sqlx::Error>
+    where
+        R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let mut connection = self.pool.acquire().await?;
+        let rows = within(CALL_TIMEOUT, query.fetch_all(&mut *connection)).await;
+        give_back(connection, &rows);
+        rows
+    }
+
+    /// The row of a query that finds one at most.
+    async fn one<R>(&self, query: QueryAs<'_, Postgres, R, PgArguments>) -> Result<Option<R>, sqlx::Error>
+    where
+        R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let mut connection = self.pool.acquire().await?;
+        let row = within(CALL_TIMEOUT, query.fetch_optional(&mut *connection)).await;
+        give_back(connection, &row);
+        row
+    }
+
     /// Every tenant's head, by tenant.
     ///
     /// # Errors
     /// When Postgres does not answer.
     pub async fn heads(&self) -> Result<Vec<ChainHead>, sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
-        let heads = within(CALL_TIMEOUT, sqlx::query_as(HEADS).fetch_all(&mut *connection)).await;
-        give_back(connection, &heads);
-        heads
+        self.all(sqlx::query_as(HEADS)).await
     }
 
     /// One tenant's head, if there is such a tenant.
@@ -180,10 +200,7 @@ impl LogReader {
     /// # Errors
     /// When Postgres does not answer.
     pub async fn head(&self, tenant: TenantId) -> Result<Option<ChainHead>, sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
-        let head = read_head(&mut connection, tenant).await;
-        give_back(connection, &head);
-        head
+        self.one(sqlx::query_as(HEAD).bind(tenant.0)).await
     }
 
     /// At most `limit` events after `after`, up to and with `until`.
@@ -197,13 +214,12 @@ impl LogReader {
         until: Position,
         limit: u32,
     ) -> Result<Vec<StoredEvent>, sqlx::Error> {
-        sqlx::query_as(PAGE)
+        let page = sqlx::query_as(PAGE)
             .bind(tenant.0)
             .bind(after.as_i64())
             .bind(until.as_i64())
-            .bind(i64::from(limit))
-            .fetch_all(&self.pool)
-            .await
+            .bind(i64::from(limit));
+        self.all(page).await
     }
 
     /// At most `limit` events of KRI runs after `after`, up to and with `until`.
@@ -217,13 +233,12 @@ impl LogReader {
         until: Position,
         limit: i64,
     ) -> Result<Vec<StoredEvent>, sqlx::Error> {
-        sqlx::query_as(KRI_RUNS)
+        let page = sqlx::query_as(KRI_RUNS)
             .bind(tenant.0)
             .bind(after.as_i64())
             .bind(until.as_i64())
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await
+            .bind(limit);
+        self.all(page).await
     }
 
     /// Postgres's clock: leases and expiry are measured by no other.
@@ -231,8 +246,8 @@ impl LogReader {
     /// # Errors
     /// When Postgres does not answer.
     pub async fn now(&self) -> Result<Timestamp, sqlx::Error> {
-        let now: chrono::DateTime<chrono::Utc> =
-            sqlx::query_scalar("SELECT now()").fetch_one(&self.pool).await?;
+        let now: Option<(chrono::DateTime<chrono::Utc>,)> = self.one(sqlx::query_as("SELECT now()")).await?;
+        let (now,) = now.ok_or(sqlx::Error::RowNotFound)?;
         Ok(Timestamp::from(now))
     }
 
@@ -247,14 +262,12 @@ impl LogReader {
         aggregate_id: &str,
         after: Sequence,
     ) -> Result<Vec<StoredEvent>, sqlx::Error> {
-        sqlx::query_as(AGGREGATE)
+        let events = sqlx::query_as(AGGREGATE)
             .bind(tenant.0)
             .bind(aggregate)
             .bind(aggregate_id)
-            .bind(after.as_i64())
-            .fetch(&self.pool)
-            .try_collect()
-            .await
+            .bind(after.as_i64());
+        self.all(events).await
     }
 
     /// A document of a tenant.
@@ -266,12 +279,9 @@ impl LogReader {
         tenant: TenantId,
         digest: DocumentDigest,
     ) -> Result<Option<Document>, sqlx::Error> {
-        let body: Option<String> = sqlx::query_scalar(DOCUMENT)
-            .bind(tenant.0)
-            .bind(digest.0)
-            .fetch_optional(&self.pool)
-            .await?;
-        body.map(|body| decode(Document::new(body))).transpose()
+        let document = sqlx::query_as(DOCUMENT).bind(tenant.0).bind(digest.0);
+        let found: Option<(String,)> = self.one(document).await?;
+        found.map(|(body,)| decode(Document::new(body))).transpose()
     }
 
     /// The last position of a tenant's log that was recorded not after `at`.
@@ -279,12 +289,10 @@ impl LogReader {
     /// # Errors
     /// When Postgres does not answer.
     pub async fn position_as_of(&self, tenant: TenantId, at: Timestamp) -> Result<Position, sqlx::Error> {
-        let found: Option<i64> = sqlx::query_scalar(AS_OF)
-            .bind(tenant.0)
-            .bind(at.as_datetime())
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(Position::from_i64(found.unwrap_or(0)))
+        let last = sqlx::query_as(AS_OF).bind(tenant.0).bind(at.as_datetime());
+        let found: Option<(Option<i64>,)> = self.one(last).await?;
+        let position = found.and_then(|(position,)| position);
+        Ok(Position::from_i64(position.unwrap_or(0)))
     }
 
     /// What an Idempotency-Key stands for.
@@ -296,11 +304,8 @@ impl LogReader {
         tenant: TenantId,
         claim: &IdempotencyClaim,
     ) -> Result<KeyLookup, sqlx::Error> {
-        let kept: Option<(Vec<u8>, i64, i32)> = sqlx::query_as(KEY)
-            .bind(tenant.0)
-            .bind(claim.key_hash)
-            .fetch_optional(&self.pool)
-            .await?;
+        let key = sqlx::query_as(KEY).bind(tenant.0).bind(claim.key_hash);
+        let kept: Option<(Vec<u8>, i64, i32)> = self.one(key).await?;
         match kept {
             None => Ok(KeyLookup::Free),
             Some((fingerprint, ..)) if fingerprint != claim.fingerprint => Ok(KeyLookup::OtherBody),
@@ -342,11 +347,8 @@ impl LogReader {
             .iter()
             .map(|(tenant, position)| (tenant.0, position.as_i64()))
             .unzip();
-        let rows: Vec<(Uuid, i64, Vec<u8>)> = sqlx::query_as(HASHES_AT)
-            .bind(tenants)
-            .bind(positions)
-            .fetch_all(&self.pool)
-            .await?;
+        let hashes = sqlx::query_as(HASHES_AT).bind(tenants).bind(positions);
+        let rows: Vec<(Uuid, i64, Vec<u8>)> = self.all(hashes).await?;
         rows.into_iter()
             .map(|(tenant, position, hash)| {
                 let place = (TenantId(tenant), Position::from_i64(position));
@@ -360,12 +362,11 @@ impl LogReader {
     /// # Errors
     /// When Postgres does not answer.
     pub async fn set_quarantine(&self, tenant: TenantId, reason: Option<&str>) -> Result<(), sqlx::Error> {
-        sqlx::query(SET_QUARANTINE)
-            .bind(tenant.0)
-            .bind(reason)
-            .execute(&self.pool)
-            .await
-            .map(|_| ())
+        let mut connection = self.pool.acquire().await?;
+        let call = sqlx::query(SET_QUARANTINE).bind(tenant.0).bind(reason);
+        let set = within(CALL_TIMEOUT, call.execute(&mut *connection)).await;
+        give_back(connection, &set);
+        set.map(|_| ())
     }
 
     /// Whether `event_id` stands in a tenant's log at `position`.
@@ -378,14 +379,12 @@ impl LogReader {
         position: Position,
         event_id: EventId,
     ) -> Result<bool, sqlx::Error> {
-        let found: Option<Uuid> = sqlx::query_scalar(
-            "SELECT event_id FROM counterfoil.events WHERE tenant_id = $1 AND position = $2",
-        )
-        .bind(tenant.0)
-        .bind(position.as_i64())
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(found == Some(event_id.0))
+        let event =
+            sqlx::query_as("SELECT event_id FROM counterfoil.events WHERE tenant_id = $1 AND position = $2")
+                .bind(tenant.0)
+                .bind(position.as_i64());
+        let found: Option<(Uuid,)> = self.one(event).await?;
+        Ok(found == Some((event_id.0,)))
     }
 }
 

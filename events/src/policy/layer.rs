@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::DocumentDigest;
 
-/// Whose policy it is. Both layers must allow; one with nothing active has no say, and if neither has, all is denied.
+/// Whose policy it is. Each layer must have an active policy that allows; one with nothing active denies.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PolicyLayer {
@@ -19,6 +19,9 @@ pub enum PolicyLayer {
 }
 
 impl PolicyLayer {
+    /// All of them, in the order in which they are asked.
+    pub const ALL: [Self; 2] = [Self::Organisation, Self::Tenant];
+
     /// As it stands in events and paths; also the policy's aggregate id.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -3,7 +3,7 @@
 //! There is one policy a layer; its aggregate id is the layer's name ([`PolicyLayer`]). The organisation's stands in
 //! the log of its home tenant, a tenant's own in the tenant's. The source is a document. That it compiles and that
 //! its own tests pass is checked before it is published, since that takes an engine; so every published version is
-//! fit to be activated. Nothing is active before the first activation, and nothing active means deny.
+//! fit to be activated. Nothing is active before the first activation, and a layer with nothing active denies.
 
 mod command;
 mod error;

@@ -13,7 +13,7 @@ use super::call::{Call, ListArgs, TenantArg, text_of};
 const COLUMNS: &[&str] = &["id", ">active", "active_since", ">latest"];
 const VERSIONS: &[&str] = &["layer", ">version", ">tests", "published_at", "source"];
 
-/// Whose policy: both layers must allow.
+/// Whose policy: each layer must have an active one that allows.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Layer {
     Organisation,
@@ -24,7 +24,9 @@ pub enum Layer {
 #[derive(Debug, Subcommand)]
 #[command(
     after_help = "Example:\n  counterfoil policies publish tenant policy.rego --tenant TENANT\n  \
-    counterfoil policies activate tenant 1 --tenant TENANT"
+    counterfoil policies activate tenant 1 --tenant TENANT\n\n\
+    Each layer, organisation and tenant, needs an active policy that allows: one with nothing active denies.\n\
+    The organisation's is published for its home tenant, and binds all its tenants."
 )]
 pub enum PoliciesCommand {
     /// Both layers, with their active versions

@@ -4,7 +4,7 @@ use counterfoil_events::timestamp::Timestamp;
 use serde_json::json;
 
 use super::memory::Record;
-use super::support::{Bench, Got, question};
+use super::support::{Bench, Got, POLICY, policies, question};
 use crate::config::GatewayConfig;
 
 /// The last denial: its step and code.
@@ -106,12 +106,28 @@ async fn a_policys_denial_names_step_and_reasons_and_is_recorded() {
 }
 
 #[tokio::test]
-async fn nothing_active_denies() {
+async fn a_layer_with_nothing_active_denies_and_the_answer_says_what_to_activate() {
     let bench = Bench::start().await;
-    bench.change(|identity| identity.policies.clear());
-    let got = bench.ask(&question("demo-small", "Hello")).await;
-    assert_eq!(got.error(), "403 policy_violation policy.authz");
-    assert_eq!(denial(&bench), "policy.authz policy.none_active");
+    let all = policies(POLICY, POLICY);
+    for (active, reason, command) in [
+        (&all[..1], "policy.tenant_none_active", "policies activate tenant"),
+        (
+            &all[1..],
+            "policy.organisation_none_active",
+            "policies activate organisation",
+        ),
+        (
+            &[],
+            "policy.organisation_none_active",
+            "policies activate organisation",
+        ),
+    ] {
+        bench.change(|identity| identity.policies = active.to_vec());
+        let got = bench.ask(&question("demo-small", "Hello")).await;
+        assert_eq!(got.error(), "403 policy_violation policy.authz");
+        assert!(got.text.contains(command), "{}", got.text);
+        assert!(denial(&bench).starts_with(&format!("policy.authz {reason}")));
+    }
 }
 
 #[tokio::test]

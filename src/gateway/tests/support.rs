@@ -29,7 +29,7 @@ use crate::limits::{KeptAnswers, Rate, RedisLink, RequestLimiter};
 use crate::policy::{PolicyEngine, PolicySource};
 
 /// Denies what speaks of payroll and tools that write; caps answers of the large model.
-const POLICY: &str = r#"package counterfoil
+pub const POLICY: &str = r#"package counterfoil
 
 import rego.v1
 

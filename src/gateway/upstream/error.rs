@@ -82,6 +82,12 @@ pub enum UpstreamFault {
         /// When it wants to hear from us again.
         retry_after: Option<Duration>,
     },
+    /// Something between us and the provider gave up on it: what became of the request there is not known.
+    #[error("a gateway before the provider gave up on it (status {status})")]
+    GaveUp {
+        /// Its status: 502, 504 and the like.
+        status: u16,
+    },
     /// The connection broke before the end.
     #[error("the provider's answer was cut")]
     Cut,
@@ -113,6 +119,7 @@ impl UpstreamFault {
             Self::Misconfigured { .. } => "upstream_refused_gateway",
             Self::RateLimited { .. } => "upstream_rate_limited",
             Self::Failed { .. } => "upstream_failed",
+            Self::GaveUp { .. } => "upstream_gave_up",
             Self::Cut => "upstream_cut",
             Self::InBand => "upstream_error_in_stream",
             Self::Malformed => "upstream_malformed",
@@ -120,8 +127,9 @@ impl UpstreamFault {
         }
     }
 
-    /// Whether another attempt may go better, and the one before cannot have been billed. Never after the first content,
-    /// which callers of this see to.
+    /// Whether another attempt may go better, and this one cannot have been billed: so of all attempts of a call only the
+    /// last can cost anything, and its ending accounts for the whole call. Never after the first content, which callers
+    /// of this see to.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -160,7 +168,8 @@ impl UpstreamFault {
             Self::Redirect { status }
             | Self::Refused { status, .. }
             | Self::Misconfigured { status }
-            | Self::Failed { status, .. } => Some(*status),
+            | Self::Failed { status, .. }
+            | Self::GaveUp { status } => Some(*status),
             Self::RateLimited { .. } => Some(429),
             _ => None,
         }
@@ -174,7 +183,9 @@ impl UpstreamFault {
             Self::FirstToken { .. } | Self::Idle { .. } | Self::Total { .. } => FailureCode::ProviderTimeout,
             Self::Refused { .. } | Self::Misconfigured { .. } => FailureCode::ProviderRejected,
             Self::RateLimited { .. } => FailureCode::ProviderRateLimited,
-            Self::Redirect { .. } | Self::Failed { .. } | Self::InBand => FailureCode::ProviderFailed,
+            Self::Redirect { .. } | Self::Failed { .. } | Self::GaveUp { .. } | Self::InBand => {
+                FailureCode::ProviderFailed
+            }
             Self::Cut => FailureCode::ProviderBrokeOff,
             Self::Malformed => FailureCode::ProviderAnswerMalformed,
             Self::TooLarge { .. } => FailureCode::ProviderAnswerTooLarge,
@@ -230,4 +241,35 @@ fn sentence(fault: &UpstreamFault) -> String {
     letters.next().map_or(String::new(), |first| {
         format!("{}{}.", first.to_uppercase(), letters.as_str())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_asked_again_that_may_have_been_billed() {
+        let (status, timeout_ms, retry_after) = (500, 1, None::<Duration>);
+        let faults = [
+            UpstreamFault::Connect,
+            UpstreamFault::FirstToken { timeout_ms },
+            UpstreamFault::Idle { timeout_ms },
+            UpstreamFault::Total { timeout_ms },
+            UpstreamFault::Redirect { status },
+            UpstreamFault::Misconfigured { status },
+            UpstreamFault::RateLimited { retry_after },
+            UpstreamFault::Failed { status, retry_after },
+            UpstreamFault::GaveUp { status },
+            UpstreamFault::Cut,
+            UpstreamFault::InBand,
+            UpstreamFault::Malformed,
+            UpstreamFault::TooLarge { limit_bytes: 1 },
+        ];
+        for fault in faults {
+            assert!(!(fault.is_retryable() && fault.may_be_billed()), "{fault}");
+        }
+        assert!(UpstreamFault::GaveUp { status: 504 }.may_be_billed());
+    }
 }

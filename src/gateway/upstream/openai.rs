@@ -252,6 +252,8 @@ impl OpenAiProvider {
         match status {
             200..=299 => UpstreamFault::Malformed,
             300..=399 => UpstreamFault::Redirect { status },
+            // Of proxies that lost their server while it worked, by their standard and by Cloudflare's custom.
+            502 | 504 | 520 | 524 => UpstreamFault::GaveUp { status },
             408 | 409 | 500.. => UpstreamFault::Failed { status, retry_after },
             400 | 413 | 415 | 422 | 429 => {
                 let read =

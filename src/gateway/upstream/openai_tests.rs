@@ -9,6 +9,7 @@ use wiremock::matchers::{header, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
+use crate::gateway::ending::Used;
 use crate::gateway::wire::ChatRequest;
 
 const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#;
@@ -184,6 +185,19 @@ async fn a_server_error_is_repeated_and_a_lasting_one_ends_after_the_attempts() 
     let error = whole(&server).await.unwrap_err();
     assert_eq!((error.fault.status(), error.attempts), (Some(500), 3));
     assert_eq!(server.received_requests().await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn what_a_proxy_lost_sight_of_may_be_billed_and_is_not_repeated() {
+    for status in [502, 504, 520, 524] {
+        let server = MockServer::start().await;
+        let lost = ResponseTemplate::new(status).insert_header("retry-after-ms", "1");
+        let good = ResponseTemplate::new(200).set_body_raw(ANSWER, "application/json");
+        answers(&server, vec![lost, good]).await;
+        let (fault, attempts) = fault(send(settings(&server.uri()), BODY).await);
+        assert_eq!((&fault, attempts), (&UpstreamFault::GaveUp { status }, 1));
+        assert_eq!(Used::after(&fault), Used::Unknown, "its bound is booked");
+    }
 }
 
 #[tokio::test]

@@ -73,10 +73,23 @@ async fn both_layers_must_allow_and_the_strictest_obligation_counts() {
 }
 
 #[tokio::test]
-async fn without_an_active_policy_everything_is_denied() {
-    let decision = engine().decide(vec![], input()).await.unwrap();
-    assert!(!decision.allow);
-    assert_eq!(reasons(&decision), ["policy.none_active"]);
+async fn a_layer_without_an_active_policy_denies_whatever_the_other_says() {
+    let engine = engine();
+    let both = tenant("decision := {\"allow\": true}");
+    let (organisation, tenant) = (vec![both[0].clone()], vec![both[1].clone()]);
+    for (active, expected) in [
+        (
+            vec![],
+            vec!["policy.organisation_none_active", "policy.tenant_none_active"],
+        ),
+        (organisation, vec!["policy.tenant_none_active"]),
+        (tenant, vec!["policy.organisation_none_active"]),
+        (both, vec![]),
+    ] {
+        let decision = engine.decide(active, input()).await.unwrap();
+        assert_eq!(decision.allow, expected.is_empty());
+        assert_eq!(reasons(&decision), expected);
+    }
 }
 
 #[tokio::test]
@@ -128,7 +141,7 @@ async fn an_error_denies_with_its_line_and_is_not_turned_into_consent_by_a_negat
     let rules = "decision := {\"allow\": true} if { not bad }\nbad if { to_number(input.request.model) > 1 }";
     let decision = engine().decide(tenant(rules), input()).await.unwrap();
     assert_eq!(reasons(&decision), ["policy.error"]);
-    assert_eq!(decision.layers[0].fault_line, Some(6));
+    assert_eq!(decision.layers[1].fault_line, Some(6));
     assert!(!serde_json::to_string(&decision).unwrap().contains("demo"));
 }
 

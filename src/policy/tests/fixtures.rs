@@ -84,7 +84,8 @@ fn the_documents_in_the_documentation_are_what_the_types_read_and_write() {
 fn the_documentation_names_every_function_every_fault_and_every_steerable_step() {
     let text = read("docs/policy-contract.md");
     let faults = [
-        Fault::NoneActive,
+        Fault::NoOrganisationPolicy,
+        Fault::NoTenantPolicy,
         Fault::Denied,
         Fault::Undefined,
         Fault::MalformedDecision,

@@ -137,7 +137,7 @@ async fn a_comparison_that_never_ends_costs_its_policy_not_its_neighbours() {
     assert_eq!(decision.reasons[0].as_str(), "policy.time_limit");
     assert!(is_alive(&engine).await);
     assert!(
-        engine.bars(hostile[0].policy().digest),
+        engine.bars(hostile[1].policy().digest),
         "it would be evaluated again"
     );
     let again = engine.decide(hostile, input()).await.unwrap();
@@ -158,7 +158,7 @@ async fn a_policy_that_runs_to_its_limit_again_and_again_has_to_wait() {
         let decision = engine.decide(slow.clone(), input()).await.unwrap();
         assert_eq!(decision.reasons[0].as_str(), "policy.time_limit");
     }
-    assert!(engine.bars(slow[0].policy().digest));
+    assert!(engine.bars(slow[1].policy().digest));
     assert!(is_alive(&engine).await);
     let decision = engine.decide(slow, input()).await.unwrap();
     assert_eq!(decision.reasons[0].as_str(), "policy.time_limit");

@@ -1,21 +1,26 @@
 //! The kill loop: two serving processes and a rebuild on one installation, under load, each killed again and again: at
 //! every fail point, and from outside at any moment. Between rounds everything is checked (I1 to I7).
 //!
+//! A death counts only if it was ours: by SIGKILL, sent by this test or announced by the fail point in the process's last
+//! words. Any other end (a panic, an error, another signal) and any panic in between is a failure of the test.
+//!
 //! `COUNTERFOIL_FAULT_SEED` chooses points, moments and requests again (what meets what is up to the machine);
 //! `COUNTERFOIL_FAULT_KILLS` asks for more of them than 200.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use counterfoil::faults::POINTS;
+use counterfoil::faults::{POINTS, last_words};
 use nix::sys::signal::Signal;
 
 use super::site::Site;
 use crate::support::installation::Installation;
 use crate::support::random::Random;
+use crate::support::served::Served;
 use crate::support::stack::shared_stack;
 
 const KILLS: u32 = 200;
@@ -78,29 +83,50 @@ async fn serve_and_die(site: &Site, tally: &Tally, mut random: Random, until: u3
         let crash = format!("{point}:{}", passes(point, &mut random));
         let environment = [("COUNTERFOIL_CRASH_AT", crash.as_str())];
         // A process may die before it listens: while it catches up, for example.
-        let Some(mut serving) = site.installation.try_serve(&environment).await else {
-            tally.count(point);
-            continue;
+        let (pid, ended) = match site.installation.try_serve(&environment).await {
+            Err(ended) => (ended.pid, Some(ended.status)),
+            Ok(serving) => (serving.pid, live_and_die(site, serving).await),
         };
-        let url = serving.url.clone();
-        site.live.add(&url);
-        let ended = serving.ended_within(LIFE).await;
-        site.live.remove(&url);
+        let log = site.log();
+        let at_point = log.contains(&last_words(pid, point));
         match ended {
             Some(status) => {
-                assert_eq!(
-                    status.signal(),
-                    Some(Signal::SIGKILL as i32),
-                    "it ended by itself: {status}"
+                assert!(
+                    was_killed(status) && at_point,
+                    "process {pid} was to die at {point} and ended by itself: {status}\n{}",
+                    tail(&log)
                 );
                 tally.count(point);
             }
-            None => {
-                serving.kill9().await;
-                tally.count(OUTSIDE);
-            }
+            None => tally.count(if at_point { point } else { OUTSIDE }),
         }
     }
+}
+
+/// Takes requests until the process dies; answers how it ended, or nothing if it lived on and was killed from outside.
+async fn live_and_die(site: &Site, mut serving: Served) -> Option<ExitStatus> {
+    let url = serving.url.clone();
+    site.live.add(&url);
+    let ended = serving.ended_within(LIFE).await;
+    site.live.remove(&url);
+    if ended.is_none() {
+        let status = serving.kill9().await;
+        assert!(
+            was_killed(status),
+            "it ended by itself in the last moment: {status}"
+        );
+    }
+    ended
+}
+
+fn was_killed(status: ExitStatus) -> bool {
+    status.signal() == Some(Signal::SIGKILL as i32)
+}
+
+/// The end of a log.
+fn tail(log: &str) -> &str {
+    let from = log.len().saturating_sub(4_000);
+    log.get(log.ceil_char_boundary(from)..).unwrap_or_default()
 }
 
 /// Rebuilds projections and dies, until there were `until` deaths.
@@ -117,14 +143,21 @@ async fn rebuild_and_die(installation: &Installation, tally: &Tally, mut random:
             .good(&["projections", "rebuild", name, "--cancel"])
             .await;
         let mut command = installation.command(&["projections", "rebuild", name]);
-        let output = command.env("COUNTERFOIL_CRASH_AT", crash).output().await.unwrap();
-        match output.status.signal() {
-            Some(_) => tally.count(point),
+        command
+            .env("COUNTERFOIL_CRASH_AT", crash)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let pid = child.id().expect("it was not waited for");
+        let output = child.wait_with_output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        match was_killed(output.status) && said.contains(&last_words(pid, point)) {
+            true => tally.count(point),
             // The projector made the version meanwhile, or the point was not passed so often.
-            None => assert!(
+            false => assert!(
                 output.status.success(),
-                "{}",
-                String::from_utf8_lossy(&output.stderr)
+                "it was to die at {point}: {}\n{said}",
+                output.status
             ),
         }
         tokio::time::sleep(Duration::from_millis(600)).await;
@@ -175,6 +208,9 @@ async fn no_kill_at_any_point_loses_doubles_or_forks_anything() {
         println!("{} kills, {told} requests: {deaths:?}", tally.total());
         site.live.remove(&calm.url);
         calm.stop().await;
+        let log = site.log();
+        let panic = log.lines().find(|line| line.contains("panicked"));
+        assert_eq!(panic, None, "nothing panics:\n{}", tail(&log));
     }
     let deaths = tally.0.into_inner().unwrap();
     let rare: Vec<_> = deaths.iter().filter(|(_, deaths)| **deaths == 0).collect();

@@ -65,6 +65,11 @@ impl Site {
         served
     }
 
+    /// What all its processes have logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.installation.log_file()).unwrap()
+    }
+
     pub fn load(&self, random: &mut Random) -> Load {
         Load::start(CLIENTS, &self.tenants, &self.live, random)
     }

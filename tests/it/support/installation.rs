@@ -19,7 +19,7 @@ use tokio::process::Command;
 
 use super::binary::binary;
 use super::ledger::{PASSWORD, unique_name};
-use super::served::Served;
+use super::served::{Ended, Served};
 use super::stack::{TempDir, shared_stack};
 
 /// By which tests administer.
@@ -147,8 +147,9 @@ impl Installation {
         served
     }
 
-    /// A process with all roles and these environment variables, ready or not; none when it ended before it listened.
-    pub async fn try_serve(&self, environment: &[(&str, &str)]) -> Option<Served> {
+    /// A process with all roles and these environment variables, ready or not; how it ended, when it did before
+    /// it listened.
+    pub async fn try_serve(&self, environment: &[(&str, &str)]) -> Result<Served, Ended> {
         Served::start(self, &[], environment).await
     }
 }

@@ -18,9 +18,17 @@ use super::reply::Reply;
 /// How long anything may take that should take no time: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A process that ended before it listened.
+#[derive(Debug)]
+pub struct Ended {
+    pub pid: u32,
+    pub status: ExitStatus,
+}
+
 /// A serving process; killed when dropped.
 pub struct Served {
     child: Child,
+    pub pid: u32,
     /// Held open: a process whose stdout is closed could not print.
     _stdout: BufReader<ChildStdout>,
     pub url: String,
@@ -34,7 +42,7 @@ impl Served {
         installation: &Installation,
         arguments: &[&str],
         environment: &[(&str, &str)],
-    ) -> Option<Self> {
+    ) -> Result<Self, Ended> {
         let log = installation.log_file();
         let mut options = std::fs::File::options();
         let stderr = options.create(true).append(true).open(&log).unwrap();
@@ -44,6 +52,7 @@ impl Served {
             .stdout(Stdio::piped())
             .stderr(stderr);
         let mut child = command.spawn().unwrap();
+        let pid = child.id().expect("it was not waited for");
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         tokio::time::timeout(PATIENCE, stdout.read_line(&mut line))
@@ -51,9 +60,14 @@ impl Served {
             .expect("it listens in time")
             .unwrap();
         // With the API it says `listening on …`, without it what it answers there.
-        let (_, url) = line.trim().split_once("http://")?;
-        Some(Self {
+        let Some((_, url)) = line.trim().split_once("http://") else {
+            assert_eq!(line, "", "it says where it listens, or nothing");
+            let status = child.wait().await.unwrap();
+            return Err(Ended { pid, status });
+        };
+        Ok(Self {
             child,
+            pid,
             _stdout: stdout,
             url: format!("http://{url}"),
             log,
@@ -67,8 +81,8 @@ impl Served {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = self.child.id().expect("it was not waited for");
-        kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
+        assert!(self.child.id().is_some(), "it was not waited for");
+        kill(Pid::from_raw(self.pid.cast_signed()), signal).unwrap();
     }
 
     /// Waits for its end, for `limit` at most.
@@ -79,8 +93,10 @@ impl Served {
             .map(Result::unwrap)
     }
 
-    pub async fn kill9(mut self) {
-        self.child.kill().await.unwrap();
+    /// Kills it; answers how it ended, since it may have been faster.
+    pub async fn kill9(mut self) -> ExitStatus {
+        self.child.start_kill().unwrap();
+        self.child.wait().await.unwrap()
     }
 
     /// Ctrl-C, and an orderly end.

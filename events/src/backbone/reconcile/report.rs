@@ -47,7 +47,7 @@ pub struct TenantReport {
     pub different_events: u64,
     /// The first of them.
     pub first_different: Option<Position>,
-    /// Messages that repeat an event. Followers drop them.
+    /// Messages that repeat an event. Who follows the stream drops what is at or below its cursor.
     pub repeated_messages: u64,
 }
 

@@ -1,6 +1,7 @@
 //! policy.authz: the organisation's and the tenant's active policies decide (`docs/policy-contract.md`). Both must allow;
-//! nothing active denies. Their obligations steer what follows.
+//! a layer with nothing active denies. Their obligations steer what follows.
 
+use counterfoil_events::policy::PolicyLayer;
 use counterfoil_events::text::Code;
 use futures::future::{BoxFuture, FutureExt as _};
 
@@ -8,8 +9,8 @@ use crate::gateway::directory::AgentIdentity;
 use crate::gateway::pipeline::{Class, Context, Denied, Phase, Run, Step, Verdict};
 use crate::gateway::wire::{ApiError, ChatRequest};
 use crate::policy::{
-    AgentInput, MessageInput, OrganisationInput, PolicyDecision, PolicyInput, RequestInput, TenantInput,
-    TimeInput,
+    AgentInput, Fault, MessageInput, OrganisationInput, PolicyDecision, PolicyInput, RequestInput,
+    TenantInput, TimeInput,
 };
 
 /// Names the step.
@@ -91,7 +92,11 @@ fn input(context: &Context, identity: &AgentIdentity, request: &ChatRequest) -> 
 fn denied(decision: &PolicyDecision) -> Verdict {
     // Reasons are codes that stand in the policies' own texts, so they may be shown.
     let reasons: Vec<&str> = decision.reasons.iter().map(|reason| reason.as_str()).collect();
-    let message = format!("The request was denied by policy: {}.", reasons.join(", "));
+    let message = format!(
+        "The request was denied by policy: {}.{}",
+        reasons.join(", "),
+        next_step(decision)
+    );
     let codes: Vec<Code> = reasons.iter().filter_map(|reason| reason.parse().ok()).collect();
     Verdict::Deny(Box::new(Denied {
         code: codes.first().cloned().unwrap_or(ID),
@@ -99,4 +104,24 @@ fn denied(decision: &PolicyDecision) -> Verdict {
         error: ApiError::policy_violation(&ID, message),
         recorded: true,
     }))
+}
+
+/// What an operator has to do about a layer with nothing active; nothing, if that is not why.
+fn next_step(decision: &PolicyDecision) -> String {
+    let missing = |layer: &PolicyLayer| decision.reasons.contains(&Fault::none_active(*layer).reason());
+    PolicyLayer::ALL
+        .into_iter()
+        .filter(missing)
+        .map(activate)
+        .collect()
+}
+
+fn activate(layer: PolicyLayer) -> String {
+    let log = match layer {
+        PolicyLayer::Organisation => "the organisation's home tenant",
+        PolicyLayer::Tenant => "this tenant",
+    };
+    format!(
+        " The {layer} layer has no active policy: publish one for {log} and activate it (counterfoil policies activate {layer} VERSION --tenant ID)."
+    )
 }

@@ -1,4 +1,5 @@
-//! One client: it thinks of requests, asks until it is told, and now and then asks again.
+//! One client: it thinks of requests, asks until it is told, and now and then asks again. It keeps all that it was told:
+//! that two answers to one request are of one completion, the log says.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::Duration;
@@ -34,16 +35,18 @@ impl Client {
     }
 
     /// Asks one thing after another until `stop`; answers what it was told.
-    pub(super) async fn run(mut self, stop: CancellationToken) -> Vec<(Asked, Outcome)> {
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Vec<(Asked, Vec<Outcome>)> {
         let mut told = Vec::new();
         while !stop.is_cancelled() {
             let asked = self.think();
-            let outcome = self.resolve(&asked).await;
+            let mut outcomes = vec![self.resolve(&asked).await];
             // Whoever asks again is told the same, unless nothing was written: then it may be done now.
-            if outcome != Outcome::Refused && self.random.below(8) == 0 {
-                assert_same(&asked, &outcome, &self.resolve(&asked).await);
+            if outcomes[0] != Outcome::Refused && self.random.below(8) == 0 {
+                let again = self.resolve(&asked).await;
+                assert_same(&asked, &outcomes[0], &again);
+                outcomes.push(again);
             }
-            told.push((asked, outcome));
+            told.push((asked, outcomes));
         }
         told
     }

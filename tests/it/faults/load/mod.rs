@@ -48,7 +48,7 @@ impl Live {
 /// Clients at work.
 pub struct Load {
     pub seen: Seen,
-    clients: JoinSet<Vec<(Asked, Outcome)>>,
+    clients: JoinSet<Vec<(Asked, Vec<Outcome>)>>,
     stop: CancellationToken,
 }
 

@@ -155,7 +155,8 @@ fn receipts(answer: &Value) -> Vec<Receipt> {
 }
 
 /// A repeated request is told the same, but that an answer may not be kept any more, and that a stream that is told
-/// again names its ending, where the first could only name its beginning.
+/// again names its ending, where the first could only name its beginning. Positions differ then; that they are of one
+/// completion is seen in the log (`Told`).
 pub fn assert_same(asked: &Asked, first: &Outcome, again: &Outcome) {
     let same = match (first, again) {
         (Outcome::Answered { .. }, Outcome::Begun { .. }) => true,

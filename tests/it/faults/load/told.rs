@@ -12,12 +12,12 @@ use serde_json::Value;
 use super::request::{Asked, Kind, Outcome};
 use crate::support::invariants::Checker;
 
-/// What the clients were told.
+/// What the clients were told of each request, each time that they asked.
 #[derive(Default)]
-pub struct Told(Vec<(Asked, Outcome)>);
+pub struct Told(Vec<(Asked, Vec<Outcome>)>);
 
 impl Told {
-    pub(super) fn extend(&mut self, more: Vec<(Asked, Outcome)>) {
+    pub(super) fn extend(&mut self, more: Vec<(Asked, Vec<Outcome>)>) {
         self.0.extend(more);
     }
 
@@ -31,7 +31,7 @@ impl Told {
             Outcome::Done(receipts) => receipts.clone(),
             _ => Vec::new(),
         };
-        self.0.iter().flat_map(|(_, outcome)| of(outcome)).collect()
+        self.0.iter().flat_map(|(_, outcomes)| of(&outcomes[0])).collect()
     }
 
     /// Nothing is in the log that was not told, and nothing twice (I7); completions have one beginning and at most one
@@ -64,7 +64,7 @@ impl Told {
             .iter()
             .filter(|(asked, _)| asked.tenant.world.tenant == tenant && asked.kind == kind);
         let mut positions: Vec<u64> = of
-            .filter_map(|(_, outcome)| match outcome {
+            .filter_map(|(_, outcomes)| match &outcomes[0] {
                 Outcome::Done(receipts) => Some(receipts[0].position.0),
                 _ => None,
             })
@@ -79,26 +79,22 @@ impl Told {
             .map(|event| (event.recorded.position.0, event))
             .collect();
         let mut told = BTreeSet::new();
-        for (asked, outcome) in self
+        for (asked, outcomes) in self
             .0
             .iter()
             .filter(|(asked, _)| asked.tenant.world.tenant == tenant && asked.completes())
         {
-            let (position, digest) = match outcome {
-                Outcome::Answered { position, digest } => (position, *digest),
-                Outcome::Begun { position } => (position, None),
-                other => panic!("{asked:?} was told {other:?}"),
-            };
-            let event = by_position[position];
-            if let Some(digest) = digest {
-                assert_eq!(event.event_type, "CompletionSettled", "{asked:?}");
-                let envelope: Value = serde_json::from_str(&event.recorded.envelope).unwrap();
-                assert_eq!(envelope["payload"]["response_digest"], digest.to_string());
+            let completions: BTreeSet<&str> = outcomes
+                .iter()
+                .map(|outcome| completion(asked, outcome, &by_position))
+                .collect();
+            assert_eq!(completions.len(), 1, "{asked:?} became several: {outcomes:?}");
+            for completion in completions {
+                assert!(
+                    told.insert(completion.to_owned()),
+                    "two requests became one completion"
+                );
             }
-            assert!(
-                told.insert(event.aggregate_id.clone()),
-                "two requests became one completion"
-            );
         }
         let begun = events
             .iter()
@@ -109,6 +105,22 @@ impl Told {
             "{tenant}: completions that were authorised, and those that somebody asked for"
         );
     }
+}
+
+/// Which completion an answer is of; the answer of a settled one is the one that its event names.
+fn completion<'a>(asked: &Asked, outcome: &Outcome, by_position: &BTreeMap<u64, &'a StoredEvent>) -> &'a str {
+    let (position, digest) = match outcome {
+        Outcome::Answered { position, digest } => (position, *digest),
+        Outcome::Begun { position } => (position, None),
+        other => panic!("{asked:?} was told {other:?}"),
+    };
+    let event = by_position[position];
+    if let Some(digest) = digest {
+        assert_eq!(event.event_type, "CompletionSettled", "{asked:?}");
+        let envelope: Value = serde_json::from_str(&event.recorded.envelope).unwrap();
+        assert_eq!(envelope["payload"]["response_digest"], digest.to_string());
+    }
+    &event.aggregate_id
 }
 
 fn positions(events: &[StoredEvent], event_type: &str) -> Vec<u64> {
