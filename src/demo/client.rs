@@ -30,6 +30,9 @@ pub enum DemoError {
     /// The log cannot be read.
     #[error("Postgres: {0}")]
     Postgres(#[from] sqlx::Error),
+    /// The read models cannot be waited for.
+    #[error("the read models: {0}")]
+    Waiting(#[from] counterfoil_projections::engine::WaitError),
     /// The log cannot be verified.
     #[error("the verifier could not do its work: {0}")]
     Verify(String),

@@ -31,15 +31,18 @@ pub(super) async fn wait_for_read_models(up: &Up) -> Result<Duration, DemoError>
     let database = up.process.parts().database();
     let reader = LogReader::new(database.log().clone());
     let begun = Instant::now();
+    let room = engine::WaitingRoom::start(database, 1);
     for head in reader.heads().await? {
         let wait = engine::WaitFor {
             tenant: head.tenant,
             position: head.head.position,
         };
         for projection in counterfoil_projections::all() {
-            engine::wait_for(database, projection.name(), wait, PATIENCE).await?;
+            let deadline = tokio::time::Instant::now() + PATIENCE;
+            room.wait(projection.name(), wait, deadline).await?;
         }
     }
+    room.stop().await;
     Ok(begun.elapsed())
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use warp::http::StatusCode;
 
 const REQUESTS: &str = "counterfoil_http_requests_total";
 const DURATION: &str = "counterfoil_http_request_duration_seconds";
@@ -42,7 +41,10 @@ pub fn install() {
 }
 
 fn describe() {
-    describe_counter!(REQUESTS, "HTTP requests by route template, method and status");
+    describe_counter!(
+        REQUESTS,
+        "HTTP requests by route template, method and status; 499: the client hung up before the answer"
+    );
     describe_histogram!(
         DURATION,
         metrics::Unit::Seconds,
@@ -81,11 +83,11 @@ impl RequestMetrics {
         Self(())
     }
 
-    pub fn finish(&self, route: &'static str, method: &str, status: StatusCode, took: Duration) {
+    pub fn finish(&self, route: &'static str, method: &str, status: u16, took: Duration) {
         // The template's own method is in its name; `method` differs for HEAD and for what is unmatched,
         // where a client may invent methods.
         let method = known_method(method);
-        let status = status.as_str().to_owned();
+        let status = status.to_string();
         counter!(REQUESTS, "route" => route, "method" => method, "status" => status).increment(1);
         histogram!(DURATION, "route" => route).record(took.as_secs_f64());
     }

@@ -1,4 +1,5 @@
-//! What a request leaves behind: its id on the answer, one line in the access log, its part in the metrics.
+//! What a request leaves behind: its id on the answer, one line in the access log, its part in the metrics. One whose
+//! client hung up before the answer leaves line and count, too, under the status 499 that nobody was sent.
 //!
 //! Neither path nor query nor body stand in the log: the template and the ids say enough, and nothing that a caller
 //! wrote gets there but its own name for the request.
@@ -36,7 +37,11 @@ pub(super) struct Trail {
     routine: bool,
     started: Instant,
     metrics: RequestMetrics,
+    finished: bool,
 }
+
+/// As other servers log it: the connection ended before there was an answer. It is in no registry and never sent.
+const CLIENT_GONE: u16 = 499;
 
 impl Trail {
     pub fn begin(method: &Method, headers: &HeaderMap, remote: Option<SocketAddr>) -> Self {
@@ -49,6 +54,7 @@ impl Trail {
             routine: false,
             started: Instant::now(),
             metrics: RequestMetrics::begin(),
+            finished: false,
         }
     }
 
@@ -62,7 +68,7 @@ impl Trail {
     }
 
     /// The answer as it goes out, logged and counted.
-    pub fn finish(self, outcome: Answer, shape: ErrorShape) -> Response {
+    pub fn finish(mut self, outcome: Answer, shape: ErrorShape) -> Response {
         let (mut response, problem, cause) = match outcome {
             Ok(response) => (response, None, None),
             Err(error) => {
@@ -75,14 +81,16 @@ impl Trail {
             }
         };
         add_headers(&mut response, &self.request_id);
-        self.log(response.status().as_u16(), problem, cause.as_deref());
-        self.metrics.finish(
-            self.route,
-            self.method.as_str(),
-            response.status(),
-            self.started.elapsed(),
-        );
+        self.note(response.status().as_u16(), problem, cause.as_deref());
         response
+    }
+
+    /// Line and count, once.
+    fn note(&mut self, status: u16, problem: Option<&'static str>, cause: Option<&str>) {
+        self.finished = true;
+        self.log(status, problem, cause);
+        self.metrics
+            .finish(self.route, self.method.as_str(), status, self.started.elapsed());
     }
 
     fn log(&self, status: u16, problem: Option<&'static str>, cause: Option<&str>) {
@@ -109,6 +117,14 @@ impl Trail {
             500.. => line!(error),
             ..400 if self.routine => line!(debug),
             _ => line!(info),
+        }
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.note(CLIENT_GONE, Some("client-gone"), None);
         }
     }
 }

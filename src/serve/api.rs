@@ -10,6 +10,7 @@ use counterfoil_consumers::subscriptions::Subscriptions;
 use counterfoil_events::agent::key::KeyPepper;
 use counterfoil_events::security::{SecurityState, SecurityTail, TailParts};
 use counterfoil_events::timestamp::SystemClock;
+use counterfoil_projections::engine::{MAX_WAITING, WaitingRoom};
 
 use super::ServeError;
 use super::basis::Basis;
@@ -70,6 +71,7 @@ pub(super) struct ApiRole {
     directory: Arc<SecurityDirectory>,
     tail: SecurityTail,
     subscriptions: Subscriptions,
+    waiting: Arc<WaitingRoom>,
 }
 
 impl ApiRole {
@@ -85,13 +87,14 @@ impl ApiRole {
         let subscriptions = Subscriptions::start(basis.database.clone(), basis.news(), options);
         let pepper = Arc::clone(&means.pepper);
         let directory = Arc::new(SecurityDirectory::new(security.clone(), pepper));
+        let waiting = Arc::new(WaitingRoom::start(&basis.database, MAX_WAITING));
         let events = Events {
             subscriptions: subscriptions.clone(),
             security: security.clone(),
         };
         let api = Api {
             events: State::new(events),
-            ..of_commands(basis, &means, config, readiness)
+            ..of_commands(basis, &means, config, readiness, &waiting)
         };
         let gateway = gateway(basis, means, config, Arc::clone(&directory));
         Self {
@@ -103,6 +106,7 @@ impl ApiRole {
             directory,
             tail,
             subscriptions,
+            waiting,
         }
     }
 
@@ -134,13 +138,20 @@ impl ApiRole {
     }
 
     pub(super) async fn stop(self) {
+        self.waiting.stop().await;
         self.subscriptions.stop().await;
         self.tail.stop().await;
     }
 }
 
 /// What commands and queries are answered by; completions and event streams are not among them.
-fn of_commands(basis: &Basis, means: &Means, config: &Config, readiness: &Readiness) -> Api {
+fn of_commands(
+    basis: &Basis,
+    means: &Means,
+    config: &Config,
+    readiness: &Readiness,
+    waiting: &Arc<WaitingRoom>,
+) -> Api {
     let commands = || Arc::clone(&basis.commands);
     Api {
         readiness: State::new(readiness.clone()),
@@ -160,6 +171,7 @@ fn of_commands(basis: &Basis, means: &Means, config: &Config, readiness: &Readin
         }),
         queries: State::new(Arc::new(Queries {
             database: basis.database.clone(),
+            waiting: Arc::clone(waiting),
         })),
         ..Api::default()
     }

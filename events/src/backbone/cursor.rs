@@ -3,18 +3,20 @@
 //! 1. Read the stream's last sequence *first*: whatever is published after that makes the fence refuse us, so that we
 //!    derive again, instead of being counted as known.
 //! 2. Read the headers of the last message of every subject; the largest position of a tenant is its cursor.
+//! 3. Read the subjects that this has left out, whole: a server whose subject has lost its last message to a deletion may
+//!    show none of it until the next is published. Taken at its word, it would be sent that tenant's log once more.
 //!
 //! A tenant that is absent was never published, or its messages have been discarded by age or size. The stream's
 //! oldest message tells: what was recorded before it, in a stream that has discarded messages, counts as discarded.
 //! Otherwise a tenant that is quiet for a month would be published again each month.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use async_nats::jetstream::stream::{State, Stream};
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 
 use crate::backbone::connection::{Backbone, BackboneError};
 use crate::backbone::message::Stamp;
@@ -50,7 +52,7 @@ pub struct StreamCursor {
     pub(super) places: HashMap<TenantId, u64>,
     /// In a stream that has discarded messages: events recorded before this were discarded.
     pub discarded_before: Option<Timestamp>,
-    /// How many subjects end in a message that is no event of ours.
+    /// How many of the messages that were read are no event of ours.
     pub foreign: usize,
 }
 
@@ -73,48 +75,112 @@ pub async fn derive(backbone: &Backbone, stream: &Stream) -> Result<StreamCursor
     Ok(cursor)
 }
 
+/// Steps 2 and 3.
 async fn read_last_of_each_subject(
     backbone: &Backbone,
     stream: &Stream,
-    filter_subject: String,
+    subjects: String,
     cursor: &mut StreamCursor,
 ) -> Result<(), BackboneError> {
-    let consumer = stream
-        .create_consumer(pull::Config {
-            description: Some("derives a cursor".to_owned()),
-            deliver_policy: DeliverPolicy::LastPerSubject,
-            ack_policy: AckPolicy::None,
-            headers_only: true,
-            // Required with this policy.
-            filter_subject,
-            memory_storage: true,
-            num_replicas: 1,
-            inactive_threshold: INACTIVE,
-            ..pull::Config::default()
-        })
+    let mut seen = HashSet::new();
+    let mut last = Headers::open(stream, DeliverPolicy::LastPerSubject, subjects.clone()).await?;
+    last.read(backbone, cursor, &mut seen).await?;
+    // Fewer than announced: subjects without their last message, or messages that went in between, which the fence tells.
+    if last.announced > 0 {
+        for hidden in hidden_subjects(stream, subjects, &seen).await? {
+            tracing::info!(
+                subject = hidden,
+                "the server shows no last message of a subject; it is read whole"
+            );
+            let mut all = Headers::open(stream, DeliverPolicy::All, hidden).await?;
+            all.read(backbone, cursor, &mut seen).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The stream's subjects that are not among those `seen`.
+async fn hidden_subjects(
+    stream: &Stream,
+    subjects: String,
+    seen: &HashSet<String>,
+) -> Result<Vec<String>, BackboneError> {
+    let listed = stream
+        .info_with_subjects(subjects)
         .await
         .map_err(BackboneError::nats)?;
-    let mut remaining = consumer.cached_info().num_pending;
-    while remaining > 0 {
-        let page = read_page(backbone, &consumer, cursor);
-        let read = tokio::time::timeout(PAGE_TIMEOUT, page)
+    let listed: Vec<(String, usize)> = listed.try_collect().await.map_err(BackboneError::nats)?;
+    let subjects = listed.into_iter().map(|(subject, _)| subject);
+    Ok(subjects.filter(|subject| !seen.contains(subject)).collect())
+}
+
+/// Headers of some messages of a stream, page by page.
+struct Headers<'a> {
+    stream: &'a Stream,
+    consumer: PullConsumer,
+    /// How many more the server has said there are.
+    announced: u64,
+}
+
+impl<'a> Headers<'a> {
+    async fn open(
+        stream: &'a Stream,
+        deliver_policy: DeliverPolicy,
+        filter_subject: String,
+    ) -> Result<Self, BackboneError> {
+        let consumer = stream
+            .create_consumer(pull::Config {
+                description: Some("derives a cursor".to_owned()),
+                deliver_policy,
+                ack_policy: AckPolicy::None,
+                headers_only: true,
+                // Required with `LastPerSubject`.
+                filter_subject,
+                memory_storage: true,
+                num_replicas: 1,
+                inactive_threshold: INACTIVE,
+                ..pull::Config::default()
+            })
             .await
-            .map_err(|_| BackboneError::nats("the stream's headers were not answered in time"))??;
-        // Fewer than announced: messages went in between, which the fence will tell.
-        if read == 0 {
-            break;
-        }
-        remaining = remaining.saturating_sub(read);
+            .map_err(BackboneError::nats)?;
+        Ok(Self {
+            stream,
+            announced: consumer.cached_info().num_pending,
+            consumer,
+        })
     }
-    // A courtesy: the server would forget it by itself.
-    let _ = stream.delete_consumer(&consumer.cached_info().name).await;
-    Ok(())
+
+    /// Reads all that come.
+    async fn read(
+        &mut self,
+        backbone: &Backbone,
+        cursor: &mut StreamCursor,
+        seen: &mut HashSet<String>,
+    ) -> Result<(), BackboneError> {
+        while self.announced > 0 {
+            let page = read_page(backbone, &self.consumer, cursor, seen);
+            let read = tokio::time::timeout(PAGE_TIMEOUT, page)
+                .await
+                .map_err(|_| BackboneError::nats("the stream's headers were not answered in time"))??;
+            if read == 0 {
+                break;
+            }
+            self.announced = self.announced.saturating_sub(read);
+        }
+        // A courtesy: the server would forget it by itself.
+        let _ = self
+            .stream
+            .delete_consumer(&self.consumer.cached_info().name)
+            .await;
+        Ok(())
+    }
 }
 
 async fn read_page(
     backbone: &Backbone,
-    consumer: &async_nats::jetstream::consumer::PullConsumer,
+    consumer: &PullConsumer,
     cursor: &mut StreamCursor,
+    seen: &mut HashSet<String>,
 ) -> Result<u64, BackboneError> {
     let page = consumer.fetch().max_messages(PAGE_MESSAGES).messages();
     let mut page = page.await.map_err(BackboneError::nats)?;
@@ -123,6 +189,9 @@ async fn read_page(
         let message = message.map_err(BackboneError::nats)?;
         let headers = message.headers.as_ref();
         read += 1;
+        if !seen.contains(message.subject.as_str()) {
+            seen.insert(message.subject.to_string());
+        }
         match Stamp::read(backbone.prefix(), &message.subject, headers) {
             Ok(stamp) => {
                 let place = message.info().map_err(BackboneError::nats)?.stream_sequence;

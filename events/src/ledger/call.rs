@@ -26,7 +26,7 @@ pub async fn within<T>(
 }
 
 /// Gives a connection back after a call: to the pool if the server answered, be it with an error.
-pub(super) fn give_back<T>(connection: PoolConnection<Postgres>, answer: &Result<T, sqlx::Error>) {
+pub fn give_back<T>(connection: PoolConnection<Postgres>, answer: &Result<T, sqlx::Error>) {
     match answer {
         Ok(_) | Err(sqlx::Error::Database(_) | sqlx::Error::RowNotFound | sqlx::Error::Decode(_)) => {}
         Err(_) => close(connection),

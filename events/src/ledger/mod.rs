@@ -20,7 +20,7 @@ mod unknown;
 mod waiting;
 mod write;
 
-pub use call::{CALL_TIMEOUT, within};
+pub use call::{CALL_TIMEOUT, give_back, within};
 pub use database::{Database, DatabaseError, DatabaseOptions, PoolSizes, RoleLogin, TenantTransaction};
 pub use janitor::{KeyJanitor, delete_expired_keys};
 pub use place::{Head, PlacedBatch, place};

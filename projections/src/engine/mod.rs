@@ -30,4 +30,4 @@ pub use projection::{Declaration, FoldError, Projection, Table};
 pub use rebuild::{RebuildOptions, RebuildProgress, cancel, rebuild};
 pub use rows::{RowKey, RowValue, Rows};
 pub use version::{Version, VersionState, drop_retired, ensure_live, fed_versions, live_version, versions};
-pub use wait::{WaitFor, WaitOutcome, wait_for};
+pub use wait::{MAX_WAITING, WaitError, WaitFor, WaitOutcome, WaitingRoom};

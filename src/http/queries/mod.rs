@@ -13,15 +13,17 @@ use std::time::Duration;
 
 use counterfoil_events::ids::TenantId;
 use counterfoil_events::ledger::{Database, TenantTransaction};
-use counterfoil_projections::engine;
+use counterfoil_projections::engine::{self, WaitingRoom};
+use tokio::time::Instant;
 
 pub use resource::list_statements;
 
+use super::context::WaitFor;
 use super::problem::{self, ApiError};
 use super::request::Request;
 use super::route::{Route, State};
 
-/// Longest wait for a position.
+/// Longest wait for all positions that a request names.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What reads stand on.
@@ -29,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Queries {
     /// Bound to one tenant per transaction.
     pub database: Database,
+    /// Where reads wait for what they ask to see.
+    pub waiting: Arc<WaitingRoom>,
 }
 
 /// The group's routes.
@@ -47,37 +51,40 @@ impl Queries {
         tenant: TenantId,
         projection: &str,
     ) -> Result<TenantTransaction, ApiError> {
+        // One deadline for all that is asked for.
+        let deadline = Instant::now() + PATIENCE;
         for wanted in &request.wait_for {
-            let wait = engine::WaitFor {
-                tenant: wanted.tenant,
-                position: wanted.position,
-            };
-            match engine::wait_for(&self.database, projection, wait, PATIENCE)
-                .await
-                .map_err(unavailable)?
-            {
-                engine::WaitOutcome::Reached => {}
-                engine::WaitOutcome::Parked => {
-                    return Err(problem::UNAVAILABLE
-                        .detail(format!(
-                            "the event at {wanted} could not be folded into {projection}: it is parked"
-                        ))
-                        .with("code", "parked"));
-                }
-                engine::WaitOutcome::TimedOut { at } => {
-                    return Err(problem::UNAVAILABLE
-                        .detail(format!(
-                            "{projection} stands at {at}, not yet at {wanted}: try again"
-                        ))
-                        .with("code", "lagging"));
-                }
-            }
+            self.wait(wanted, projection, deadline).await?;
         }
         self.database.tenant(tenant).await.map_err(unavailable)
     }
+
+    async fn wait(&self, wanted: &WaitFor, projection: &str, deadline: Instant) -> Result<(), ApiError> {
+        let wait = engine::WaitFor {
+            tenant: wanted.tenant,
+            position: wanted.position,
+        };
+        match self.waiting.wait(projection, wait, deadline).await {
+            Ok(engine::WaitOutcome::Reached) => Ok(()),
+            Ok(engine::WaitOutcome::Parked) => Err(problem::UNAVAILABLE
+                .detail(format!(
+                    "the event at {wanted} could not be folded into {projection}: it is parked"
+                ))
+                .with("code", "parked")),
+            Ok(engine::WaitOutcome::TimedOut { at }) => Err(problem::UNAVAILABLE
+                .detail(format!(
+                    "{projection} stands at {at}, not yet at {wanted}: try again"
+                ))
+                .with("code", "lagging")),
+            Err(error @ engine::WaitError::Crowded { .. }) => Err(problem::UNAVAILABLE
+                .detail(error.to_string())
+                .with("code", "crowded")),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
 }
 
-fn unavailable(error: sqlx::Error) -> ApiError {
+fn unavailable(error: impl std::fmt::Display) -> ApiError {
     problem::UNAVAILABLE
         .detail("the read models cannot be read at the moment")
         .because(error)

@@ -8,6 +8,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use uuid::Uuid;
 
 use super::support::TestServer;
+use crate::http::metrics;
 
 /// Collects the lines of this test's thread, on which its server runs, too.
 #[derive(Clone, Default)]
@@ -30,6 +31,10 @@ impl Lines {
 
     /// The fields of the access log's line for this request.
     fn of(&self, request_id: Uuid) -> serde_json::Value {
+        self.find(request_id).unwrap()
+    }
+
+    fn find(&self, request_id: Uuid) -> Option<serde_json::Value> {
         let text = self.text();
         let lines = text
             .lines()
@@ -38,7 +43,6 @@ impl Lines {
         lines
             .map(|line| line["fields"].clone())
             .find(|fields| fields["request_id"] == id)
-            .unwrap()
     }
 }
 
@@ -78,6 +82,35 @@ async fn each_request_leaves_one_line_with_route_status_principal_and_cause() {
         (&line["problem"], &line["cause"]),
         (&"not-found".into(), &"a cause for the log alone".into())
     );
+}
+
+#[tokio::test]
+async fn a_request_whose_client_hangs_up_leaves_its_line_and_its_count() {
+    metrics::install();
+    let (lines, _guard) = Lines::collect();
+    let server = TestServer::start().await;
+    let id = Uuid::now_v7();
+    let mut client = server.connect().await;
+    client
+        .send(format!(
+            "GET /v1/slow HTTP/1.1\r\nhost: test\r\nx-request-id: {id}\r\n\r\n"
+        ))
+        .await;
+    // Answered after this one was read: both are taken up by one thread in their order.
+    server.get("/v1/things").await;
+    drop(client);
+    let line = loop {
+        match lines.find(id) {
+            Some(line) => break line,
+            None => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+        }
+    };
+    assert_eq!(
+        (&line["route"], &line["status"], &line["problem"]),
+        (&"GET /v1/slow".into(), &499.into(), &"client-gone".into())
+    );
+    let counted = "counterfoil_http_requests_total{route=\"GET /v1/slow\",method=\"GET\",status=\"499\"} 1";
+    assert!(metrics::render().contains(counted), "{}", metrics::render());
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
 //! `Counterfoil-Wait-For`: a query answers once what it asks for is folded, or says why it does not.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use counterfoil_events::ids::Position;
+use counterfoil_projections::engine::{WaitError, WaitFor, WaitOutcome, WaitingRoom};
 use reqwest::Method;
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection};
@@ -124,4 +129,57 @@ async fn a_query_that_waits_for_what_was_parked_is_told_so_and_others_are_not_he
             "{path}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_waits_on_one_connection_and_whoever_finds_no_place_is_told_so() {
+    const PLACES: usize = 500;
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    let room = Arc::new(WaitingRoom::start(&installation.database(), PLACES));
+    let wait = |projection: &'static str, position: u64| {
+        let (room, tenant) = (Arc::clone(&room), world.tenant);
+        let wait = WaitFor {
+            tenant,
+            position: Position(position),
+        };
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        async move { room.wait(projection, wait, deadline).await }
+    };
+    // Each for another position, half of them of another read model; all come true by one command each.
+    let crowd: Vec<_> = (0..PLACES)
+        .map(|n| tokio::spawn(wait(["agent", "policy"][n % 2], 7 + n as u64 % 10)))
+        .collect();
+    let full = async || {
+        let late = tokio::time::timeout(Duration::from_millis(50), wait("agent", 7)).await;
+        matches!(late, Ok(Err(WaitError::Crowded { limit: PLACES })))
+    };
+    while !full().await {}
+    // All their cursors are looked at by one connection.
+    let mut admin = installation.admin().connect().await.unwrap();
+    let looking = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() \
+                   AND query LIKE '%AS asked (at, tenant_id%'";
+    let connections: i64 = sqlx::query_scalar(looking).fetch_one(&mut admin).await.unwrap();
+    assert!(
+        connections <= 2,
+        "one of ours, one of the server's: {connections}"
+    );
+    admin.close().await.unwrap();
+    for n in 0..10 {
+        world
+            .register_agent(&server, &format!("agent {n}"), &["demo-small"])
+            .await;
+    }
+    for one in crowd {
+        assert_eq!(one.await.unwrap(), Ok(WaitOutcome::Reached));
+    }
+    assert_eq!(
+        wait("agent", 7).await,
+        Ok(WaitOutcome::Reached),
+        "there is room again"
+    );
+    let (waiting, ()) = tokio::join!(wait("agent", 1_000), room.stop());
+    assert_eq!(waiting, Err(WaitError::Stopping));
+    server.stop().await;
 }
