@@ -292,12 +292,14 @@ hex_newtype!(
 );
 
 hex_newtype!(
-    /// BLAKE3 of content that passed through and was not kept, such as a prompt or an answer: what `b3sum` prints.
+    /// Plain BLAKE3 of content that passed through and was not kept (a request's body, an answer as sent): what `b3sum`
+    /// prints. `docs/events.md` says of each digest what is hashed and how.
     ContentDigest,
     32
 );
 hex_newtype!(
-    /// BLAKE3 of a policy's input under the context of policy inputs (`docs/policy-contract.md`).
+    /// BLAKE3 of a policy's input, as compact JSON, under the context of policy inputs (`docs/policy-contract.md`): not plain,
+    /// since the JSON is a form of ours and nobody has it as a file.
     PolicyInputDigest,
     32
 );

@@ -32,6 +32,8 @@ pub struct UpstreamConfig {
     pub base_url: String,
     /// Sent as bearer token, where the provider asks for one.
     pub api_key: Option<SecretString>,
+    /// The file that holds it instead, readable by its owner alone (mode 0600).
+    pub api_key_file: Option<PathBuf>,
     /// Longest wait for a connection.
     #[serde(default = "connect_timeout_ms")]
     pub connect_timeout_ms: u64,
@@ -182,6 +184,11 @@ impl UpstreamConfig {
             &format!("{key}.base_url"),
             sound,
             "must be `https://…` or `http://…`, without a login or query",
+        );
+        checks.require(
+            &format!("{key}.api_key_file"),
+            self.api_key.is_none() || self.api_key_file.is_none(),
+            "is set beside api_key; keep one of them",
         );
         for (name, value) in [
             ("connect_timeout_ms", self.connect_timeout_ms),

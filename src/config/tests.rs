@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use figment::Figment;
+use figment::providers::{Format, Toml};
 use secrecy::ExposeSecret;
 
 use super::{Config, ConfigError, LogFormat, Role, Sources};
@@ -183,4 +186,72 @@ fn the_example_file_says_the_defaults() {
     );
     assert_eq!(example.telemetry.log_format, LogFormat::Auto);
     assert!(example.gateway.upstreams.len() == 1 && example.gateway.models.len() == 2);
+}
+
+/// The keys of each section of the example, those that are commented out too; `[[a.b]]` is a key `b` of the section `a`.
+fn example_keys(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let (mut keys, mut section) = (BTreeMap::<String, BTreeSet<String>>::new(), String::new());
+    for line in text.lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            let mut names = header.trim_matches(['[', ']']).split('.');
+            section = names.next().unwrap().to_owned();
+            keys.entry(section.clone())
+                .or_default()
+                .extend(names.map(str::to_owned));
+        } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ") {
+            keys.entry(section.clone()).or_default().insert(key.to_owned());
+        }
+    }
+    keys
+}
+
+/// The public fields of every struct in a file that is read from the configuration.
+fn settings_of(source: &str) -> BTreeSet<String> {
+    let mut settings = BTreeSet::new();
+    for body in source.split("pub struct ").skip(1) {
+        let (name, rest) = body.split_once('{').unwrap();
+        if name.trim().ends_with("Config") {
+            let fields = rest.split("\n}").next().unwrap().lines();
+            let names = fields.filter_map(|line| line.strip_prefix("    pub ")?.split(':').next());
+            settings.extend(names.map(str::to_owned));
+        }
+    }
+    settings
+}
+
+#[test]
+fn every_setting_is_in_the_example_file_and_every_key_there_is_a_setting() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let example = read("deploy/counterfoil.example.toml");
+    let sections = settings_of(&read("src/config/mod.rs"));
+    let keys = example_keys(&example);
+    assert_eq!(keys.keys().cloned().collect::<BTreeSet<_>>(), sections);
+    for (section, keys) in &keys {
+        let mut settings = settings_of(&read(&format!("src/config/{section}.rs")));
+        if section == "kri" {
+            settings.extend(settings_of(&read("src/kri/config.rs")));
+        }
+        assert_eq!(keys, &settings, "[{section}]");
+    }
+    // All at once, with what is commented out.
+    let full: String = example
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(key) if key.contains(" = ") => format!("{key}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let all: Result<Config, _> = Figment::new().merge(Toml::string(&full)).extract();
+    all.unwrap();
+}
+
+#[test]
+fn a_key_and_a_file_for_it_at_once_are_refused() {
+    let upstream = "[[gateway.upstreams]]\nname = \"one\"\nbase_url = \"https://x\"\napi_key = \"k\"\napi_key_file = \"f\"";
+    let error = load(upstream).unwrap_err().to_string();
+    assert!(
+        error.contains("gateway.upstreams[0].api_key_file: is set beside api_key"),
+        "{error}"
+    );
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use counterfoil_events::text::{ModelName, TextError};
+use secrecy::SecretString;
 
 use super::prices::{DEFAULT_TABLE, PriceError, PriceTable};
 use super::upstream::Provider;
@@ -13,6 +14,7 @@ use super::upstream::openai::{OpenAiProvider, OpenAiSettings, ProviderSetupError
 use super::upstream::retry::RetryLimits;
 use super::upstream::stream::AnswerLimits;
 use crate::config::{GatewayConfig, ModelConfig, UpstreamConfig};
+use crate::signing::{self, KeyFileError};
 
 /// The gateway cannot be set up as configured.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,14 @@ pub enum SetupError {
     /// A provider that cannot be set up.
     #[error(transparent)]
     Provider(#[from] ProviderSetupError),
+    /// A provider's key in a file.
+    #[error("upstream {upstream}: {source}")]
+    KeyFile {
+        /// Whose.
+        upstream: String,
+        /// What is wrong.
+        source: KeyFileError,
+    },
     /// The price table.
     #[error(transparent)]
     Prices(#[from] PriceError),
@@ -159,7 +169,7 @@ fn settings(upstream: &UpstreamConfig) -> Result<OpenAiSettings, SetupError> {
     Ok(OpenAiSettings {
         name: named("gateway.upstreams.name", &upstream.name)?,
         base_url: upstream.base_url.clone(),
-        api_key: upstream.api_key.clone(),
+        api_key: api_key(upstream)?,
         max_tokens_field: upstream.max_tokens_field.into(),
         connect_timeout: Duration::from_millis(upstream.connect_timeout_ms),
         first_token_timeout: Duration::from_millis(upstream.first_chunk_timeout_ms),
@@ -169,6 +179,18 @@ fn settings(upstream: &UpstreamConfig) -> Result<OpenAiSettings, SetupError> {
             budget: Duration::from_millis(upstream.retry_budget_ms),
         },
     })
+}
+
+/// As configured, or from the file that is named.
+fn api_key(upstream: &UpstreamConfig) -> Result<Option<SecretString>, SetupError> {
+    let Some(path) = &upstream.api_key_file else {
+        return Ok(upstream.api_key.clone());
+    };
+    let read = signing::load_text(path).map_err(|source| SetupError::KeyFile {
+        upstream: upstream.name.clone(),
+        source,
+    });
+    read.map(Some)
 }
 
 fn named<T: std::str::FromStr<Err = TextError>>(key: &str, text: &str) -> Result<T, SetupError> {

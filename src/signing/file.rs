@@ -7,7 +7,11 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use counterfoil_events::signature::KeyPair;
+use secrecy::SecretString;
 use zeroize::Zeroizing;
+
+/// Longest text of a secret: an API key has some hundred bytes at most.
+const MAX_TEXT_BYTES: u64 = 4096;
 
 /// The key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,9 @@ pub enum KeyFileError {
     /// It does not hold a key.
     #[error("secret file {0}: expected 64 hexadecimal digits")]
     Malformed(PathBuf),
+    /// It does not hold a text.
+    #[error("secret file {0}: expected one line of at most {MAX_TEXT_BYTES} bytes")]
+    NotALine(PathBuf),
 }
 
 /// Loads the signing key, making one first where there is none. Of two processes that start fresh one makes it, both
@@ -66,6 +73,29 @@ pub fn ensure(path: &Path) -> Result<(), KeyFileError> {
 /// # Errors
 /// When they are not there, or readable by others.
 pub fn load_secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
+    let text = read_private(path, 80)?;
+    let mut seed = Zeroizing::new([0u8; 32]);
+    hex::decode_to_slice(text.trim_end(), seed.as_mut())
+        .map_err(|_| KeyFileError::Malformed(path.to_owned()))?;
+    Ok(seed)
+}
+
+/// Loads a secret that is a text, such as a provider's key: one line, without the white space around it.
+///
+/// # Errors
+/// When it is not there, readable by others, empty, or longer than a line may be.
+pub fn load_text(path: &Path) -> Result<SecretString, KeyFileError> {
+    let text = read_private(path, MAX_TEXT_BYTES + 1)?;
+    let line = text.trim();
+    let is_line = !line.is_empty() && !line.contains('\n') && text.len() as u64 <= MAX_TEXT_BYTES;
+    match is_line {
+        true => Ok(SecretString::from(line)),
+        false => Err(KeyFileError::NotALine(path.to_owned())),
+    }
+}
+
+/// At most `limit` bytes of a file that nobody but its owner may read.
+fn read_private(path: &Path, limit: u64) -> Result<Zeroizing<String>, KeyFileError> {
     let io = |source| KeyFileError::Io {
         path: path.to_owned(),
         source,
@@ -78,12 +108,10 @@ pub fn load_secret(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
             mode,
         });
     }
-    let mut text = Zeroizing::new(String::with_capacity(80));
-    file.take(80).read_to_string(&mut text).map_err(io)?;
-    let mut seed = Zeroizing::new([0u8; 32]);
-    hex::decode_to_slice(text.trim_end(), seed.as_mut())
-        .map_err(|_| KeyFileError::Malformed(path.to_owned()))?;
-    Ok(seed)
+    // As large as it may get: a string that grows leaves copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(limit).unwrap_or(0)));
+    file.take(limit).read_to_string(&mut text).map_err(io)?;
+    Ok(text)
 }
 
 /// Makes a fresh secret.
@@ -135,6 +163,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use counterfoil_events::signature::Signer;
+    use secrecy::ExposeSecret;
 
     use super::*;
 
@@ -161,6 +190,25 @@ mod tests {
             load(&path),
             Err(KeyFileError::TooOpen { mode: 0o644, .. })
         ));
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_text_is_one_line_that_nobody_else_can_read() {
+        let path = folder("text").join("provider.key");
+        let private = |text: &str, mode: u32| {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            load_text(&path)
+        };
+        assert_eq!(private("sk-one\n", 0o600).unwrap().expose_secret(), "sk-one");
+        assert!(matches!(
+            private("sk-one\n", 0o640),
+            Err(KeyFileError::TooOpen { .. })
+        ));
+        for wrong in ["", "\n", "one\ntwo\n", &"x".repeat(5_000)] {
+            assert!(matches!(private(wrong, 0o600), Err(KeyFileError::NotALine(_))));
+        }
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

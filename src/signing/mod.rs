@@ -6,6 +6,6 @@ mod file;
 mod key_file;
 mod rotation;
 
-pub use file::{KeyFileError, ensure, load, load_or_create, load_secret, place};
+pub use file::{KeyFileError, ensure, load, load_or_create, load_secret, load_text, place};
 pub use key_file::KeyFile;
 pub use rotation::{Rotated, RotationError, rotate};
