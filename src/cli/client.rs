@@ -166,8 +166,12 @@ fn problem_line(status: StatusCode, problem: &Value) -> String {
     } else {
         format!(" ({})", fields.join("; "))
     };
+    let help = match status {
+        StatusCode::UNAUTHORIZED => " (--token or COUNTERFOIL_TOKEN)",
+        _ => "",
+    };
     format!(
-        "{}: {}{fields}, request {}",
+        "{}: {}{help}{fields}, request {}",
         text("title"),
         text("detail"),
         text("instance")

@@ -87,6 +87,9 @@ pub enum ConfigError {
     /// The file that was named is not there.
     #[error("configuration file {0} does not exist")]
     NoFile(PathBuf),
+    /// Nothing that `up` keeps is in its data directory.
+    #[error("{0} does not exist: `counterfoil up` makes it in its data directory (--data)")]
+    NoInstallation(PathBuf),
     /// It cannot be read: syntax, an unknown key, a wrong type.
     #[error("configuration: {0}")]
     Unreadable(Box<figment::Error>),
@@ -177,7 +180,9 @@ impl Config {
             figment = figment.merge(Toml::file_exact(path));
         }
         if let Some(path) = sources.installation {
-            let path = file_to_read(Some(path))?.unwrap_or_default();
+            if !path.is_file() {
+                return Err(ConfigError::NoInstallation(path));
+            }
             figment = figment.merge(Toml::file_exact(path));
         }
         figment = figment.merge(Environment::new(sources.environment));

@@ -56,14 +56,15 @@ enum Source {
 }
 
 impl FromStr for Source {
-    type Err = std::convert::Infallible;
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text {
-            "postgres" => Self::Postgres,
-            "jetstream" => Self::JetStream,
-            path => Self::File(path.into()),
-        })
+        match text {
+            "postgres" => Ok(Self::Postgres),
+            "jetstream" => Ok(Self::JetStream),
+            path if Path::new(path).exists() => Ok(Self::File(path.into())),
+            _ => Err("it is `postgres`, `jetstream`, or a file that `counterfoil audit export` wrote; there is no such file".to_owned()),
+        }
     }
 }
 
