@@ -294,11 +294,11 @@ fn unknown(logs: &[Log], cursors: &Cursors) -> Vec<Report> {
             report.find(Position(1), FindingKind::Ahead, detail);
             reports.push(report);
         }
-        if cursor.foreign > 0 {
+        if !cursor.foreign.is_empty() {
             let mut report = Report::empty(TenantId::PLATFORM);
             let detail = format!(
                 "partition {partition}: {} subjects end in what is no event",
-                cursor.foreign
+                cursor.foreign.len()
             );
             report.find(Position::ZERO, FindingKind::Malformed, detail);
             reports.push(report);

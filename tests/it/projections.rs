@@ -285,7 +285,7 @@ async fn a_rebuild_can_be_cancelled_and_resumed_and_gives_equal_rows() {
     // What the cancelled attempt committed stays: the next begins at its cursors, and folds what is behind them, once.
     let to_fold = "SELECT count(*) FROM counterfoil.events e LEFT JOIN counterfoil.projection_cursors c \
                    ON c.tenant_id = e.tenant_id AND c.projection = 'rollup' AND c.version = $1 \
-                   WHERE e.position > coalesce(c.position, 0) AND e.event_type = ANY($2)";
+                   WHERE e.position > coalesce(c.position, 0) AND e.type = ANY($2)";
     let types = Rollups.declaration().event_types;
     let left = async |version: i32| {
         let left: i64 = sqlx::query_scalar(to_fold)

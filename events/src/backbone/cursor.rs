@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::backbone::connection::{Backbone, BackboneError};
-use crate::backbone::message::Stamp;
+use crate::backbone::message::{MessageError, Stamp};
 use crate::ids::{EventHash, Position, TenantId};
 use crate::timestamp::Timestamp;
 
@@ -52,8 +52,8 @@ pub struct StreamCursor {
     pub(super) places: HashMap<TenantId, u64>,
     /// In a stream that has discarded messages: events recorded before this were discarded.
     pub discarded_before: Option<Timestamp>,
-    /// How many of the messages that were read are no event of ours.
-    pub foreign: usize,
+    /// The places of the messages that are no events of ours and end a subject: they hide its last event.
+    pub foreign: Vec<u64>,
 }
 
 /// Derives the cursor of a partition. It says what headers say: who acts upon a cursor that does not fit the ledger asks
@@ -84,16 +84,23 @@ async fn read_last_of_each_subject(
 ) -> Result<(), BackboneError> {
     let mut seen = HashSet::new();
     let mut last = Headers::open(stream, DeliverPolicy::LastPerSubject, subjects.clone()).await?;
-    last.read(backbone, cursor, &mut seen).await?;
+    let left = last
+        .read(backbone, |message| {
+            cursor.take(&message);
+            seen.insert(message.subject);
+        })
+        .await?;
     // Fewer than announced: subjects without their last message, or messages that went in between, which the fence tells.
-    if last.announced > 0 {
+    if left > 0 {
         for hidden in hidden_subjects(stream, subjects, &seen).await? {
             tracing::info!(
                 subject = hidden,
                 "the server shows no last message of a subject; it is read whole"
             );
+            let mut last = None;
             let mut all = Headers::open(stream, DeliverPolicy::All, hidden).await?;
-            all.read(backbone, cursor, &mut seen).await?;
+            all.read(backbone, |message| last = Some(message)).await?;
+            last.iter().for_each(|last| cursor.take(last));
         }
     }
     Ok(())
@@ -150,63 +157,66 @@ impl<'a> Headers<'a> {
         })
     }
 
-    /// Reads all that come.
+    /// Reads all that come; answers how many of those announced have not.
     async fn read(
         &mut self,
         backbone: &Backbone,
-        cursor: &mut StreamCursor,
-        seen: &mut HashSet<String>,
-    ) -> Result<(), BackboneError> {
+        mut each: impl FnMut(Header),
+    ) -> Result<u64, BackboneError> {
         while self.announced > 0 {
-            let page = read_page(backbone, &self.consumer, cursor, seen);
-            let read = tokio::time::timeout(PAGE_TIMEOUT, page)
+            let page = tokio::time::timeout(PAGE_TIMEOUT, self.page(backbone));
+            let page = page
                 .await
                 .map_err(|_| BackboneError::nats("the stream's headers were not answered in time"))??;
-            if read == 0 {
+            if page.is_empty() {
                 break;
             }
-            self.announced = self.announced.saturating_sub(read);
+            self.announced = self.announced.saturating_sub(page.len() as u64);
+            page.into_iter().for_each(&mut each);
         }
         // A courtesy: the server would forget it by itself.
         let _ = self
             .stream
             .delete_consumer(&self.consumer.cached_info().name)
             .await;
-        Ok(())
+        Ok(self.announced)
+    }
+
+    async fn page(&self, backbone: &Backbone) -> Result<Vec<Header>, BackboneError> {
+        let fetch = self.consumer.fetch().max_messages(PAGE_MESSAGES).messages();
+        let mut fetched = fetch.await.map_err(BackboneError::nats)?;
+        let mut page = Vec::new();
+        while let Some(message) = fetched.next().await {
+            let message = message.map_err(BackboneError::nats)?;
+            page.push(Header {
+                place: message.info().map_err(BackboneError::nats)?.stream_sequence,
+                stamp: Stamp::read(backbone.prefix(), &message.subject, message.headers.as_ref()),
+                subject: message.subject.to_string(),
+            });
+        }
+        Ok(page)
     }
 }
 
-async fn read_page(
-    backbone: &Backbone,
-    consumer: &PullConsumer,
-    cursor: &mut StreamCursor,
-    seen: &mut HashSet<String>,
-) -> Result<u64, BackboneError> {
-    let page = consumer.fetch().max_messages(PAGE_MESSAGES).messages();
-    let mut page = page.await.map_err(BackboneError::nats)?;
-    let mut read = 0;
-    while let Some(message) = page.next().await {
-        let message = message.map_err(BackboneError::nats)?;
-        let headers = message.headers.as_ref();
-        read += 1;
-        if !seen.contains(message.subject.as_str()) {
-            seen.insert(message.subject.to_string());
-        }
-        match Stamp::read(backbone.prefix(), &message.subject, headers) {
-            Ok(stamp) => {
-                let place = message.info().map_err(BackboneError::nats)?.stream_sequence;
-                cursor.raise(&stamp, place);
-            }
-            Err(error) => {
-                cursor.foreign += 1;
-                tracing::warn!(%error, "a message in the stream is no event of ours; it is ignored");
-            }
-        }
-    }
-    Ok(read)
+/// What a message says of itself, without its body.
+struct Header {
+    subject: String,
+    place: u64,
+    stamp: Result<Stamp, MessageError>,
 }
 
 impl StreamCursor {
+    /// Takes in the last message of a subject.
+    fn take(&mut self, last: &Header) {
+        match &last.stamp {
+            Ok(stamp) => self.raise(stamp, last.place),
+            Err(error) => {
+                self.foreign.push(last.place);
+                tracing::warn!(%error, subject = last.subject, "a subject of the stream ends in what is no event of ours");
+            }
+        }
+    }
+
     fn raise(&mut self, stamp: &Stamp, place: u64) {
         let found = TenantCursor {
             position: stamp.position,

@@ -250,43 +250,51 @@ impl Worker {
         Err(RelayError::Forgeries(self.partition))
     }
 
-    /// Deletes the messages behind `findings` that nobody with a signing key made; whether there were any. They would
-    /// stop a tenant, and hide the last true message of their subject.
+    /// Deletes the messages behind `findings`, and those at the ends of subjects that are no events at all, unless
+    /// somebody with a signing key made them; whether there were any. They would stop a tenant, and hide the last true
+    /// message of their subject.
     async fn delete_forged(
         &self,
         stream: &Stream,
         cursor: &StreamCursor,
         findings: &HashMap<TenantId, Finding>,
     ) -> Result<bool, RelayError> {
-        if findings.is_empty() {
+        let of_findings = findings.keys().filter_map(|tenant| cursor.places.get(tenant));
+        let places: Vec<u64> = of_findings.chain(&cursor.foreign).copied().collect();
+        if places.is_empty() {
             return Ok(false);
         }
         let mut judge = Judge::new(&self.log).await?;
         let mut any = false;
-        for (tenant, finding) in findings {
-            let Some(place) = cursor.places.get(tenant) else {
-                continue;
-            };
-            let message = stream
-                .get_raw_message(*place)
-                .await
-                .map_err(BackboneError::nats)?;
-            let (prefix, headers) = (self.backbone.prefix(), Some(&message.headers));
-            let event = message::decode(prefix, &message.subject, headers, &message.payload);
-            if judge.is_genuine(&self.backbone, &event).await? {
-                continue;
-            }
-            let (subject, position) = (message.subject.as_str(), cursor.tenants[tenant].position);
-            tracing::error!(
-                %tenant, %finding, subject, %position, sequence = *place,
-                "a message in the stream is forged or damaged: no known key signed it for this place; it is deleted. \
-                 Find out who else may publish to this stream"
-            );
-            metrics::counter!("counterfoil_relay_forged_messages_total").increment(1);
-            stream.delete_message(*place).await.map_err(BackboneError::nats)?;
-            any = true;
+        for place in places {
+            any |= self.delete_if_forged(stream, place, &mut judge).await?;
         }
         Ok(any)
+    }
+
+    async fn delete_if_forged(
+        &self,
+        stream: &Stream,
+        place: u64,
+        judge: &mut Judge,
+    ) -> Result<bool, RelayError> {
+        let message = stream.get_raw_message(place).await.map_err(BackboneError::nats)?;
+        let (prefix, headers) = (self.backbone.prefix(), Some(&message.headers));
+        let event = message::decode(prefix, &message.subject, headers, &message.payload);
+        if judge.is_genuine(&self.backbone, &event).await? {
+            return Ok(false);
+        }
+        let (subject, position) = (message.subject.as_str(), event.ok().map(|event| event.position.0));
+        tracing::error!(
+            subject,
+            position,
+            sequence = place,
+            "a message in the stream is forged or damaged: no known key signed it for this place; it is deleted. \
+             Find out who else may publish to this stream"
+        );
+        metrics::counter!("counterfoil_relay_forged_messages_total").increment(1);
+        stream.delete_message(place).await.map_err(BackboneError::nats)?;
+        Ok(true)
     }
 
     async fn quarantine(&self, tenant: TenantId, finding: Finding) -> Result<(), sqlx::Error> {
