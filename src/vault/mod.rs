@@ -1,6 +1,6 @@
 //! The vault: secrets that are used without being kept in the clear; so far providers' keys.
 //!
-//! Three layers, each sealed by the next (`docs/decisions/0012-key-hierarchy.md`): a secret's value under a fresh data
+//! Three layers, each sealed by the next (`docs/decisions/0014-key-hierarchy.md`): a secret's value under a fresh data
 //! key of its version; the data key under the key of its organisation; that key under the key-encryption key (KEK), which
 //! stays in a KMS and never enters this process. There is no mode without a KMS.
 //!
