@@ -262,7 +262,8 @@ fn example_keys(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     let (mut keys, mut section) = (BTreeMap::<String, BTreeSet<String>>::new(), String::new());
     for line in text.lines() {
         if let Some(header) = line.strip_prefix('[') {
-            let mut names = header.trim_matches(['[', ']']).split('.');
+            let (header, _) = header.trim_start_matches('[').split_once(']').unwrap();
+            let mut names = header.split('.');
             section = names.next().unwrap().to_owned();
             keys.entry(section.clone())
                 .or_default()
