@@ -169,6 +169,7 @@ fn all() -> Vec<Box<dyn Rejection>> {
     let contexts = [
         organisation(),
         tenant(),
+        user(),
         keyring(),
         agent(),
         policy(),

@@ -3,6 +3,7 @@
 //! 1. request id, shape of errors;
 //! 2. the route (404, 405);
 //! 3. who it is and whether it may, in this one place and before the body is read (401, 403, 404);
+//!    a crossing into a tenant is put on record here;
 //! 4. headers and path parameters that every route shares (400);
 //! 5. the body, up to the route's limit, within a time (413, 408);
 //! 6. the handler, within a time; a panic is a 500, not a closed connection;
@@ -22,7 +23,7 @@ use warp::Filter;
 use warp::http::{HeaderMap, Method};
 
 use super::answer::{Answer, Response};
-use super::auth::{Admission, Authenticators, Principal};
+use super::auth::{Admission, Admitted, Authenticators, Principal};
 use super::context::{IdempotencyKey, RequestContext, RequestFingerprint, RequestId, TraceParent, WaitFor};
 use super::intake::{self, Intake, IntakeLimits};
 use super::lifecycle::Lifecycle;
@@ -99,10 +100,13 @@ impl Dispatcher {
     {
         let found = self.table.find(&incoming.method, &incoming.path)?;
         trail.matched(&found);
-        let principal =
+        let Admitted { principal, crossing } =
             self.authenticators
                 .admit(found.route.spec.access, &found.params, &incoming.headers)?;
         trail.admitted(&principal);
+        if let Some(crossing) = &crossing {
+            self.authenticators.enter(crossing, &trail.request_id).await?;
+        }
         let raw = self.read(&found, principal, (incoming, body), trail).await?;
         run(found.route, raw).await
     }

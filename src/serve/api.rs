@@ -13,6 +13,7 @@ use counterfoil_events::timestamp::SystemClock;
 
 use super::ServeError;
 use super::basis::Basis;
+use crate::commands::Commands;
 use crate::config::{Config, Role};
 use crate::gateway::catalogue::Catalogue;
 use crate::gateway::directory::AgentKeys;
@@ -26,7 +27,9 @@ use crate::http::kri::Kris;
 use crate::http::policy::Policies;
 use crate::http::queries::Queries;
 use crate::http::route::State;
+use crate::http::user::Users;
 use crate::http::{Authenticators, BootstrapToken, Dispatcher, Lifecycle, Readiness};
+use crate::identity::{OnRecord, UserTokens};
 use crate::limits::{KeptAnswers, Rate, RedisLink, RequestLimiter};
 use crate::policy::PolicyEngine;
 use crate::signing;
@@ -70,6 +73,8 @@ pub(super) struct ApiRole {
     directory: Arc<SecurityDirectory>,
     tail: SecurityTail,
     subscriptions: Subscriptions,
+    commands: Arc<Commands>,
+    pepper: Arc<KeyPepper>,
 }
 
 impl ApiRole {
@@ -84,13 +89,19 @@ impl ApiRole {
         let options = config.subscriptions.options();
         let subscriptions = Subscriptions::start(basis.database.clone(), basis.news(), options);
         let pepper = Arc::clone(&means.pepper);
-        let directory = Arc::new(SecurityDirectory::new(security.clone(), pepper));
+        let directory = Arc::new(SecurityDirectory::new(security.clone(), Arc::clone(&pepper)));
         let events = Events {
             subscriptions: subscriptions.clone(),
             security: security.clone(),
         };
+        let users = Users {
+            commands: Arc::clone(&basis.commands),
+            pepper: Arc::clone(&pepper),
+            security: security.clone(),
+        };
         let api = Api {
             events: State::new(events),
+            users: State::new(users),
             ..of_commands(basis, &means, config, readiness)
         };
         let gateway = gateway(basis, means, config, Arc::clone(&directory));
@@ -103,6 +114,8 @@ impl ApiRole {
             directory,
             tail,
             subscriptions,
+            commands: Arc::clone(&basis.commands),
+            pepper,
         }
     }
 
@@ -129,7 +142,9 @@ impl ApiRole {
         let token = config.auth.bootstrap_token.as_ref();
         let token = token.ok_or(ServeError::NoBootstrapToken)?;
         Ok(Authenticators::new(self.security.clone())
+            .recording(OnRecord(self.commands.clone()))
             .with(BootstrapToken::new(token))
+            .with(UserTokens::new(self.security.clone(), self.pepper.clone()))
             .with(AgentKeys(self.directory.clone())))
     }
 

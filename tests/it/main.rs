@@ -13,6 +13,7 @@ mod faults;
 mod gateway;
 mod head_notes;
 mod http;
+mod identity;
 mod janitor;
 mod keys;
 mod ledger;
