@@ -13,6 +13,7 @@ use counterfoil_events::organisation::Organisation;
 use counterfoil_events::policy::Policy;
 use counterfoil_events::secret::Secret;
 use counterfoil_events::tenant::Tenant;
+use counterfoil_events::user::User;
 
 /// A command handler per kind of aggregate.
 pub struct Commands {
@@ -24,6 +25,8 @@ pub struct Commands {
     pub organisations: CommandHandler<Organisation>,
     /// In the platform's log.
     pub tenants: CommandHandler<Tenant>,
+    /// In the platform's log.
+    pub users: CommandHandler<User>,
     /// In the platform's log.
     pub keyring: CommandHandler<SigningKeys>,
     /// In a tenant's log.
@@ -50,6 +53,7 @@ impl Commands {
             partitions: partitions.max(1),
             organisations: CommandHandler::new(sequencer.clone()),
             tenants: CommandHandler::new(sequencer.clone()),
+            users: CommandHandler::new(sequencer.clone()),
             keyring: CommandHandler::new(sequencer.clone()),
             agents: CommandHandler::new(sequencer.clone()),
             policies: CommandHandler::new(sequencer.clone()),

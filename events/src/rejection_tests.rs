@@ -182,6 +182,7 @@ fn all() -> Vec<Box<dyn Rejection>> {
     let contexts = [
         organisation(),
         tenant(),
+        user(),
         keyring(),
         agent(),
         policy(),

@@ -14,6 +14,7 @@ use super::route::State;
 use super::secret::{self, SecretRoutes};
 use super::table::{Group, RouteTable, TableError};
 use super::tenant;
+use super::user::{self, Users};
 use crate::commands::Commands;
 use crate::gateway::Gateway;
 
@@ -26,6 +27,8 @@ pub struct Api {
     pub commands: State<Arc<Commands>>,
     /// What agents' routes stand on.
     pub agents: State<Agents>,
+    /// What users' routes stand on.
+    pub users: State<Users>,
     /// What policies' routes stand on.
     pub policies: State<Policies>,
     /// What completions stand on.
@@ -49,6 +52,7 @@ pub fn table(api: &Api) -> Result<RouteTable, TableError> {
         Group::new(health::routes(&api.readiness)),
         Group::new(organisation::routes(&api.commands)),
         Group::new(tenant::routes(&api.commands)),
+        Group::new(user::routes(&api.users)),
         Group::new(agent::routes(&api.agents)),
         Group::new(policy::routes(&api.policies)),
         crate::gateway::handler::group(&api.gateway),

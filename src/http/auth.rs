@@ -9,15 +9,17 @@ use std::sync::Arc;
 
 use counterfoil_events::actor::Actor;
 use counterfoil_events::ids::{AgentId, ApiKeyId, OrganisationId, TenantId, UserId};
-use counterfoil_events::membership::Grant;
+use counterfoil_events::membership::{Grant, Scope};
+use counterfoil_events::user::UserKind;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
-use warp::http::HeaderMap;
 use warp::http::header::AUTHORIZATION;
+use warp::http::{HeaderMap, HeaderName};
 
+use super::context::RequestId;
 use super::problem::{self, ApiError};
 use super::request::PathParams;
-use crate::identity::{Decision, Permission, Place, Tree, decide};
+use crate::identity::{Crossing, Decision, Permission, Place, REASON, Record, Tree, crossing_reason, decide};
 
 /// Longest credential that is looked at.
 const MAX_CREDENTIAL_BYTES: usize = 4096;
@@ -69,6 +71,8 @@ pub enum Principal {
 pub struct UserPrincipal {
     /// Which one.
     pub user: UserId,
+    /// A person or a program.
+    pub kind: UserKind,
     /// The roles that it has now.
     pub grants: Arc<[Grant]>,
 }
@@ -84,6 +88,15 @@ pub struct AgentPrincipal {
     pub key_id: ApiKeyId,
 }
 
+impl UserPrincipal {
+    fn actor(&self) -> Actor {
+        match self.kind {
+            UserKind::Person => Actor::user(self.user),
+            UserKind::Service => Actor::service(self.user),
+        }
+    }
+}
+
 impl Principal {
     /// As it stands in the envelopes of the events it causes.
     #[must_use]
@@ -92,7 +105,7 @@ impl Principal {
             Self::Anonymous => Actor::system("anonymous"),
             Self::Bootstrap => Actor::bootstrap(),
             Self::Agent(agent) => Actor::agent(agent.agent_id),
-            Self::User(user) => Actor::user(user.user),
+            Self::User(user) => user.actor(),
         }
     }
 
@@ -122,6 +135,16 @@ pub trait Authenticate: Send + Sync + 'static {
 pub struct Authenticators {
     kinds: Vec<Arc<dyn Authenticate>>,
     tree: Arc<dyn Tree + Send + Sync>,
+    record: Option<Arc<dyn Record>>,
+}
+
+/// Somebody who was let in.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Who.
+    pub principal: Principal,
+    /// That the platform enters a tenant by this: to be put on record before anything is done.
+    pub crossing: Option<Crossing>,
 }
 
 /// A tree without a tenant.
@@ -146,7 +169,28 @@ impl Authenticators {
         Self {
             kinds: Vec::new(),
             tree: Arc::new(tree),
+            record: None,
         }
+    }
+
+    /// Puts crossings on record here; without it there is no crossing.
+    #[must_use]
+    pub fn recording(mut self, record: impl Record) -> Self {
+        self.record = Some(Arc::new(record));
+        self
+    }
+
+    /// Puts a crossing on record. **No record, no entry.**
+    ///
+    /// # Errors
+    /// When it cannot be put on record.
+    pub async fn enter(&self, crossing: &Crossing, request: &RequestId) -> Result<(), ApiError> {
+        let closed = || problem::FORBIDDEN.detail("nobody crosses into a tenant here");
+        self.record
+            .as_ref()
+            .ok_or_else(closed)?
+            .record(crossing, request)
+            .await
     }
 
     /// Adds a kind of credential.
@@ -167,35 +211,48 @@ impl Authenticators {
         access: Access,
         params: &PathParams,
         headers: &HeaderMap,
-    ) -> Result<Principal, ApiError> {
+    ) -> Result<Admitted, ApiError> {
         if access == Access::Public {
-            return Ok(Principal::Anonymous);
+            return Ok(Admitted::plainly(Principal::Anonymous));
         }
         let credential = bearer(headers).ok_or_else(unauthenticated)?;
         let principal = self.identify(credential)?.ok_or_else(unauthenticated)?;
         let granted = match (access, &principal) {
             (Access::Public, _)
             | (Access::Needs(_), Principal::Bootstrap)
-            | (Access::AgentKey, Principal::Agent(_)) => Ok(()),
+            | (Access::AgentKey, Principal::Agent(_)) => Ok(None),
             (Access::Needs(permission), Principal::User(user)) => {
-                self.check(&user.grants, permission, Place::of_path(params)?)
+                self.check(user, permission, Place::of_path(params)?, headers)
             }
             (Access::Needs(_), Principal::Agent(_) | Principal::Anonymous)
             | (Access::AgentKey, Principal::User(_) | Principal::Bootstrap | Principal::Anonymous) => {
                 Err(problem::FORBIDDEN.detail("this credential is not allowed to use this route"))
             }
         };
-        granted.map(|()| principal)
+        granted.map(|crossing| Admitted { principal, crossing })
     }
 
-    fn check(&self, grants: &[Grant], permission: Permission, place: Place) -> Result<(), ApiError> {
-        match decide(grants, permission, place, self.tree.as_ref()) {
-            Decision::Allowed => Ok(()),
-            // Nothing puts a crossing on record yet, and without that there is none.
-            Decision::Crossing | Decision::Forbidden => Err(problem::FORBIDDEN
+    fn check(
+        &self,
+        user: &UserPrincipal,
+        permission: Permission,
+        place: Place,
+        headers: &HeaderMap,
+    ) -> Result<Option<Crossing>, ApiError> {
+        let decision = decide(&user.grants, permission, place, self.tree.as_ref());
+        match (decision, place.scope) {
+            (Decision::Allowed, _) => Ok(None),
+            (Decision::Crossing, Scope::Tenant(tenant)) => Ok(Some(Crossing {
+                user: user.user,
+                actor: user.actor(),
+                tenant,
+                permission,
+                reason: crossing_reason(headers)?,
+            })),
+            (Decision::Crossing | Decision::Forbidden, _) => Err(problem::FORBIDDEN
                 .detail("none of your roles may do this here")
                 .with("permission", permission.as_str())),
-            Decision::Hidden => {
+            (Decision::Hidden, _) => {
                 Err(problem::NOT_FOUND.detail("there is no such thing, or you do not reach it"))
             }
         }
@@ -208,6 +265,15 @@ impl Authenticators {
             }
         }
         Ok(None)
+    }
+}
+
+impl Admitted {
+    fn plainly(principal: Principal) -> Self {
+        Self {
+            principal,
+            crossing: None,
+        }
     }
 }
 
@@ -227,15 +293,14 @@ impl Admission {
         params: &PathParams,
         headers: &HeaderMap,
     ) -> Self {
-        let credential = headers.get(AUTHORIZATION).cloned();
+        let reason = HeaderName::from_static(REASON);
+        let kept = [AUTHORIZATION, reason].into_iter();
+        let credential = kept.filter_map(|name| Some((name.clone(), headers.get(&name)?.clone())));
         Self {
             authenticators: authenticators.clone(),
             access,
             params: params.clone(),
-            credential: credential
-                .map(|value| (AUTHORIZATION, value))
-                .into_iter()
-                .collect(),
+            credential: credential.collect(),
         }
     }
 

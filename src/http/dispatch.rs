@@ -4,6 +4,7 @@
 //! 2. the proof of origin (403), before anything is told of what is here;
 //! 3. the route (404, 405), and in its path the tenant, which is a hint until somebody is known;
 //! 4. who it is, then whether it may, in this one place and before the body is read (401, 403, 404, 429);
+//!    a crossing into a tenant is put on record here;
 //! 5. headers and path parameters that every route shares (400);
 //! 6. the body, up to the route's limit, within a time (413, 408);
 //! 7. the handler, within a time; a panic is a 500, not a closed connection;
@@ -23,7 +24,7 @@ use warp::Filter;
 use warp::http::{HeaderMap, Method};
 
 use super::answer::{Answer, Response};
-use super::auth::{Admission, Authenticators, Principal};
+use super::auth::{Admission, Admitted, Authenticators, Principal};
 use super::context::{IdempotencyKey, RequestContext, RequestFingerprint, RequestId, TraceParent, WaitFor};
 use super::guard::Guard;
 use super::intake::{self, Intake, IntakeLimits};
@@ -123,12 +124,15 @@ impl Dispatcher {
         }
         let found = found?;
         trail.matched(&found);
-        let principal = self
+        let Admitted { principal, crossing } = self
             .authenticators
             .admit(found.route.spec.access, &found.params, headers)
             .map_err(|error| self.guard.refused(error, *peer))?;
         trail.admitted(&principal);
         self.guard.command(&principal, method)?;
+        if let Some(crossing) = &crossing {
+            self.authenticators.enter(crossing, &trail.request_id).await?;
+        }
         let raw = self.read(&found, principal, (incoming, body), trail).await?;
         run(found.route, raw).await
     }

@@ -39,10 +39,12 @@ pub mod server;
 pub mod stream;
 pub mod table;
 pub mod tenant;
+pub mod user;
 
 pub use answer::{Answer, Listing, Response};
 pub use auth::{
-    Access, Admission, AgentPrincipal, Authenticate, Authenticators, BootstrapToken, Principal, UserPrincipal,
+    Access, Admission, Admitted, AgentPrincipal, Authenticate, Authenticators, BootstrapToken, Principal,
+    UserPrincipal,
 };
 pub use body::{Json, NoBody};
 pub use context::{RequestContext, RequestId, WaitFor};

@@ -60,6 +60,11 @@ impl<B, Q> Request<B, Q> {
         text.parse().map_err(|error: T::Err| bad_param(name, &error))
     }
 
+    /// All path parameters.
+    pub(crate) fn params(&self) -> &PathParams {
+        &self.params
+    }
+
     /// The `{tenant}` of the path, or of the agent's key.
     ///
     /// # Errors

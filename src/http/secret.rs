@@ -21,6 +21,7 @@ use super::problem::{self, ApiError};
 use super::request::Request;
 use super::route::{Route, State};
 use crate::commands::Commands;
+use crate::identity::Permission;
 use crate::vault::sealing::{VALUE_BYTES_MAX, VersionOf};
 use crate::vault::{KmsError, Plaintext, SecretUnusable, Secrets, VaultError};
 
@@ -63,6 +64,7 @@ pub fn routes(secrets: &State<SecretRoutes>) -> Vec<Route> {
     vec![
         Route::post("/v1/tenants/{tenant}/secrets", "Store a secret")
             .tag(tag)
+            .permission(Permission::SecretsWrite)
             .answers::<CommandAnswer>(201, "Stored")
             .handle(secrets, store),
         Route::put(
@@ -70,6 +72,7 @@ pub fn routes(secrets: &State<SecretRoutes>) -> Vec<Route> {
             "Let it be another value from now on",
         )
         .tag(tag)
+        .permission(Permission::SecretsWrite)
         .answers::<CommandAnswer>(200, "Rotated")
         .handle(secrets, rotate),
         Route::post(
@@ -77,6 +80,7 @@ pub fn routes(secrets: &State<SecretRoutes>) -> Vec<Route> {
             "Delete every version of it, for good",
         )
         .tag(tag)
+        .permission(Permission::SecretsWrite)
         .answers::<CommandAnswer>(200, "Retired")
         .handle(secrets, retire),
     ]

@@ -1,5 +1,7 @@
 //! The permissions there are. Each route names one; a test finds one that no route names.
 
+use counterfoil_events::text::Code;
+
 /// How deep a permission goes, seen from the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
@@ -25,6 +27,12 @@ macro_rules! permissions {
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
+            }
+
+            /// As it stands in events.
+            #[must_use]
+            pub fn code(self) -> Code {
+                match self { $(Self::$name => const { Code::literal($text) },)* }
             }
 
             /// What it allows, for people.
@@ -56,6 +64,9 @@ permissions! {
     CarriersWrite, "carriers.write", Register, "Let carriers carry a tenant's risk";
     ExposureWrite, "exposure.write", Register, "Say how much is at risk in a tenant";
     RollupsRead, "rollups.read", Register, "See a carrier's rollups; nothing beneath them";
+    UsersWrite, "users.write", Register, "Enrol users, stop them, and issue their tokens";
+    MembersRead, "members.read", Register, "See who has which roles at a place";
+    MembersWrite, "members.write", Register, "Grant and revoke roles at a place";
     AgentsRead, "agents.read", Inside, "See agents";
     AgentsWrite, "agents.write", Inside, "Register agents and change their spec cards";
     AgentsSuspend, "agents.suspend", Inside, "Stop an agent, and let it go on";
@@ -69,5 +80,6 @@ permissions! {
     KrisWrite, "kris.write", Inside, "Define, change and retire KRIs and their sources";
     KriSourcesTest, "kri_sources.test", Inside, "Fetch once from a source without recording";
     KriRunsRequest, "kri_runs.request", Inside, "Ask for a measurement";
+    SecretsWrite, "secrets.write", Inside, "Store, rotate and retire secrets; none can be read back";
     EventsRead, "events.read", Inside, "Read and follow the log, and its head notes";
 }

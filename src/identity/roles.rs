@@ -28,6 +28,7 @@ fn reads(permission: Permission) -> bool {
         P::OrganisationsRead
             | P::TenantsRead
             | P::RollupsRead
+            | P::MembersRead
             | P::AgentsRead
             | P::PoliciesRead
             | P::CompletionsRead
@@ -42,7 +43,7 @@ fn runs_organisation(permission: Permission) -> bool {
         || changes_inside(permission)
         || matches!(
             permission,
-            P::OrganisationsWrite | P::TenantsWrite | P::TenantsSuspend | P::ExposureWrite
+            P::OrganisationsWrite | P::TenantsWrite | P::TenantsSuspend | P::ExposureWrite | P::MembersWrite
         )
 }
 
@@ -62,7 +63,7 @@ fn answers_for_risk(permission: Permission) -> bool {
 
 fn runs_tenant(permission: Permission) -> bool {
     let reads_here = reads(permission) && !matches!(permission, P::OrganisationsRead | P::RollupsRead);
-    reads_here || changes_inside(permission) || permission == P::TenantsWrite
+    reads_here || changes_inside(permission) || matches!(permission, P::TenantsWrite | P::MembersWrite)
 }
 
 fn changes_inside(permission: Permission) -> bool {
@@ -77,6 +78,7 @@ fn changes_inside(permission: Permission) -> bool {
             | P::KrisWrite
             | P::KriSourcesTest
             | P::KriRunsRequest
+            | P::SecretsWrite
     )
 }
 
@@ -119,6 +121,7 @@ mod tests {
             P::TenantsCreate,
             P::TenantsList,
             P::CarriersWrite,
+            P::UsersWrite,
         ];
         for role in Role::ALL.into_iter().skip(2) {
             assert!(

@@ -14,6 +14,7 @@ use counterfoil_projections::engine::{MAX_WAITING, WaitingRoom};
 
 use super::ServeError;
 use super::basis::Basis;
+use crate::commands::Commands;
 use crate::config::{Config, Role};
 use crate::gateway::catalogue::Catalogue;
 use crate::gateway::directory::AgentKeys;
@@ -28,7 +29,9 @@ use crate::http::policy::Policies;
 use crate::http::queries::Queries;
 use crate::http::route::State;
 use crate::http::secret::SecretRoutes;
+use crate::http::user::Users;
 use crate::http::{Authenticators, BootstrapToken, Dispatcher, Guard, Lifecycle, Readiness};
+use crate::identity::{OnRecord, UserTokens};
 use crate::limits::{KeptAnswers, RedisLink, RequestLimiter};
 use crate::policy::PolicyEngine;
 use crate::signing;
@@ -79,6 +82,8 @@ pub(super) struct ApiRole {
     subscriptions: Subscriptions,
     waiting: Arc<WaitingRoom>,
     renewal: Renewal,
+    commands: Arc<Commands>,
+    pepper: Arc<KeyPepper>,
 }
 
 impl ApiRole {
@@ -93,7 +98,7 @@ impl ApiRole {
         let options = config.subscriptions.options();
         let subscriptions = Subscriptions::start(basis.database.clone(), basis.news(), options);
         let pepper = Arc::clone(&means.pepper);
-        let directory = Arc::new(SecurityDirectory::new(security.clone(), pepper));
+        let directory = Arc::new(SecurityDirectory::new(security.clone(), Arc::clone(&pepper)));
         let waiting = Arc::new(WaitingRoom::start(&basis.database, MAX_WAITING));
         let events = Events {
             subscriptions: subscriptions.clone(),
@@ -104,9 +109,15 @@ impl ApiRole {
             commands: Arc::clone(&basis.commands),
             secrets: Arc::clone(&secrets),
         };
+        let users = Users {
+            commands: Arc::clone(&basis.commands),
+            pepper: Arc::clone(&pepper),
+            security: security.clone(),
+        };
         let api = Api {
             events: State::new(events),
             secrets: State::new(routes),
+            users: State::new(users),
             ..of_commands(basis, &means, config, readiness, &waiting)
         };
         let renewal = Renewal::start(Arc::clone(&secrets));
@@ -122,6 +133,8 @@ impl ApiRole {
             subscriptions,
             waiting,
             renewal,
+            commands: Arc::clone(&basis.commands),
+            pepper,
         }
     }
 
@@ -149,7 +162,9 @@ impl ApiRole {
         let token = config.auth.bootstrap_token.as_ref();
         let token = token.ok_or(ServeError::NoBootstrapToken)?;
         Ok(Authenticators::new(self.security.clone())
+            .recording(OnRecord(self.commands.clone()))
             .with(BootstrapToken::new(token))
+            .with(UserTokens::new(self.security.clone(), self.pepper.clone()))
             .with(AgentKeys(self.directory.clone())))
     }
 

@@ -14,6 +14,7 @@ mod gateway;
 mod head_notes;
 mod http;
 mod isolation;
+mod identity;
 mod janitor;
 mod keys;
 mod ledger;

@@ -134,6 +134,7 @@ fn two_types_of_one_name_are_refused() {
         }
     }
     let second = Route::get("/v1/others", "Others")
+        .permission(Access::Public)
         .answers::<other::Thing>(200, "Other")
         .handle(&State::new(()), nothing);
     let mut routes = support::routes();
