@@ -21,6 +21,11 @@ WITH home AS (
     FROM home h CROSS JOIN LATERAL aclexplode(h.relacl) g
     WHERE g.grantee <> h.relowner
     GROUP BY g.grantee, h.nspname, h.name
+), columns_granted AS (
+    SELECT format('%s %s %s.%s', g.grantee::regrole, string_agg(g.privilege_type, ',' ORDER BY g.privilege_type), h.name,
+                  a.attname) AS line, h.name, a.attname
+    FROM pg_attribute a JOIN home h ON h.oid = a.attrelid CROSS JOIN LATERAL aclexplode(a.attacl) g
+    GROUP BY g.grantee, h.name, a.attname
 )
 SELECT format('%s: row-level security is not enabled and forced', name) FROM tenants
 WHERE NOT (relrowsecurity AND relforcerowsecurity)
@@ -87,8 +92,8 @@ WHERE role.rolname LIKE 'counterfoil%' AND member.rolname <> 'counterfoil_owner'
 UNION ALL
 SELECT format('%s: granted and not in the list: %s', name, line) FROM granted WHERE line <> ALL ($4::text[])
 UNION ALL
-SELECT format('%s: column %s has grants of its own', h.name, a.attname)
-FROM pg_attribute a JOIN home h ON h.oid = a.attrelid WHERE a.attacl IS NOT NULL
+SELECT format('%s: column %s is granted and not in the list: %s', name, attname, line) FROM columns_granted
+WHERE line <> ALL ($4::text[])
 UNION ALL
 SELECT format('%s: %s may make objects in it', n.nspname, bound)
 FROM pg_namespace n CROSS JOIN unnest('{counterfoil_app,counterfoil_reader}'::text[]) bound
