@@ -67,6 +67,15 @@ pub struct Member {
     roles: Vec<String>,
 }
 
+/// A page of members.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Members {
+    /// At most `limit`, in the order of ids.
+    items: Vec<Member>,
+    /// Hand this back as `cursor` for the next page; null on the last one.
+    next: Option<String>,
+}
+
 /// Where a list goes on.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields, default)]
@@ -141,7 +150,7 @@ fn members(users: &State<Users>, all: &'static str, one: &'static str) -> [Route
         Route::get(all, "Who has which roles at just this place")
             .tag(tag)
             .permission(Permission::MembersRead)
-            .answers::<Listing<Member>>(200, "A page, in the order of ids")
+            .answers::<Members>(200, "A page, in the order of ids")
             .handle(users, list),
         Route::put(one, "Give a user a role here")
             .tag(tag)
@@ -227,10 +236,8 @@ async fn list(users: Users, request: Request<NoBody, Query<Paging>>) -> Answer {
         .take(limit.get() + 1)
         .collect();
     let members = members.into_iter().map(member).collect();
-    answer::json(
-        StatusCode::OK,
-        &page(members, limit, |member: &Member| member.id.clone())?,
-    )
+    let Listing { items, next } = page(members, limit, |member: &Member| member.id.clone())?;
+    answer::json(StatusCode::OK, &Members { items, next })
 }
 
 fn member((user, roles): (UserId, Vec<Role>)) -> Member {
