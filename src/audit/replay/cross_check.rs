@@ -16,6 +16,7 @@ use counterfoil_events::policy::Policy;
 use counterfoil_events::schema::{EventSchema, EventSourced};
 use counterfoil_events::secret::Secret;
 use counterfoil_events::tenant::Tenant;
+use counterfoil_events::user::User;
 use cqrs_es::EventStore;
 use cqrs_es::persist::{EventUpcaster, PersistedEventStore, SerializedEvent};
 use futures::FutureExt;
@@ -68,6 +69,7 @@ const KINDS: &[(&str, Fold)] = &[
     kind::<KriSource>(),
     kind::<KriRun>(),
     kind::<Secret>(),
+    kind::<User>(),
 ];
 
 const fn kind<A: EventSourced>() -> (&'static str, Fold) {

@@ -94,6 +94,7 @@ async fn every_kind_of_aggregate_is_replayed_and_postgres_es_arrives_at_the_same
         "policy",
         "secret",
         "tenant",
+        "user",
     ];
     assert_eq!(kinds, expected);
     let events: usize = all.iter().map(|replayed| replayed.events.len()).sum();
