@@ -83,9 +83,14 @@ fn seen(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
 async fn a_user_of_one_tenant_is_refused_the_other_as_if_it_were_not_there() {
     let installation = Installation::new().await;
     let server = installation.serve().await;
-    let (ours, theirs) = (World::new(&server, &["demo"]).await, World::new(&server, &["demo"]).await);
+    let (ours, theirs) = (
+        World::new(&server, &["demo"]).await,
+        World::new(&server, &["demo"]).await,
+    );
     let anna = Person::with(&server, &ours.path(""), "tenant_admin").await;
-    let made = anna.post(&server, &ours.path("/agents"), &agent_card("mine", &["demo"])).await;
+    let made = anna
+        .post(&server, &ours.path("/agents"), &agent_card("mine", &["demo"]))
+        .await;
     made.good();
     let missing = World {
         tenant: counterfoil_events::ids::TenantId::generate(),
@@ -109,7 +114,9 @@ async fn a_user_of_one_tenant_is_refused_the_other_as_if_it_were_not_there() {
         assert_eq!(seen(&foreign), seen(&nowhere), "{method} {rest}");
     }
     // Another's agent under the own path is missing there, as any other is.
-    let foreign = anna.get(&server, &ours.path(&format!("/agents/{}", theirs.agent))).await;
+    let foreign = anna
+        .get(&server, &ours.path(&format!("/agents/{}", theirs.agent)))
+        .await;
     assert_eq!(foreign.problem(), "not-found");
     server.stop().await;
 }
@@ -121,7 +128,10 @@ async fn a_role_allows_what_its_table_says_and_grants_nothing_above_itself() {
     let world = World::new(&server, &["demo"]).await;
     let admin = Person::with(&server, &world.path(""), "tenant_admin").await;
     let newcomer = Person::enrolled(&server).await;
-    assert_eq!(newcomer.get(&server, &world.path("/members")).await.problem(), "not-found");
+    assert_eq!(
+        newcomer.get(&server, &world.path("/members")).await.problem(),
+        "not-found"
+    );
     let put = |role: &str| {
         let path = world.path(&format!("/members/{}/roles/{role}", newcomer.id));
         Reply::of(admin.request(&server, Method::PUT, &path))
@@ -130,15 +140,24 @@ async fn a_role_allows_what_its_table_says_and_grants_nothing_above_itself() {
     let members = admin.get(&server, &world.path("/members")).await.good();
     let found = members["items"].as_array().unwrap();
     let has = |id: &str, role: &str| found.iter().any(|m| m["id"] == id && m["roles"] == json!([role]));
-    assert!(has(&newcomer.id, "developer") && has(&admin.id, "tenant_admin"), "{members}");
+    assert!(
+        has(&newcomer.id, "developer") && has(&admin.id, "tenant_admin"),
+        "{members}"
+    );
     let card = agent_card("new", &["demo"]);
     newcomer.post(&server, &world.path("/agents"), &card).await.good();
     let policy = world.path("/policies/tenant/versions/1/activate");
     let refused = newcomer.post(&server, &policy, &Value::Null).await;
-    assert_eq!((refused.problem().as_str(), refused.json()["permission"].as_str()), ("forbidden", Some("policies.activate")));
+    assert_eq!(
+        (refused.problem().as_str(), refused.json()["permission"].as_str()),
+        ("forbidden", Some("policies.activate"))
+    );
     // The organisation's policy stands under its home tenant, but is not the tenant's.
     let policy = world.path("/policies/organisation/versions/1/activate");
-    assert_eq!(admin.post(&server, &policy, &Value::Null).await.problem(), "forbidden");
+    assert_eq!(
+        admin.post(&server, &policy, &Value::Null).await.problem(),
+        "forbidden"
+    );
     for role in ["platform_admin", "organisation_admin"] {
         assert_eq!(put(role).await.status, 422, "{role} is not held at a tenant");
     }
@@ -146,7 +165,13 @@ async fn a_role_allows_what_its_table_says_and_grants_nothing_above_itself() {
     let above = format!("/v1/platform/members/{}/roles/platform_admin", admin.id);
     let above = Reply::of(admin.request(&server, Method::PUT, &above)).await;
     assert_eq!(above.problem(), "forbidden");
-    assert_eq!(admin.post(&server, "/v1/users", &json!({"kind": "person"})).await.problem(), "forbidden");
+    assert_eq!(
+        admin
+            .post(&server, "/v1/users", &json!({"kind": "person"}))
+            .await
+            .problem(),
+        "forbidden"
+    );
     server.stop().await;
 }
 
@@ -166,7 +191,10 @@ async fn the_platform_enters_a_tenant_only_with_a_reason_and_on_record() {
     auditor.get(&server, &world.path("")).await.good();
     let agents = world.path("/agents");
     let refused = auditor.get(&server, &agents).await;
-    assert_eq!((refused.problem().as_str(), refused.json()["code"].as_str()), ("forbidden", Some("reason_required")));
+    assert_eq!(
+        (refused.problem().as_str(), refused.json()["code"].as_str()),
+        ("forbidden", Some("reason_required"))
+    );
     let ask = |reason: &'static str, path: &str| {
         let request = auditor.request(&server, Method::GET, path);
         Reply::of(request.header("counterfoil-reason", reason))
@@ -177,7 +205,12 @@ async fn the_platform_enters_a_tenant_only_with_a_reason_and_on_record() {
     let entered = entered().await;
     assert_eq!(entered.len(), 1);
     let text = entered[0].to_string();
-    for part in ["ticket-4711", "agents.read", &world.tenant.to_string(), &auditor.id] {
+    for part in [
+        "ticket-4711",
+        "agents.read",
+        &world.tenant.to_string(),
+        &auditor.id,
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     // A reason opens nothing that the role does not have.
@@ -196,7 +229,12 @@ async fn until(status: u16, what: &str, ask: impl AsyncFn() -> Reply) {
         if reply.status == status {
             return;
         }
-        assert!(began.elapsed() < PATIENCE, "{what}: still {} {}", reply.status, reply.text);
+        assert!(
+            began.elapsed() < PATIENCE,
+            "{what}: still {} {}",
+            reply.status,
+            reply.text
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -214,12 +252,17 @@ async fn what_one_process_takes_away_another_refuses() {
     ];
     let agents = world.path("/agents");
     for person in [&member, &suspended, &bearer] {
-        until(200, "all may at first", async || person.get(&there, &agents).await).await;
+        until(200, "all may at first", async || {
+            person.get(&there, &agents).await
+        })
+        .await;
     }
     let path = format!("{place}/members/{}/roles/developer", member.id);
     Reply::of(here.request(Method::DELETE, &path)).await.good();
     let why = json!({"reason": "left"});
-    here.post(&format!("/v1/users/{}/suspend", suspended.id), &why).await.good();
+    here.post(&format!("/v1/users/{}/suspend", suspended.id), &why)
+        .await
+        .good();
     let path = format!("/v1/users/{}/tokens/{}/revoke", bearer.id, bearer.token_id);
     here.post(&path, &why).await.good();
     until(404, "a role", async || member.get(&there, &agents).await).await;
@@ -248,7 +291,9 @@ async fn the_kill_switch_of_an_agent_and_of_its_key_holds_on_another_process() {
     until(200, "the first key", async || ask(&world.key).await).await;
     until(200, "the next key", async || ask(&next_key).await).await;
     let why = json!({"reason": "review"});
-    here.post(&format!("{agent}/keys/{next_id}/revoke"), &why).await.good();
+    here.post(&format!("{agent}/keys/{next_id}/revoke"), &why)
+        .await
+        .good();
     until(401, "a revoked key", async || ask(&next_key).await).await;
     assert_eq!(ask(&world.key).await.status, 200, "the other key goes on");
     here.post(&format!("{agent}/suspend"), &why).await.good();
