@@ -61,6 +61,7 @@ type Fold = for<'a> fn(&'a PgPool, &'a str, u64) -> BoxFuture<'a, Result<Second,
 const KINDS: &[(&str, Fold)] = &[
     kind::<Organisation>(),
     kind::<Tenant>(),
+    kind::<User>(),
     kind::<SigningKeys>(),
     kind::<Agent>(),
     kind::<Policy>(),
@@ -69,7 +70,6 @@ const KINDS: &[(&str, Fold)] = &[
     kind::<KriSource>(),
     kind::<KriRun>(),
     kind::<Secret>(),
-    kind::<User>(),
 ];
 
 const fn kind<A: EventSourced>() -> (&'static str, Fold) {
