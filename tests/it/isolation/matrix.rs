@@ -184,6 +184,37 @@ const ROUTES: &[(&str, &str, Kind)] = &[
     ("POST", "/v1/tenants/{tenant}/resume", Tenant),
     ("POST", "/v1/tenants/{tenant}/suspend", Tenant),
     ("GET", "/v1/tenants/{tenant}/usage", Tenant),
+    // Users are the platform's; only what they may do somewhere is a place's.
+    ("GET", "/v1/organisations/{organisation}/members", Platform),
+    (
+        "DELETE",
+        "/v1/organisations/{organisation}/members/{user}/roles/{role}",
+        Platform,
+    ),
+    (
+        "PUT",
+        "/v1/organisations/{organisation}/members/{user}/roles/{role}",
+        Platform,
+    ),
+    ("GET", "/v1/platform/members", Platform),
+    ("DELETE", "/v1/platform/members/{user}/roles/{role}", Platform),
+    ("PUT", "/v1/platform/members/{user}/roles/{role}", Platform),
+    ("GET", "/v1/tenants/{tenant}/members", Tenant),
+    (
+        "DELETE",
+        "/v1/tenants/{tenant}/members/{user}/roles/{role}",
+        Tenant,
+    ),
+    ("PUT", "/v1/tenants/{tenant}/members/{user}/roles/{role}", Tenant),
+    // A secret goes by the name that its tenant gave it: one of that name may be in any tenant.
+    ("POST", "/v1/tenants/{tenant}/secrets", Tenant),
+    ("PUT", "/v1/tenants/{tenant}/secrets/{secret}", Tenant),
+    ("POST", "/v1/tenants/{tenant}/secrets/{secret}/retire", Tenant),
+    ("POST", "/v1/users", Platform),
+    ("POST", "/v1/users/{user}/resume", Platform),
+    ("POST", "/v1/users/{user}/suspend", Platform),
+    ("POST", "/v1/users/{user}/tokens", Platform),
+    ("POST", "/v1/users/{user}/tokens/{token}/revoke", Platform),
 ];
 
 /// Two tenants of two organisations, and what the second one has.
