@@ -126,7 +126,8 @@ fn was_killed(status: ExitStatus) -> bool {
 /// The end of a log.
 fn tail(log: &str) -> &str {
     let from = log.len().saturating_sub(4_000);
-    log.get(log.ceil_char_boundary(from)..).unwrap_or_default()
+    let whole = (from..=log.len()).find(|at| log.is_char_boundary(*at));
+    whole.and_then(|from| log.get(from..)).unwrap_or_default()
 }
 
 /// Rebuilds projections and dies, until there were `until` deaths.
