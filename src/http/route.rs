@@ -16,13 +16,7 @@
 //! async fn register(agents: Arc<Agents>, request: Request<Json<RegisterAgent>>) -> Answer { … }
 //! ```
 //!
-//! A route that names no permission has no `handle`, and does not compile:
-//!
-//! ```compile_fail
-//! use counterfoil::http::{Answer, Request, Route, State};
-//! async fn hello((): (), _: Request) -> Answer { unimplemented!() }
-//! Route::get("/v1/hello", "Hello").handle(&State::new(()), hello);
-//! ```
+//! A route that names no permission has no `handle`: it does not compile.
 //!
 //! Body and query are inferred from the handler's signature, so that table and handler cannot disagree.
 
