@@ -1,7 +1,7 @@
 //! The verifier over JetStream: the copy that the relay made, and what may be done to it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use counterfoil::audit::{JetStreamAudit, Keys};
@@ -33,6 +33,16 @@ impl Stream {
             status: BackboneStatus::default(),
         };
         let relay = Some(Relay::start(0, parts, RelayOptions::default()));
+        let began = Instant::now();
+        // The relay makes it; an audit of a stream that is not there is an error.
+        let name = backbone.prefix().stream(0);
+        while backbone.context().get_stream(&name).await.is_err() {
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "the relay made no stream"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         Self {
             backbone,
             heads,
