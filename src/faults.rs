@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use fail::FailScenario;
 
 /// Every fail point, by the part that passes it and the moment: `docs/faults.md` says what each means.
-pub const POINTS: [&str; 15] = [
+pub const POINTS: [&str; 14] = [
     "http.in_handler",
     "gateway.before_call",
     "gateway.mid_stream",
@@ -25,7 +25,6 @@ pub const POINTS: [&str; 15] = [
     "relay.mid_publish",
     "runner.after_claim",
     "projection.mid_fold",
-    "projection.before_commit",
     "projection.after_commit",
     "rebuild.mid_fold",
     "rebuild.before_swap",

@@ -11,9 +11,9 @@ use crate::rows::Row;
 #[derive(Debug, Parser)]
 #[command(name = "budgets")]
 pub struct Options {
-    /// Only the rows whose name contains this
-    #[arg(long, value_name = "NAME")]
-    only: Option<String>,
+    /// Only the rows whose name contains this; several by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    only: Vec<String>,
     /// Small sizes and short times, for trying it out
     #[arg(long, conflicts_with = "full")]
     pub quick: bool,
@@ -31,14 +31,17 @@ pub struct Options {
 impl Options {
     /// The rows that are asked for.
     pub fn chosen(&self, all: &'static [Row]) -> anyhow::Result<Vec<&'static Row>> {
-        let wanted = |row: &&Row| {
-            self.only
-                .as_ref()
-                .is_none_or(|part| row.name.contains(part.as_str()))
-        };
-        let rows: Vec<_> = all.iter().filter(wanted).collect();
         let names: Vec<_> = all.iter().map(|row| row.name).collect();
-        anyhow::ensure!(!rows.is_empty(), "no such row; there are {}", names.join(", "));
+        if let Some(part) = self
+            .only
+            .iter()
+            .find(|part| !names.iter().any(|name| name.contains(*part)))
+        {
+            anyhow::bail!("there is no row {part}; there are {}", names.join(", "));
+        }
+        let wanted =
+            |row: &&Row| self.only.is_empty() || self.only.iter().any(|part| row.name.contains(part));
+        let rows = all.iter().filter(wanted).collect();
         Ok(rows)
     }
 

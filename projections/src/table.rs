@@ -13,12 +13,12 @@ macro_rules! table {
             store: concat!(
                 "INSERT INTO ", $name, " (tenant_id, key, ", $first, $(", ", $column,)* ") ",
                 "SELECT tenant_id, key, ", $first, $(", ", $column,)*
-                " FROM json_populate_recordset(NULL::", $name, ", $1::json) ",
+                " FROM json_populate_recordset(NULL::", $name, ", $rows::json) ",
                 "ON CONFLICT (tenant_id, key) DO UPDATE SET ",
                 $first, " = excluded.", $first, $(", ", $column, " = excluded.", $column,)*
             ),
             delete: concat!(
-                "DELETE FROM ", $name, " r USING unnest($1::uuid[], $2::text[]) AS k (tenant_id, key) ",
+                "DELETE FROM ", $name, " r USING unnest($tenants::uuid[], $keys::text[]) AS k (tenant_id, key) ",
                 "WHERE r.tenant_id = k.tenant_id AND r.key = k.key"
             ),
             analyze: concat!("ANALYZE ", $name),

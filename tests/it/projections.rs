@@ -131,7 +131,9 @@ async fn a_poisoned_event_parks_its_aggregate_and_is_folded_once_the_cause_is_me
     let (first, second) = (AGENT.to_string(), Uuid::from_u128(0xa2));
     register_agent(&ledger, tenant, AGENT).await;
     settle(&ledger).await;
-    let take = "DELETE FROM read_agent_v1.agents RETURNING to_json(agents)::text";
+    let take = "WITH taken AS (DELETE FROM read_agent_v1.agents RETURNING to_json(agents)::text), \
+                counted AS (UPDATE counterfoil.projection_versions SET steps = steps + 1 WHERE projection = 'agent') \
+                SELECT * FROM taken";
     let taken: String = sqlx::query_scalar(take).fetch_one(pool).await.unwrap();
     append(
         &ledger,

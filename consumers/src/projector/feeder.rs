@@ -2,13 +2,14 @@
 //!
 //! 1. *Ready*: there is a live version of this build's revision; if not, it is made or rebuilt. One of a higher revision
 //!    is a newer build's: it is left alone, and only our own retired version is fed on.
-//! 2. *Look*, twice a second: which versions are to be fed, where their cursors stand; old ones are dropped.
-//! 3. *Feed*: what is behind, a bounded step at a time; then wait for news.
+//! 2. *Look*, twice a second: which versions are to be fed, and whether somebody else has written one; old ones are dropped.
+//! 3. *Feed*: what is behind, a bounded step at a time, each one statement as a rule; then wait for news.
 //!
 //! A damaged log stays out, and is tried again after some seconds: a step is one transaction, and would take the others
 //! of it down.
 //!
-//! Whatever fails, cursors are read again and it goes on from there: nothing in memory is trusted after an error.
+//! Whatever fails, versions are opened again and it goes on from where they stand: nothing in memory is trusted after an
+//! error.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,12 +17,13 @@ use std::time::Duration;
 
 use counterfoil_events::backbone::Heartbeat;
 use counterfoil_events::ids::{Position, TenantId};
+use counterfoil_events::ledger::{CALL_TIMEOUT, within};
 use counterfoil_projections::engine::{
-    Batch, EngineError, Projection, RebuildOptions, Rows, Stretch, cursors, drop_retired, ensure_live,
-    fed_versions, fold, rebuild,
+    Batch, EngineError, Folder, Projection, RebuildOptions, Stretch, drop_retired, ensure_live, fed_versions,
+    rebuild,
 };
 use sqlx::PgPool;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::ProjectorOptions;
 use super::inbox::Inbox;
@@ -37,7 +39,11 @@ const AFTER_DAMAGE: Duration = Duration::from_secs(5);
 /// After a step that had nothing to fold: most steps of most read models while others' events pour in. Without it each
 /// commit would cost every read model a transaction that only moves cursors.
 const AFTER_NOTHING: Duration = Duration::from_millis(20);
+/// Steps begin at most so often while nothing is left behind: events that come meanwhile are folded together.
+const PACE: Duration = Duration::from_millis(10);
 const DROP_INTERVAL: Duration = Duration::from_secs(60);
+/// Rows of a version that stay at hand: a few megabytes.
+const ROWS_AT_HAND: usize = 4096;
 /// Logs of one step.
 const LOGS_PER_STEP: usize = 64;
 
@@ -77,8 +83,7 @@ enum Step {
 
 /// A version that is fed.
 struct Fed {
-    version: i32,
-    cursors: HashMap<TenantId, Position>,
+    folder: Folder,
     behind: BTreeSet<TenantId>,
 }
 
@@ -117,25 +122,32 @@ impl Feeder {
                 sleep(LOOK).await;
                 continue;
             }
-            match self.turn().await {
-                // Somebody else moved a cursor: look where it stands now.
-                Ok(()) | Err(EngineError::Fenced { .. }) => {}
-                Err(EngineError::Damaged {
-                    tenant,
-                    position,
-                    source,
-                }) => {
-                    let reason = format!("tenant {tenant} position {position}: {source}");
-                    self.leave_out(tenant, reason);
-                    sleep(AFTER_ERROR).await;
-                }
-                Err(error) => {
-                    tracing::warn!(projection = self.projection.name(), %error, "the read model is not fed");
-                    self.say(FeedState::Failing {
-                        reason: error.to_string(),
-                    });
-                    sleep(AFTER_ERROR).await;
-                }
+            if let Err(error) = self.turn().await {
+                self.fed.clear();
+                self.recent.forget();
+                self.failed(error);
+                sleep(AFTER_ERROR).await;
+            }
+        }
+    }
+
+    fn failed(&mut self, error: EngineError) {
+        match error {
+            // Somebody else feeds it, or has retried what was parked: look where it stands now.
+            EngineError::Fenced { .. } => {}
+            EngineError::Damaged {
+                tenant,
+                position,
+                source,
+            } => {
+                let reason = format!("tenant {tenant} position {position}: {source}");
+                self.leave_out(tenant, reason);
+            }
+            error => {
+                tracing::warn!(projection = self.projection.name(), %error, "the read model is not fed");
+                self.say(FeedState::Failing {
+                    reason: error.to_string(),
+                });
             }
         }
     }
@@ -143,7 +155,6 @@ impl Feeder {
     fn leave_out(&mut self, tenant: TenantId, reason: String) {
         let projection = self.projection.name();
         tracing::error!(projection, reason, "a log is damaged; the others go on");
-        self.recent.forget(tenant);
         let retry_at = Instant::now() + AFTER_DAMAGE;
         self.damaged.insert(tenant, Damaged { reason, retry_at });
         self.report();
@@ -170,10 +181,15 @@ impl Feeder {
         self.look().await?;
         let until = Instant::now() + LOOK;
         while Instant::now() < until && self.leader.leads() {
+            let began = Instant::now();
             let step = self.feed().await?;
             self.report();
             let news = match step {
-                Step::Folded => self.inbox.take(),
+                Step::Folded if self.is_behind() => self.inbox.take(),
+                Step::Folded => {
+                    sleep_until(began + PACE).await;
+                    self.inbox.take()
+                }
                 Step::Passed => {
                     sleep(AFTER_NOTHING).await;
                     self.inbox.take()
@@ -189,7 +205,8 @@ impl Feeder {
     }
 
     async fn ready(&mut self) -> Result<(), EngineError> {
-        let live = ensure_live(&self.pool, &*self.projection).await?;
+        let live = timeout(CALL_TIMEOUT, ensure_live(&self.pool, &*self.projection));
+        let live = live.await.unwrap_or_else(|_| Err(late()))?;
         let ours = self.projection.declaration().revision;
         if live.revision > ours && !self.told_outdated {
             self.told_outdated = true;
@@ -217,21 +234,24 @@ impl Feeder {
             let age_s = i32::try_from(self.options.keep_retired.as_secs()).unwrap_or(i32::MAX);
             drop_retired(&self.pool, name, age_s).await?;
         }
-        let mut fed = Vec::new();
-        for version in fed_versions(&self.pool, name).await? {
+        let versions = within(CALL_TIMEOUT, fed_versions(&self.pool, name)).await?;
+        let mut known = std::mem::take(&mut self.fed);
+        for version in versions {
             // The tables of another revision are for the build that made them.
             if version.revision != self.projection.declaration().revision {
                 continue;
             }
-            let mut connection = self.pool.acquire().await?;
-            let cursors = cursors(&mut connection, name, version.version).await?;
-            fed.push(Fed {
-                version: version.version,
-                cursors: cursors.into_iter().collect(),
-                behind: BTreeSet::new(),
-            });
+            let is_it = |fed: &Fed| fed.folder.version() == version.version && fed.folder.is_at(version.steps);
+            let folder = match known.iter().position(is_it) {
+                Some(index) => known.swap_remove(index).folder,
+                None => {
+                    let opened = Folder::open(&self.pool, &*self.projection, version.version, ROWS_AT_HAND);
+                    timeout(CALL_TIMEOUT, opened).await.unwrap_or_else(|_| Err(late()))?
+                }
+            };
+            let behind = BTreeSet::new();
+            self.fed.push(Fed { folder, behind });
         }
-        self.fed = fed;
         let now = Instant::now();
         self.damaged.retain(|_, damaged| damaged.retry_at > now);
         let heads = std::mem::take(&mut self.heads);
@@ -251,6 +271,10 @@ impl Feeder {
                 }
             }
         }
+    }
+
+    fn is_behind(&self) -> bool {
+        self.fed.iter().any(|fed| !fed.behind.is_empty())
     }
 
     fn lag(&self) -> u64 {
@@ -273,11 +297,9 @@ impl Feeder {
             if stretches.is_empty() {
                 continue;
             }
-            // Rows are read anew for each step: others may change them between steps (a retry of parked events).
-            let mut rows = Rows::default();
             let batches = self.recent.read(&*self.projection, &stretches).await?;
-            let folded = fold(&self.pool, &*self.projection, fed.version, &mut rows, &batches).await?;
-            fed.moved(&batches, &self.heads);
+            let folded = fed.folder.fold(&*self.projection, &batches).await?;
+            fed.moved(&batches, &mut self.heads);
             step = step.max(if folded > 0 { Step::Folded } else { Step::Passed });
             metrics::counter!("counterfoil_projection_events_total", "projection" => self.projection.name())
                 .increment(folded);
@@ -288,7 +310,7 @@ impl Feeder {
 
 impl Fed {
     fn at(&self, tenant: TenantId) -> Position {
-        self.cursors.get(&tenant).copied().unwrap_or_default()
+        self.folder.at(tenant)
     }
 
     fn stretches(&self, heads: &HashMap<TenantId, Position>) -> Vec<Stretch> {
@@ -303,12 +325,20 @@ impl Fed {
         self.behind.iter().take(LOGS_PER_STEP).map(stretch).collect()
     }
 
-    fn moved(&mut self, batches: &[Batch], heads: &HashMap<TenantId, Position>) {
-        for Batch { tenant, to, .. } in batches {
-            self.cursors.insert(*tenant, *to);
+    fn moved(&mut self, batches: &[Batch], heads: &mut HashMap<TenantId, Position>) {
+        for Batch { tenant, from, to, .. } in batches {
+            if from == to {
+                // The log ends here, whatever was heard of it: a failover has taken its end.
+                heads.insert(*tenant, *to);
+            }
             if heads.get(tenant).is_none_or(|head| to >= head) {
                 self.behind.remove(tenant);
             }
         }
     }
+}
+
+fn late() -> EngineError {
+    let late = format!("no answer within {} s", CALL_TIMEOUT.as_secs());
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, late)).into()
 }

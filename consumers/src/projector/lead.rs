@@ -59,10 +59,11 @@ async fn compete(pool: PgPool, leads: &watch::Sender<bool>) {
 }
 
 async fn take(pool: &PgPool) -> Result<Option<PgConnection>, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
+    // Out of the pool first: should we give up waiting for the answer, a lock that it brings ends with the connection.
+    let mut connection = pool.acquire().await?.detach();
     let held: bool = sqlx::query_scalar(TRY_LOCK)
         .bind(PROJECTOR_CLASS)
-        .fetch_one(&mut *connection)
+        .fetch_one(&mut connection)
         .await?;
-    Ok(held.then(|| connection.detach()))
+    Ok(held.then_some(connection))
 }

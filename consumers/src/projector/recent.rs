@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use counterfoil_events::ids::{Position, TenantId};
+use counterfoil_events::ledger::{CALL_TIMEOUT, give_back, within};
 use counterfoil_projections::engine::{Batch, LoggedEvent, Projection, STEP, Stretch, page};
 use lru::LruCache;
 use sqlx::PgPool;
@@ -40,7 +41,8 @@ impl Recent {
         }
     }
 
-    /// The next step of each stretch, [`STEP`] positions at most over all of them.
+    /// The next step of each stretch, [`STEP`] positions at most over all of them. One ends where its log does, which after
+    /// a failover may be before what was heard of it.
     pub(super) async fn read(
         &self,
         projection: &dyn Projection,
@@ -57,7 +59,10 @@ impl Recent {
                 Some(batch) => batch,
                 None => {
                     let mut connection = self.pool.acquire().await?;
-                    page(&mut connection, projection, *tenant, *from, until).await?
+                    let read = page(&mut connection, projection, *tenant, *from, until);
+                    let read = within(CALL_TIMEOUT, read).await;
+                    give_back(connection, &read);
+                    read?
                 }
             };
             room -= batch.to.0 - batch.from.0;
@@ -86,15 +91,17 @@ impl Recent {
             return Ok(None);
         }
         if tail.end < until {
-            let events = sqlx::query_as(TAIL)
+            let mut connection = self.pool.acquire().await?;
+            let read = sqlx::query_as(TAIL)
                 .bind(tenant.0)
                 .bind(tail.end.as_i64())
-                .bind(until.as_i64())
-                .fetch_all(&self.pool)
-                .await?;
-            tail.add(events, until);
+                .bind(until.as_i64());
+            let read = within(CALL_TIMEOUT, read.fetch_all(&mut *connection)).await;
+            give_back(connection, &read);
+            tail.add(read?);
         }
         // What was just added may have pushed out what this one is for.
+        let until = until.min(tail.end).max(from);
         Ok((from >= tail.start).then(|| Batch {
             tenant,
             from,
@@ -103,9 +110,10 @@ impl Recent {
         }))
     }
 
-    /// Reads a log anew from the next time on: what was read of it is damaged, and may be mended meanwhile.
-    pub(super) fn forget(&self, tenant: TenantId) {
-        self.kept_logs().pop(&tenant);
+    /// Reads everything anew from the next time on: what was read may be damaged and mended meanwhile, or be of a database
+    /// that was put back to an earlier state.
+    pub(super) fn forget(&self) {
+        self.kept_logs().clear();
     }
 
     /// What is kept of a log; begun at `from` if that is nothing yet.
@@ -145,11 +153,16 @@ impl Tail {
         }
     }
 
-    /// Adds the events after its end up to `until`; the oldest make room.
-    fn add(&mut self, events: Vec<Event>, until: Position) {
-        self.bytes += events.iter().map(|event| event.envelope.len()).sum::<usize>();
-        self.events.extend(events);
-        self.end = until;
+    /// Adds the events after its end, as far as none is missing; the oldest make room.
+    fn add(&mut self, events: Vec<Event>) {
+        for event in events {
+            if event.position != self.end.next().as_i64() {
+                break;
+            }
+            self.end = self.end.next();
+            self.bytes += event.envelope.len();
+            self.events.push_back(event);
+        }
         while self.events.len() > EVENTS_MAX || self.bytes > BYTES_MAX {
             let Some(oldest) = self.events.pop_front() else {
                 break;
@@ -199,7 +212,7 @@ mod tests {
     #[test]
     fn a_read_model_gets_its_types_from_its_cursor_up_to_where_it_asked() {
         let mut tail = Tail::after(Position(4));
-        tail.add(events(5..=12, 10), Position(12));
+        tail.add(events(5..=12, 10));
         let even = tail.between(Position(6), Position(11), &["Even"]);
         assert_eq!(positions(&even), [8, 10]);
         assert_eq!(
@@ -210,11 +223,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_there_is_not_passed_over() {
+        let mut tail = Tail::after(Position(4));
+        tail.add(events(5..=6, 10));
+        tail.add(events(8..=9, 10));
+        assert_eq!(tail.end, Position(6));
+        tail.add(Vec::new());
+        assert_eq!(tail.end, Position(6));
+        tail.add(events(7..=9, 10));
+        assert_eq!((tail.end, tail.events.len()), (Position(9), 5));
+    }
+
+    #[test]
     fn the_oldest_make_room_and_the_start_says_so() {
         let mut tail = Tail::after(Position(0));
-        tail.add(events(1..=8, BYTES_MAX / 4), Position(8));
+        tail.add(events(1..=8, BYTES_MAX / 4));
         assert_eq!((tail.start, tail.end), (Position(4), Position(8)));
-        tail.add(events(9..=9, BYTES_MAX * 2), Position(9));
+        tail.add(events(9..=9, BYTES_MAX * 2));
         assert_eq!((tail.start, tail.end, tail.bytes), (Position(9), Position(9), 0));
     }
 }

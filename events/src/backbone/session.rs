@@ -56,6 +56,9 @@ pub(super) enum Interruption {
     Due,
 }
 
+/// Commits that come within this of the first one are read and published together.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// A refill under way, for its rate.
 struct Refill {
     began: Instant,
@@ -167,7 +170,10 @@ impl<'a> Session<'a> {
         } = &mut *self.worker;
         tokio::select! {
             notice = notices.recv() => match notice {
-                Ok(notice) => self.take_notice(notice),
+                Ok(notice) => {
+                    self.take_notice(notice);
+                    tokio::time::sleep(GATHER).await;
+                }
                 Err(RecvError::Lagged(_)) => self.worker.heads.scan_now(),
                 // The sequencer is gone, and with it all commits of this process: others' are found by scans.
                 Err(RecvError::Closed) => tokio::time::sleep(Duration::from_millis(100)).await,

@@ -72,7 +72,11 @@ impl Projection for Agents {
     }
 
     fn touches(&self, event: &FoldEvent<'_>) -> Vec<RowKey> {
-        vec![event.own_row(0)]
+        match event.event_type {
+            // There is no row yet.
+            "AgentRegistered" => Vec::new(),
+            _ => vec![event.own_row(0)],
+        }
     }
 
     fn fold(&self, rows: &mut Rows, event: &FoldEvent<'_>) -> Result<(), FoldError> {

@@ -49,7 +49,11 @@ impl Projection for Completions {
     }
 
     fn touches(&self, event: &FoldEvent<'_>) -> Vec<RowKey> {
-        vec![event.own_row(COMPLETIONS)]
+        match event.event_type {
+            // Each is the first event of its completion: there is no row yet.
+            "CompletionAuthorized" | "CompletionDenied" => Vec::new(),
+            _ => vec![event.own_row(COMPLETIONS)],
+        }
     }
 
     fn fold(&self, rows: &mut Rows, event: &FoldEvent<'_>) -> Result<(), FoldError> {

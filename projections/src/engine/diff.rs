@@ -10,13 +10,13 @@ use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::engine::apply::fold_batches;
 use crate::engine::cursor::cursors;
 use crate::engine::error::EngineError;
 use crate::engine::feed::page;
+use crate::engine::fold::{AtHand, fold_batches};
 use crate::engine::projection::Projection;
-use crate::engine::rows::Rows;
 use crate::engine::version::{live_version, script};
+use crate::engine::write::{Fence, write};
 
 /// No version has this number: what is parked under it vanishes with the transaction.
 const FRESH: i32 = 0;
@@ -95,7 +95,7 @@ async fn fold_fresh(
         .into_iter()
         .map(|(tenant, position)| (TenantId(tenant), Position::from_i64(position)))
         .collect();
-    let mut rows = Rows::of_empty_tables();
+    let mut at_hand = AtHand::of_empty_tables();
     for (tenant, until) in cursors(connection, projection.name(), live).await? {
         let mut at = Position::ZERO;
         while at < until {
@@ -104,8 +104,10 @@ async fn fold_fresh(
                 .events
                 .retain(|event| !parked.contains(&(tenant, Position::from_i64(event.position))));
             at = batch.to;
-            fold_batches(connection, projection, FRESH, &mut rows, &[batch]).await?;
-            rows.shrink(ROWS_AT_HAND);
+            fold_batches(connection, projection, FRESH, &mut at_hand, &[batch]).await?;
+            // Without the batches: there are no cursors to move.
+            write(connection, projection, FRESH, Fence::Cursors, &mut at_hand, &[]).await?;
+            at_hand.rows.shrink(ROWS_AT_HAND);
         }
     }
     Ok(())

@@ -28,15 +28,13 @@ pub enum EngineError {
     /// Postgres does not answer, or refuses.
     #[error("Postgres: {0}")]
     Postgres(#[from] sqlx::Error),
-    /// Another process moved a cursor: it feeds this version, and what this one did was rolled back.
-    #[error("the cursor of {projection} v{version} at tenant {tenant} moved: another process feeds it")]
+    /// Somebody else has written this version, so what was at hand of it may be wrong; nothing was written.
+    #[error("{projection} v{version} is not where it was left: another process feeds it")]
     Fenced {
         /// Which projection.
         projection: &'static str,
         /// Which version.
         version: i32,
-        /// Which tenant.
-        tenant: TenantId,
     },
     /// This build is older than the log.
     #[error(transparent)]

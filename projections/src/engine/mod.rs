@@ -6,25 +6,28 @@
 //!
 //! The fold is a function of the *set* of each log's events in order, never of how the logs interleave.
 
-mod apply;
 mod cursor;
 mod diff;
 mod error;
 mod event;
 mod feed;
+mod fold;
+mod folder;
 mod parked;
 mod projection;
 mod rebuild;
 mod rows;
 mod version;
 mod wait;
+mod write;
 
-pub use apply::{Batch, LoggedEvent, apply};
 pub use cursor::{Cursors, cursors};
 pub use diff::{Difference, diff};
 pub use error::{Damage, EngineError};
 pub use event::FoldEvent;
-pub use feed::{STEP, Stretch, catch_up, fold, page};
+pub use feed::{STEP, Stretch, page};
+pub use fold::{Batch, LoggedEvent};
+pub use folder::Folder;
 pub use parked::{ParkedEvent, list_parked, retry_parked};
 pub use projection::{Declaration, FoldError, Projection, Table};
 pub use rebuild::{RebuildOptions, RebuildProgress, cancel, rebuild};

@@ -10,19 +10,16 @@ use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::engine::apply::{Batch, fold_batches};
-use crate::engine::cursor::{cursors, take_cursors};
 use crate::engine::error::EngineError;
 use crate::engine::event::FoldEvent;
+use crate::engine::fold::{AtHand, Batch};
+use crate::engine::folder::step;
 use crate::engine::projection::Projection;
-use crate::engine::rows::Rows;
-use crate::engine::version::{Version, enter, live_version};
+use crate::engine::version::{Version, count_step, enter, live_version};
+use crate::engine::write::Fence;
 
 const AGGREGATES: &str = "SELECT DISTINCT tenant_id, aggregate, aggregate_id FROM counterfoil.parked_events \
                           WHERE projection = $1 AND version = $2 AND tenant_id = ANY($3)";
-const PARK: &str = "INSERT INTO counterfoil.parked_events \
-                    (tenant_id, projection, version, position, aggregate, aggregate_id, type, reason) \
-                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
 const LIST: &str = "SELECT tenant_id, projection, version, position, aggregate, aggregate_id, type, reason \
                     FROM counterfoil.parked_events WHERE ($1::text IS NULL OR projection = $1) \
                     ORDER BY projection, version, tenant_id, position LIMIT 1000";
@@ -58,31 +55,48 @@ pub struct ParkedEvent {
     pub reason: String,
 }
 
-/// The aggregates that are parked, among the tenants of a batch.
+/// An event that was parked just now, and is to be written.
+#[derive(Debug)]
+pub(super) struct NewlyParked {
+    pub(super) tenant: TenantId,
+    pub(super) position: Position,
+    pub(super) aggregate: String,
+    pub(super) aggregate_id: String,
+    pub(super) event_type: String,
+    pub(super) reason: String,
+}
+
+/// The aggregates that are parked, of the tenants that were asked for.
+#[derive(Default)]
 pub(super) struct Parked {
+    asked: HashSet<TenantId>,
     aggregates: HashSet<(TenantId, String, String)>,
+    new: Vec<NewlyParked>,
 }
 
 impl Parked {
+    /// Reads those of tenants that were not asked for yet.
     pub(super) async fn read(
+        &mut self,
         connection: &mut PgConnection,
         projection: &str,
         version: i32,
-        batches: &[Batch],
-    ) -> Result<Self, sqlx::Error> {
-        let tenants: Vec<Uuid> = batches.iter().map(|batch| batch.tenant.0).collect();
+        tenants: impl Iterator<Item = TenantId>,
+    ) -> Result<(), sqlx::Error> {
+        let asked: HashSet<TenantId> = tenants.filter(|tenant| !self.asked.contains(tenant)).collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
         let rows: Vec<(Uuid, String, String)> = sqlx::query_as(AGGREGATES)
             .bind(projection)
             .bind(version)
-            .bind(tenants)
+            .bind(asked.iter().map(|tenant| tenant.0).collect::<Vec<Uuid>>())
             .fetch_all(connection)
             .await?;
-        Ok(Self {
-            aggregates: rows
-                .into_iter()
-                .map(|(tenant, kind, id)| (TenantId(tenant), kind, id))
-                .collect(),
-        })
+        let parked = rows.into_iter().map(|(tenant, kind, id)| (TenantId(tenant), kind, id));
+        self.aggregates.extend(parked);
+        self.asked.extend(asked);
+        Ok(())
     }
 
     pub(super) fn holds(&self, event: &FoldEvent<'_>) -> bool {
@@ -94,35 +108,28 @@ impl Parked {
                 event.aggregate_id.to_owned(),
             ))
     }
-}
 
-pub(super) async fn park(
-    connection: &mut PgConnection,
-    projection: &str,
-    version: i32,
-    parked: &mut Parked,
-    event: &FoldEvent<'_>,
-    reason: &str,
-) -> Result<(), sqlx::Error> {
-    tracing::warn!(projection, version, tenant = %event.tenant, position = %event.position, reason, "an event is parked");
-    metrics::counter!("counterfoil_events_parked_total", "projection" => projection.to_owned()).increment(1);
-    parked.aggregates.insert((
-        event.tenant,
-        event.aggregate.to_owned(),
-        event.aggregate_id.to_owned(),
-    ));
-    sqlx::query(PARK)
-        .bind(event.tenant.0)
-        .bind(projection)
-        .bind(version)
-        .bind(event.position.as_i64())
-        .bind(event.aggregate)
-        .bind(event.aggregate_id)
-        .bind(event.event_type)
-        .bind(reason)
-        .execute(connection)
-        .await?;
-    Ok(())
+    /// Parks an event, and with it its aggregate.
+    pub(super) fn park(&mut self, projection: &str, version: i32, event: &FoldEvent<'_>, reason: String) {
+        tracing::warn!(projection, version, tenant = %event.tenant, position = %event.position, reason, "an event is parked");
+        metrics::counter!("counterfoil_events_parked_total", "projection" => projection.to_owned()).increment(1);
+        let (aggregate, aggregate_id) = (event.aggregate.to_owned(), event.aggregate_id.to_owned());
+        self.aggregates
+            .insert((event.tenant, aggregate.clone(), aggregate_id.clone()));
+        self.new.push(NewlyParked {
+            tenant: event.tenant,
+            position: event.position,
+            aggregate,
+            aggregate_id,
+            event_type: event.event_type.to_owned(),
+            reason,
+        });
+    }
+
+    /// What was parked since the last call.
+    pub(super) fn take_new(&mut self) -> Vec<NewlyParked> {
+        std::mem::take(&mut self.new)
+    }
 }
 
 /// Parked events, the first thousand, of one projection or all.
@@ -171,11 +178,9 @@ async fn retry_aggregate(
 ) -> Result<u64, EngineError> {
     let mut transaction = pool.begin().await?;
     enter(&mut transaction, projection.name(), live.version).await?;
-    // The projector waits meanwhile: the aggregate's rows may be shared with others. The cursor itself has passed these
-    // events long ago and stays where it is.
-    let stands = cursors(&mut transaction, projection.name(), live.version).await?;
-    let at = stands.get(&tenant).copied().unwrap_or_default();
-    take_cursors(&mut transaction, projection, live.version, &[(tenant, at)]).await?;
+    // The projector waits meanwhile, and then reads anew what it had at hand: rows may be shared by several aggregates. Its
+    // cursor has passed these events long ago and stays where it is.
+    count_step(&mut transaction, projection.name(), live.version).await?;
     let events = sqlx::query_as(OF_AGGREGATE)
         .bind(tenant.0)
         .bind(projection.name())
@@ -198,8 +203,16 @@ async fn retry_aggregate(
         to: Position::ZERO,
         events,
     };
-    let mut rows = Rows::default();
-    let folded = fold_batches(&mut transaction, projection, live.version, &mut rows, &[batch]).await?;
+    let mut at_hand = AtHand::default();
+    let folded = step(
+        &mut transaction,
+        projection,
+        live.version,
+        Fence::Cursors,
+        &mut at_hand,
+        &[batch],
+    )
+    .await?;
     transaction.commit().await?;
     Ok(folded)
 }

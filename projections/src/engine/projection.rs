@@ -12,9 +12,9 @@ pub struct Table {
     pub name: &'static str,
     /// Reads rows by key as JSON text: `$1 uuid[]`, `$2 text[]`; answers `(tenant_id, key, row)`.
     pub load: &'static str,
-    /// Writes rows: `$1 json`, an array of whole rows; replaces those with the same key.
+    /// Writes rows: `$rows json`, an array of whole rows; replaces those with the same key. A part of a statement.
     pub store: &'static str,
-    /// Deletes rows: `$1 uuid[]`, `$2 text[]`.
+    /// Deletes rows: `$tenants uuid[]`, `$keys text[]`. A part of a statement.
     pub delete: &'static str,
     /// Takes its statistics.
     pub analyze: &'static str,

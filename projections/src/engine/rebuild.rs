@@ -3,12 +3,13 @@
 //! 1. *Claim* the projection's one rebuild job; a job that was cancelled, failed or died is resumed where its cursors
 //!    stand.
 //! 2. *Fold* every log from Postgres, tenants in parallel (one after the other where rows span logs).
-//! 3. *Swap*, in one transaction: lock the live cursors, fold what little is left, require that the new version is
+//! 3. *Swap*, in one transaction: keep the live version's feeder out, fold what little is left, require that the new version is
 //!    nowhere behind, replace the views. Readers see the one or the other.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use counterfoil_events::ids::{Position, TenantId};
 use futures::future::BoxFuture;
 use serde::Serialize;
@@ -16,14 +17,16 @@ use sqlx::PgPool;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::engine::cursor::{Cursors, cursors};
+use crate::engine::cursor::cursors;
 use crate::engine::error::EngineError;
-use crate::engine::feed::{Stretch, catch_up, page};
+use crate::engine::feed::page;
+use crate::engine::fold::AtHand;
+use crate::engine::folder::{Folder, step};
 use crate::engine::projection::Projection;
-use crate::engine::rows::Rows;
 use crate::engine::version::{
     Version, VersionState, create, drop_version, enter, lock_makers, promote, script, versions, versions_on,
 };
+use crate::engine::write::Fence;
 
 const HEADS: &str = "SELECT tenant_id, position FROM counterfoil.chain_heads ORDER BY tenant_id";
 /// Claims the job unless another process is at it: one that has not been heard of for 30 s is not.
@@ -33,17 +36,16 @@ const CLAIM: &str = "INSERT INTO counterfoil.rebuild_jobs AS job (projection, ve
                          events_per_s = excluded.events_per_s, events_total = excluded.events_total, events_done = 0, \
                          started_at = now(), heartbeat_at = now(), ended_at = NULL, detail = '' \
                      WHERE job.state <> 'running' OR job.heartbeat_at < now() - interval '30 seconds' \
-                     RETURNING version";
-const BEAT: &str = "UPDATE counterfoil.rebuild_jobs SET heartbeat_at = now(), events_done = events_done + $2 \
-                    WHERE projection = $1 AND state = 'running' RETURNING version";
-const END: &str = "UPDATE counterfoil.rebuild_jobs SET state = $2, ended_at = now(), detail = $3 \
-                   WHERE projection = $1 AND state = 'running'";
+                     RETURNING started_at";
+/// Whoever was silent for too long may find that another has claimed the job since, at another time.
+const BEAT: &str = "UPDATE counterfoil.rebuild_jobs SET heartbeat_at = now(), events_done = events_done + $3 \
+                    WHERE projection = $1 AND started_at = $2 AND state = 'running' RETURNING version";
+const END: &str = "UPDATE counterfoil.rebuild_jobs SET state = $3, ended_at = now(), detail = $4 \
+                   WHERE projection = $1 AND started_at = $2 AND state = 'running'";
 const CANCEL: &str = "UPDATE counterfoil.rebuild_jobs SET state = 'cancelled', ended_at = now() \
                       WHERE projection = $1 AND state = 'running'";
 const LOCK_VERSIONS: &str =
     "SELECT FROM counterfoil.projection_versions WHERE projection = $1 ORDER BY version FOR UPDATE";
-const LOCK_LIVE: &str = "SELECT tenant_id FROM counterfoil.projection_cursors \
-                         WHERE projection = $1 AND version = $2 ORDER BY tenant_id FOR UPDATE";
 const SWAP_ATTEMPTS: u32 = 20;
 /// Well below the 30 s after which CLAIM takes a job for dead.
 const LONGEST_SILENCE: Duration = Duration::from_secs(5);
@@ -101,8 +103,8 @@ async fn run(
     options: RebuildOptions,
     progress: &(dyn Fn(RebuildProgress) + Send + Sync),
 ) -> Result<Version, EngineError> {
-    let version = claim(pool, projection, options).await?;
-    let built = build(pool, projection, &version, options, progress).await;
+    let (version, claimed_at) = claim(pool, projection, options).await?;
+    let built = build(pool, projection, (&version, claimed_at), options, progress).await;
     let (state, detail) = match &built {
         Ok(()) => ("done", String::new()),
         Err(EngineError::Cancelled(_)) => ("cancelled", String::new()),
@@ -110,6 +112,7 @@ async fn run(
     };
     sqlx::query(END)
         .bind(projection.name())
+        .bind(claimed_at)
         .bind(state)
         .bind(detail)
         .execute(pool)
@@ -133,12 +136,12 @@ pub async fn cancel(pool: &PgPool, projection: &str) -> Result<bool, sqlx::Error
         > 0)
 }
 
-/// Step 1.
+/// Step 1. Answers when it was claimed, too: by that the job is known as ours.
 async fn claim(
     pool: &PgPool,
     projection: &dyn Projection,
     options: RebuildOptions,
-) -> Result<Version, EngineError> {
+) -> Result<(Version, DateTime<Utc>), EngineError> {
     let name = projection.name();
     let total: u64 = heads(pool).await?.iter().map(|(_, head)| head.0).sum();
     let mut transaction = pool.begin().await?;
@@ -155,21 +158,21 @@ async fn claim(
         Some(version) => version,
         None => create(&mut transaction, projection, VersionState::Building).await?,
     };
-    let claimed: Option<i32> = sqlx::query_scalar(CLAIM)
+    let claimed: Option<DateTime<Utc>> = sqlx::query_scalar(CLAIM)
         .bind(name)
         .bind(version.version)
         .bind(i32::try_from(options.events_per_s).unwrap_or(i32::MAX))
         .bind(i64::try_from(total).unwrap_or(i64::MAX))
         .fetch_optional(&mut *transaction)
         .await?;
-    if claimed.is_none() {
+    let Some(claimed_at) = claimed else {
         return Err(EngineError::RebuildUnderWay(name.to_owned()));
-    }
+    };
     transaction.commit().await?;
     for version in stale {
         drop_version(pool, name, version.version).await?;
     }
-    Ok(version)
+    Ok((version, claimed_at))
 }
 
 async fn heads(pool: &PgPool) -> Result<Vec<(TenantId, Position)>, sqlx::Error> {
@@ -185,6 +188,7 @@ struct Site<'a> {
     pool: &'a PgPool,
     projection: &'a dyn Projection,
     version: i32,
+    claimed_at: DateTime<Utc>,
     options: RebuildOptions,
     started: Instant,
     tally: Mutex<RebuildProgress>,
@@ -195,7 +199,7 @@ struct Site<'a> {
 async fn build(
     pool: &PgPool,
     projection: &dyn Projection,
-    version: &Version,
+    (version, claimed_at): (&Version, DateTime<Utc>),
     options: RebuildOptions,
     progress: &(dyn Fn(RebuildProgress) + Send + Sync),
 ) -> Result<(), EngineError> {
@@ -207,6 +211,7 @@ async fn build(
         pool,
         projection,
         version: version.version,
+        claimed_at,
         options,
         started: Instant::now(),
         tally: Mutex::new(RebuildProgress {
@@ -217,7 +222,8 @@ async fn build(
         }),
         progress,
     };
-    fold_all(&site, heads, &stands).await?;
+    // A version that has folded nothing has empty tables: no row of it needs to be read.
+    fold_all(&site, heads, stands.is_empty()).await?;
     analyze(&site).await?;
     for attempt in 1..=SWAP_ATTEMPTS {
         match swap(&site).await {
@@ -248,16 +254,14 @@ fn is_lock_timeout(error: &sqlx::Error) -> bool {
 async fn fold_all(
     site: &Site<'_>,
     heads: Vec<(TenantId, Position)>,
-    stands: &Cursors,
+    fresh: bool,
 ) -> Result<(), EngineError> {
-    // A version that has folded nothing has empty tables: no row of it needs to be read.
-    let fresh = stands.is_empty();
     let work: Mutex<VecDeque<_>> = Mutex::new(heads.into());
     let spans = site.projection.declaration().spans_logs;
     let workers = if spans { 1 } else { site.options.workers.max(1) };
     let mut working: Vec<BoxFuture<'_, Result<(), EngineError>>> = Vec::new();
     for _ in 0..workers {
-        working.push(Box::pin(fold_some(site, &work, stands, fresh)));
+        working.push(Box::pin(fold_some(site, &work, fresh)));
     }
     futures::future::try_join_all(working).await?;
     Ok(())
@@ -267,48 +271,45 @@ async fn fold_all(
 async fn fold_some(
     site: &Site<'_>,
     work: &Mutex<VecDeque<(TenantId, Position)>>,
-    stands: &Cursors,
     fresh: bool,
 ) -> Result<(), EngineError> {
-    let empty = || match fresh {
-        true => Rows::of_empty_tables(),
-        false => Rows::default(),
-    };
-    let mut rows = empty();
+    let mut folder = Folder::for_rebuild(site.pool, site.projection, site.version, ROWS_AT_HAND).await?;
+    if fresh {
+        folder.begins_anew();
+    }
     loop {
         let Some((tenant, head)) = work.lock().await.pop_front() else {
             return Ok(());
         };
-        if !site.projection.declaration().spans_logs {
-            rows = empty();
+        // The rows of one log are of no use to another, unless rows span logs.
+        if fresh && !site.projection.declaration().spans_logs {
+            folder.begins_anew();
         }
-        let from = stands.get(&tenant).copied().unwrap_or_default();
-        fold_log(site, &mut rows, tenant, from, head).await?;
+        fold_log(site, &mut folder, tenant, head).await?;
     }
 }
 
 async fn fold_log(
     site: &Site<'_>,
-    rows: &mut Rows,
+    folder: &mut Folder,
     tenant: TenantId,
-    from: Position,
     head: Position,
 ) -> Result<(), EngineError> {
-    let mut at = from;
-    while at < head {
-        let stretch = Stretch {
-            tenant,
-            from: at,
-            until: head,
-        };
-        let (stands, folded) = catch_up(site.pool, site.projection, site.version, rows, &[stretch]).await?;
+    loop {
+        let at = folder.at(tenant);
+        if at >= head {
+            return Ok(());
+        }
+        let batch = folder.next(site.projection, tenant, head).await?;
+        let to = batch.to;
+        if to == at {
+            // The log ends before: a failover has taken what came behind.
+            return Ok(());
+        }
+        let folded = folder.fold(site.projection, &[batch]).await?;
         fail::fail_point!("rebuild.mid_fold");
-        let to = stands.first().map_or(head, |(_, to)| *to);
         site.passed(to.0 - at.0, folded).await?;
-        at = to;
-        rows.shrink(ROWS_AT_HAND);
     }
-    Ok(())
 }
 
 impl Site<'_> {
@@ -332,6 +333,7 @@ impl Site<'_> {
         let name = self.projection.name();
         let beat: Option<i32> = sqlx::query_scalar(BEAT)
             .bind(name)
+            .bind(self.claimed_at)
             .bind(i64::try_from(positions).unwrap_or(i64::MAX))
             .fetch_optional(self.pool)
             .await?;
@@ -372,41 +374,40 @@ async fn swap(site: &Site<'_>) -> Result<(), EngineError> {
     let all = versions(site.pool, name).await?;
     let live = all.iter().find(|version| version.state == VersionState::Live);
     // First without the lock, so that little is left to do under it.
-    let mut rows = Rows::default();
-    let stands = cursors(&mut *site.pool.acquire().await?, name, site.version).await?;
+    let mut folder = Folder::for_rebuild(site.pool, site.projection, site.version, ROWS_AT_HAND).await?;
     for (tenant, head) in heads(site.pool).await? {
-        let from = stands.get(&tenant).copied().unwrap_or_default();
-        fold_log(site, &mut rows, tenant, from, head).await?;
+        fold_log(site, &mut folder, tenant, head).await?;
     }
+    drop(folder);
     let mut transaction = site.pool.begin().await?;
     script(&mut transaction, "SET LOCAL lock_timeout = '1s'").await?;
     enter(&mut transaction, name, site.version).await?;
     lock_makers(&mut transaction).await?;
     if let Some(live) = live {
-        // In the order in which the projector takes them.
+        // Every step of a feeder counts one up there first, so none is made until we are done.
         sqlx::query(LOCK_VERSIONS)
             .bind(name)
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query(LOCK_LIVE)
-            .bind(name)
-            .bind(live.version)
             .execute(&mut *transaction)
             .await?;
         let (ours, theirs) = (
             cursors(&mut transaction, name, site.version).await?,
             cursors(&mut transaction, name, live.version).await?,
         );
+        let mut at_hand = AtHand::default();
         for (tenant, until) in theirs {
             let mut at = ours.get(&tenant).copied().unwrap_or_default();
             while at < until {
                 let batch = page(&mut transaction, site.projection, tenant, at, until).await?;
+                if batch.to == at {
+                    break;
+                }
                 at = batch.to;
-                super::apply::apply(
+                step(
                     &mut transaction,
                     site.projection,
                     site.version,
-                    &mut rows,
+                    Fence::Cursors,
+                    &mut at_hand,
                     &[batch],
                 )
                 .await?;

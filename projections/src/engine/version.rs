@@ -9,16 +9,22 @@ use sqlx::{Executor, PgConnection, PgPool};
 use crate::engine::error::EngineError;
 use crate::engine::projection::Projection;
 
-const LIST: &str = "SELECT version, revision, state FROM counterfoil.projection_versions WHERE projection = $1 ORDER BY version";
+const LIST: &str = "SELECT version, revision, state, steps FROM counterfoil.projection_versions \
+                    WHERE projection = $1 ORDER BY version";
 const ADD: &str = "INSERT INTO counterfoil.projection_versions (projection, version, revision, state) \
                    SELECT $1, coalesce(max(version), 0) + 1, $2, $3 FROM counterfoil.projection_versions \
-                   WHERE projection = $1 RETURNING version, revision, state";
+                   WHERE projection = $1 RETURNING version, revision, state, steps";
 const RETIRE: &str = "UPDATE counterfoil.projection_versions SET state = 'retired', retired_at = now() \
                       WHERE projection = $1 AND state = 'live'";
 const PROMOTE: &str =
     "UPDATE counterfoil.projection_versions SET state = 'live' WHERE projection = $1 AND version = $2";
-const OLD: &str = "SELECT version, revision, state FROM counterfoil.projection_versions WHERE projection = $1 \
-                   AND state = 'retired' AND retired_at <= now() - $2 * interval '1 second' ORDER BY version";
+/// Each costs its feeder a connection, so not many are kept however often one rebuilds.
+const OLD: &str = "SELECT version, revision, state, steps FROM ( \
+                       SELECT *, rank() OVER (ORDER BY version DESC) AS rank FROM counterfoil.projection_versions \
+                       WHERE projection = $1 AND state = 'retired') AS retired \
+                   WHERE rank > 3 OR retired_at <= now() - $2 * interval '1 second' ORDER BY version";
+const COUNT_STEP: &str = "UPDATE counterfoil.projection_versions SET steps = steps + 1 \
+                          WHERE projection = $1 AND version = $2";
 /// Transaction-local: whoever uses the connection next has neither. Nothing waits for the disk, since rows and cursor
 /// are lost or kept together and what is lost is folded again.
 const ENTER: &str = "SELECT set_config('search_path', format('read_%s_v%s', $1::text, $2::int), true), \
@@ -53,6 +59,9 @@ pub struct Version {
     pub revision: i32,
     /// Where in its life.
     pub state: VersionState,
+    /// How often its rows were changed: who changes them says what count he read them at.
+    #[serde(skip)]
+    pub steps: i64,
 }
 
 /// All versions of a projection.
@@ -167,6 +176,32 @@ pub(super) async fn enter(
         .map(|_| ())
 }
 
+/// How many steps a version has made.
+pub(super) async fn steps(
+    connection: &mut PgConnection,
+    projection: &str,
+    version: i32,
+) -> Result<i64, EngineError> {
+    let all = versions_on(connection, projection).await?;
+    let found = all.into_iter().find(|of| of.version == version);
+    let gone = || EngineError::Version(format!("{projection} has no version {version} any more"));
+    Ok(found.ok_or_else(gone)?.steps)
+}
+
+/// Counts a step, and keeps all others out for the rest of the transaction.
+pub(super) async fn count_step(
+    connection: &mut PgConnection,
+    projection: &str,
+    version: i32,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(COUNT_STEP)
+        .bind(projection)
+        .bind(version)
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
 /// Lets the stable views show a version. A view can only gain columns at its end; another shape is another view.
 pub(super) async fn show(
     connection: &mut PgConnection,
@@ -203,7 +238,7 @@ pub(super) async fn promote(
     Ok(())
 }
 
-/// Drops versions that were retired at least `age_s` seconds ago; answers which.
+/// Drops versions that were retired at least `age_s` seconds ago, and all but the latest few; answers which.
 ///
 /// # Errors
 /// When Postgres does not answer.

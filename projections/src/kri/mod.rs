@@ -60,12 +60,13 @@ impl Projection for Kris {
     }
 
     fn touches(&self, event: &FoldEvent<'_>) -> Vec<RowKey> {
-        let table = match event.aggregate {
-            "kri" => KRIS,
-            "kri_source" => SOURCES,
-            _ => RUNS,
-        };
-        vec![event.own_row(table)]
+        match (event.aggregate, event.event_type) {
+            ("kri", _) => vec![event.own_row(KRIS)],
+            ("kri_source", _) => vec![event.own_row(SOURCES)],
+            // There is no row yet.
+            (_, "KriRunRequested") => Vec::new(),
+            _ => vec![event.own_row(RUNS)],
+        }
     }
 
     fn fold(&self, rows: &mut Rows, event: &FoldEvent<'_>) -> Result<(), FoldError> {

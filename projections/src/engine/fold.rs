@@ -1,11 +1,13 @@
-//! Folding a batch of events into a version's tables, in one transaction. Steps:
+//! Folding a batch of events into the rows at hand. Steps:
 //!
-//! 1. take the cursors: nobody else folds into these rows now, 2. read the rows that the events say they touch, in bulk,
+//! 1. parse the envelopes, 2. read the rows that the events say they touch and that are not at hand, in bulk,
 //! 3. fold each event in order; a row that was not foreseen is read and the event folded again; an event that cannot
-//!    be folded is parked with its aggregate, and everything else passes,
-//! 4. store what changed, 5. move the cursors: the fence, 6. the caller commits.
+//!    be folded is parked with its aggregate, and everything else passes.
+//!
+//! Nothing is written here: what came of it is stored by [`write`](crate::engine::write), which also makes sure that
+//! what was read still stands.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use counterfoil_events::envelope::Envelope;
@@ -14,10 +16,9 @@ use counterfoil_events::schema::DecodeError;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::engine::cursor::{Move, move_cursors, take_cursors};
 use crate::engine::error::{Damage, EngineError};
 use crate::engine::event::FoldEvent;
-use crate::engine::parked::{Parked, park};
+use crate::engine::parked::Parked;
 use crate::engine::projection::{FoldError, Projection};
 use crate::engine::rows::{RowKey, Rows};
 
@@ -43,57 +44,35 @@ pub struct Batch {
     pub events: Vec<LoggedEvent>,
 }
 
-/// Folds batches into `version` within the caller's transaction, whose `search_path` is the version's schema.
-/// Answers how many events were folded.
+/// What is at hand of a version's tables. True for as long as nobody else changes them, which whoever writes makes sure of.
+#[derive(Default)]
+pub(super) struct AtHand {
+    pub(super) rows: Rows,
+    pub(super) parked: Parked,
+}
+
+impl AtHand {
+    /// For tables that are empty: no row needs to be read.
+    pub(super) fn of_empty_tables() -> Self {
+        Self {
+            rows: Rows::of_empty_tables(),
+            parked: Parked::default(),
+        }
+    }
+}
+
+/// Folds batches into the rows at hand; answers how many events were folded. `connection` is in the version's schema.
 ///
 /// # Errors
-/// See [`EngineError`]; the caller rolls back, and forgets `rows`: they hold what was not committed.
-pub async fn apply(
-    connection: &mut PgConnection,
-    projection: &dyn Projection,
-    version: i32,
-    rows: &mut Rows,
-    batches: &[Batch],
-) -> Result<u64, EngineError> {
-    let folded = if is_nothing(batches) {
-        0
-    } else {
-        let expected: Vec<_> = batches.iter().map(|batch| (batch.tenant, batch.from)).collect();
-        take_cursors(connection, projection, version, &expected).await?;
-        let folded = fold_batches(connection, projection, version, rows, batches).await?;
-        fail::fail_point!("projection.mid_fold");
-        folded
-    };
-    let moves: Vec<Move> = batches
-        .iter()
-        .filter(|batch| batch.to > batch.from)
-        .map(|batch| Move {
-            tenant: batch.tenant,
-            old: batch.from,
-            new: batch.to,
-        })
-        .collect();
-    move_cursors(connection, projection.name(), version, &moves).await?;
-    Ok(folded)
-}
-
-/// Most steps of most projections have nothing to fold: then the cursors only move, which is the fence by itself. (A
-/// cursor that has not begun has to be made.)
-pub(super) fn is_nothing(batches: &[Batch]) -> bool {
-    batches
-        .iter()
-        .all(|batch| batch.events.is_empty() && batch.from > Position::ZERO)
-}
-
-/// Steps 2 to 4.
+/// See [`EngineError`]; what is at hand is then forgotten by the caller.
 pub(super) async fn fold_batches(
     connection: &mut PgConnection,
     projection: &dyn Projection,
     version: i32,
-    rows: &mut Rows,
+    at_hand: &mut AtHand,
     batches: &[Batch],
 ) -> Result<u64, EngineError> {
-    let mut parked = Parked::read(connection, projection.name(), version, batches).await?;
+    let AtHand { rows, parked } = at_hand;
     let mut folded = 0;
     let envelopes = parse_all(batches)?;
     let events: Vec<FoldEvent<'_>> = envelopes
@@ -101,6 +80,13 @@ pub(super) async fn fold_batches(
         .map(FoldEvent::new)
         .filter(|event| projection.declaration().event_types.contains(&event.event_type))
         .collect();
+    if events.is_empty() {
+        return Ok(0);
+    }
+    let tenants = events.iter().map(|event| event.tenant);
+    parked
+        .read(connection, projection.name(), version, tenants)
+        .await?;
     read_touched(connection, projection, rows, &events).await?;
     for event in &events {
         let verdict = match parked.holds(event) {
@@ -109,20 +95,9 @@ pub(super) async fn fold_batches(
         };
         match verdict {
             Ok(()) => folded += 1,
-            Err(reason) => {
-                park(
-                    connection,
-                    projection.name(),
-                    version,
-                    &mut parked,
-                    event,
-                    &reason,
-                )
-                .await?
-            }
+            Err(reason) => parked.park(projection.name(), version, event, reason),
         }
     }
-    store(connection, projection, rows).await?;
     Ok(folded)
 }
 
@@ -219,52 +194,4 @@ async fn fold_one(
             other => return Ok(Err(other.to_string())),
         }
     }
-}
-
-async fn store(
-    connection: &mut PgConnection,
-    projection: &dyn Projection,
-    rows: &mut Rows,
-) -> Result<(), EngineError> {
-    let changes = rows.take_changes().map_err(EngineError::Store)?;
-    let mut by_table: BTreeMap<usize, (Vec<String>, Vec<RowKey>)> = BTreeMap::new();
-    for (key, row) in changes {
-        let (written, deleted) = by_table.entry(key.table).or_default();
-        match row {
-            Some(row) => written.push(whole_row(&key, &row).map_err(EngineError::Store)?),
-            None => deleted.push(key),
-        }
-    }
-    for (index, (written, deleted)) in by_table {
-        let table = &projection.declaration().tables[index];
-        if !written.is_empty() {
-            sqlx::query(table.store)
-                .bind(format!("[{}]", written.join(",")))
-                .execute(&mut *connection)
-                .await?;
-        }
-        if !deleted.is_empty() {
-            sqlx::query(table.delete)
-                .bind(deleted.iter().map(|key| key.tenant.0).collect::<Vec<_>>())
-                .bind(deleted.iter().map(|key| key.key.as_str()).collect::<Vec<_>>())
-                .execute(&mut *connection)
-                .await?;
-        }
-    }
-    Ok(())
-}
-
-/// A row's JSON object with its two key columns put in front of its own.
-fn whole_row(key: &RowKey, row: &str) -> Result<String, FoldError> {
-    let error = |source| FoldError::Row {
-        key: key.clone(),
-        source,
-    };
-    let name = serde_json::to_string(&key.key).map_err(error)?;
-    let rest = row.strip_prefix('{').unwrap_or(row);
-    let comma = if rest.starts_with('}') { "" } else { "," };
-    Ok(format!(
-        "{{\"tenant_id\":\"{}\",\"key\":{name}{comma}{rest}",
-        key.tenant
-    ))
 }
