@@ -1,7 +1,7 @@
 //! Verifies the logs that Postgres keeps, while they grow.
 //!
 //! 1. Read which logs there have to be, and their heads ([`logs`]).
-//! 2. Per log: pages in order, the next one fetched while one is checked; documents and kept head notes as they come.
+//! 2. Per log: pages in order, read ahead while others are checked; documents and kept head notes as they come.
 //! 3. At its end the log must stand where its head stood in step 1, and must not go on beyond its head of now.
 
 use counterfoil_events::head_note;
@@ -15,7 +15,7 @@ use super::error::AuditError;
 use super::keys::Keys;
 use super::logs::{Head, Log, logs};
 use super::notes;
-use super::rows::{bytes, page};
+use super::rows::{Pages, bytes};
 use super::summary::{Progress, Summary};
 
 const HASH_AT: &str = "SELECT hash FROM counterfoil.events WHERE tenant_id = $1 AND position = $2";
@@ -58,8 +58,9 @@ impl PostgresAudit {
         let mut verifier = self.begin(log).await?;
         let until = log.head.map_or(Position(u64::MAX), |head| head.position);
         let mut at = Position(self.scope.from.0.saturating_sub(1));
-        let mut next = page(&self.pool, log.tenant, at, until).await?;
-        while let Some(current) = next {
+        let mut pages = Pages::read(self.pool.clone(), log.tenant, at, until);
+        while let Some(current) = pages.next().await {
+            let current = current?;
             for head in self.kept(&mut verifier, log.tenant, (at, current.last)).await? {
                 verifier.expect(notes::anchor(&head));
             }
@@ -69,13 +70,11 @@ impl PostgresAudit {
                 let batch = verifier.check(&current.entries);
                 (verifier, batch)
             });
-            let (checked, fetched) = tokio::join!(checking, page(&self.pool, log.tenant, at, until));
-            let (returned, batch) = checked?;
+            let (returned, batch) = checking.await?;
             verifier = returned;
             let documents = documents::read(&self.pool, log.tenant, batch.documents()).await?;
             verifier.accept(batch, &documents);
             progress.advance(events);
-            next = fetched?;
         }
         for head in self
             .kept(&mut verifier, log.tenant, (at, Position(u64::MAX)))

@@ -9,6 +9,8 @@ use counterfoil_events::timestamp::Timestamp;
 use counterfoil_events::verify::{Columns, Entry, FindingKind, StoredEvent};
 use sqlx::postgres::PgRow;
 use sqlx::{Column, PgPool, Row};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 /// On the primary key.
@@ -16,8 +18,42 @@ const PAGE: &str = "SELECT position, envelope, hash, key_id, signature, event_id
                     version, recorded_at FROM counterfoil.events \
                     WHERE tenant_id = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4";
 
-/// Rows per page: usually 2 MiB, at worst 130; two are held at once.
+/// Rows per page: usually 2 MiB, at worst 130; three are held at once.
 const PAGE_EVENTS: i64 = 2000;
+
+/// The pages of a log, read ahead: one that is being checked, one that waits, one that comes.
+pub(super) struct Pages {
+    pages: mpsc::Receiver<Result<Page, sqlx::Error>>,
+    // Ends with this value.
+    _reading: JoinSet<()>,
+}
+
+impl Pages {
+    /// The rows after `after`, up to and with `until`.
+    pub(super) fn read(pool: PgPool, tenant: TenantId, after: Position, until: Position) -> Self {
+        let (ready, pages) = mpsc::channel(1);
+        let mut reading = JoinSet::new();
+        reading.spawn(async move {
+            let mut at = after;
+            while let Some(read) = page(&pool, tenant, at, until).await.transpose() {
+                at = read.as_ref().map_or(at, |page| page.last);
+                let failed = read.is_err();
+                if ready.send(read).await.is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Self {
+            pages,
+            _reading: reading,
+        }
+    }
+
+    /// The next one.
+    pub(super) async fn next(&mut self) -> Option<Result<Page, sqlx::Error>> {
+        self.pages.recv().await
+    }
+}
 
 /// Consecutive rows, and the position of the last one.
 pub(super) struct Page {
@@ -26,7 +62,7 @@ pub(super) struct Page {
 }
 
 /// The rows after `after`, up to and with `until`; nothing when there are none.
-pub(super) async fn page(
+async fn page(
     pool: &PgPool,
     tenant: TenantId,
     after: Position,

@@ -2,6 +2,7 @@
 //! two projectors do no harm, and every tenant sees its own rows only.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_projections::agent::Agents;
 use counterfoil_projections::completion::Completions;
 use counterfoil_projections::engine::{
-    EngineError, Projection, RebuildOptions, RebuildProgress, cancel, diff, ensure_live, list_parked,
-    live_version, rebuild, retry_parked,
+    Declaration, EngineError, FoldError, FoldEvent, Projection, RebuildOptions, RebuildProgress, RowKey,
+    Rows, cancel, diff, ensure_live, list_parked, live_version, page, rebuild, retry_parked,
 };
 use counterfoil_projections::rollup::Rollups;
 use serde_json::{Value, json};
@@ -327,7 +328,7 @@ async fn a_rebuild_can_be_cancelled_and_resumed_and_gives_equal_rows() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_projectors_at_once_count_every_completion_once() {
     let ledger = TestLedger::new().await;
-    // Neither waits for the other: only the cursors keep them apart.
+    // Neither waits for the other: only the fence keeps them apart.
     let options = ProjectorOptions {
         alone: false,
         ..ProjectorOptions::default()
@@ -348,6 +349,87 @@ async fn two_projectors_at_once_count_every_completion_once() {
     one.stop().await;
     other.stop().await;
     ledger.verify().await;
+}
+
+/// After a failover a log may end before what was heard of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_log_does_not_hold_is_not_passed_over() {
+    let ledger = TestLedger::new().await;
+    register_agent(&ledger, ledger.tenant, AGENT).await;
+    let end = Position(ledger.events(ledger.tenant).await.len() as u64);
+    let mut connection = ledger.database.projector().acquire().await.unwrap();
+    let none_of_its_types: &dyn Projection = &Completions;
+    for projection in [&Agents, none_of_its_types] {
+        let heard = Position(end.0 + 20);
+        let batch = page(&mut connection, projection, ledger.tenant, Position::ZERO, heard)
+            .await
+            .unwrap();
+        assert_eq!(batch.to, end, "{}", projection.name());
+        let batch = page(
+            &mut connection,
+            projection,
+            ledger.tenant,
+            heard,
+            Position(end.0 + 30),
+        )
+        .await
+        .unwrap();
+        assert_eq!((batch.to, batch.events.len()), (heard, 0));
+    }
+}
+
+/// While a program is replaced both run: each feeds what it has built, whoever came first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_build_swaps_its_version_in_while_the_older_one_still_feeds() {
+    let ledger = TestLedger::new().await;
+    let older = Running::start(&ledger, ProjectorOptions::default());
+    register_agent(&ledger, ledger.tenant, AGENT).await;
+    settle(&ledger).await;
+    let newer = Running::of(&ledger, vec![Arc::new(NewerAgents)], ProjectorOptions::default());
+    let pool = ledger.database.projector();
+    let revision = i64::from(Agents.declaration().revision);
+    let live = "SELECT revision::bigint FROM counterfoil.projection_versions \
+                WHERE projection = 'agent' AND state = 'live'";
+    reaches(pool, live, revision + 1).await;
+    register_agent(&ledger, ledger.tenant, Uuid::from_u128(0xa2)).await;
+    let both_hold =
+        "SELECT (SELECT count(*) FROM read_agent_v1.agents) + (SELECT count(*) FROM read_agent_v2.agents)";
+    reaches(pool, both_hold, 4).await;
+    newer.stop().await;
+    older.stop().await;
+}
+
+/// Waits until a query answers this number.
+async fn reaches(pool: &sqlx::PgPool, query: &str, number: i64) {
+    let reached = async {
+        while sqlx::query_scalar::<_, i64>(query).fetch_one(pool).await.unwrap() != number {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), reached)
+        .await
+        .expect(query);
+}
+
+/// [`Agents`] of the next build.
+struct NewerAgents;
+
+impl Projection for NewerAgents {
+    fn declaration(&self) -> &'static Declaration {
+        static DECLARATION: std::sync::LazyLock<Declaration> = std::sync::LazyLock::new(|| Declaration {
+            revision: Agents.declaration().revision + 1,
+            ..*Agents.declaration()
+        });
+        &DECLARATION
+    }
+
+    fn touches(&self, event: &FoldEvent<'_>) -> Vec<RowKey> {
+        Agents.touches(event)
+    }
+
+    fn fold(&self, rows: &mut Rows, event: &FoldEvent<'_>) -> Result<(), FoldError> {
+        Agents.fold(rows, event)
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -117,7 +117,8 @@ impl Feeder {
 
     pub(super) async fn run(mut self) {
         loop {
-            if !self.leader.leads() {
+            if !self.leader.leads(self.projection.name()) {
+                self.fed.clear();
                 self.say(FeedState::StandingBy);
                 sleep(LOOK).await;
                 continue;
@@ -180,7 +181,7 @@ impl Feeder {
         self.ready().await?;
         self.look().await?;
         let until = Instant::now() + LOOK;
-        while Instant::now() < until && self.leader.leads() {
+        while Instant::now() < until && self.leader.leads(self.projection.name()) {
             let began = Instant::now();
             let step = self.feed().await?;
             self.report();
@@ -241,12 +242,15 @@ impl Feeder {
             if version.revision != self.projection.declaration().revision {
                 continue;
             }
-            let is_it = |fed: &Fed| fed.folder.version() == version.version && fed.folder.is_at(version.steps);
+            let is_it =
+                |fed: &Fed| fed.folder.version() == version.version && fed.folder.is_at(version.steps);
             let folder = match known.iter().position(is_it) {
                 Some(index) => known.swap_remove(index).folder,
                 None => {
                     let opened = Folder::open(&self.pool, &*self.projection, version.version, ROWS_AT_HAND);
-                    timeout(CALL_TIMEOUT, opened).await.unwrap_or_else(|_| Err(late()))?
+                    timeout(CALL_TIMEOUT, opened)
+                        .await
+                        .unwrap_or_else(|_| Err(late()))?
                 }
             };
             let behind = BTreeSet::new();

@@ -2,8 +2,8 @@
 //!
 //! A task for each read model ([`feeder`]) and one that wakes them: by the commits of this process at once, by the
 //! hints of others over NATS, and by the scans of the chain heads, which nothing escapes. Events are read from
-//! Postgres, from each tenant's cursor on. One projector is active at a time, by an advisory lock; that two cannot do
-//! harm is ensured by the cursors behind it.
+//! Postgres, from each tenant's cursor on. Each read model is fed by one process at a time, by an advisory lock ([`lead`]); that
+//! two cannot do harm is ensured by the fence of each step.
 
 mod feeder;
 mod inbox;
@@ -79,7 +79,13 @@ impl Projector {
         let mut inboxes = Vec::new();
         let pool = parts.database.projector().clone();
         let recent = Arc::new(Recent::new(pool.clone()));
-        let leader = lead::Leader::start(&mut tasks, stop.clone(), pool.clone(), options.alone);
+        let leader = lead::Leader::start(
+            &mut tasks,
+            stop.clone(),
+            pool.clone(),
+            &projections,
+            options.alone,
+        );
         for projection in projections {
             let inbox = Arc::new(Inbox::default());
             inboxes.push(Arc::clone(&inbox));

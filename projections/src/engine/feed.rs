@@ -39,10 +39,12 @@ pub async fn page(
     // After a failover the log may end before what was heard of it: what is not there is not passed over.
     let head = match rows.first() {
         Some((.., head)) => Some(*head),
-        None => sqlx::query_scalar(HEAD)
-            .bind(tenant.0)
-            .fetch_optional(connection)
-            .await?,
+        None => {
+            sqlx::query_scalar(HEAD)
+                .bind(tenant.0)
+                .fetch_optional(connection)
+                .await?
+        }
     };
     let end = head.map_or(from, Position::from_i64);
     let event = |(position, envelope, _)| LoggedEvent { position, envelope };

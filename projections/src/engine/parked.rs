@@ -93,7 +93,9 @@ impl Parked {
             .bind(asked.iter().map(|tenant| tenant.0).collect::<Vec<Uuid>>())
             .fetch_all(connection)
             .await?;
-        let parked = rows.into_iter().map(|(tenant, kind, id)| (TenantId(tenant), kind, id));
+        let parked = rows
+            .into_iter()
+            .map(|(tenant, kind, id)| (TenantId(tenant), kind, id));
         self.aggregates.extend(parked);
         self.asked.extend(asked);
         Ok(())
@@ -112,7 +114,8 @@ impl Parked {
     /// Parks an event, and with it its aggregate.
     pub(super) fn park(&mut self, projection: &str, version: i32, event: &FoldEvent<'_>, reason: String) {
         tracing::warn!(projection, version, tenant = %event.tenant, position = %event.position, reason, "an event is parked");
-        metrics::counter!("counterfoil_events_parked_total", "projection" => projection.to_owned()).increment(1);
+        metrics::counter!("counterfoil_events_parked_total", "projection" => projection.to_owned())
+            .increment(1);
         let (aggregate, aggregate_id) = (event.aggregate.to_owned(), event.aggregate_id.to_owned());
         self.aggregates
             .insert((event.tenant, aggregate.clone(), aggregate_id.clone()));

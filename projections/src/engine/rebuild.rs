@@ -251,11 +251,7 @@ fn is_lock_timeout(error: &sqlx::Error) -> bool {
 }
 
 /// Step 2.
-async fn fold_all(
-    site: &Site<'_>,
-    heads: Vec<(TenantId, Position)>,
-    fresh: bool,
-) -> Result<(), EngineError> {
+async fn fold_all(site: &Site<'_>, heads: Vec<(TenantId, Position)>, fresh: bool) -> Result<(), EngineError> {
     let work: Mutex<VecDeque<_>> = Mutex::new(heads.into());
     let spans = site.projection.declaration().spans_logs;
     let workers = if spans { 1 } else { site.options.workers.max(1) };

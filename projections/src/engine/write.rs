@@ -65,16 +65,15 @@ pub(super) async fn write(
         })
         .collect();
     statement.fence(projection.name(), version, fence, &moves)?;
-    statement
-        .run(connection)
-        .await
-        .map_err(|error| match error.as_database_error().and_then(|error| error.code()) {
+    statement.run(connection).await.map_err(|error| {
+        match error.as_database_error().and_then(|error| error.code()) {
             Some(code) if code == FENCED => EngineError::Fenced {
                 projection: projection.name(),
                 version,
             },
             _ => error.into(),
-        })
+        }
+    })
 }
 
 /// A statement as it is put together: data-modifying parts, and what must be so that they hold.
@@ -210,12 +209,7 @@ impl Statement {
     }
 
     fn ends(&mut self, moves: &[Move], end: fn(&Move) -> Position) -> Result<String, sqlx::Error> {
-        self.bind(
-            moves
-                .iter()
-                .map(|step| end(step).as_i64())
-                .collect::<Vec<i64>>(),
-        )
+        self.bind(moves.iter().map(|step| end(step).as_i64()).collect::<Vec<i64>>())
     }
 
     /// The part `name` must answer so many rows.

@@ -25,6 +25,11 @@ pub struct Running {
 
 impl Running {
     pub fn start(ledger: &TestLedger, options: ProjectorOptions) -> Self {
+        Self::of(ledger, counterfoil_projections::all(), options)
+    }
+
+    /// Of these read models.
+    pub fn of(ledger: &TestLedger, projections: Vec<Arc<dyn Projection>>, options: ProjectorOptions) -> Self {
         let heads = HeadWatch::start(
             LogReader::new(ledger.database.log().clone()),
             Duration::from_millis(250),
@@ -35,7 +40,7 @@ impl Running {
             notices: ledger.sequencer.subscribe(),
             hints: None,
         };
-        let projector = Projector::start(counterfoil_projections::all(), parts, options);
+        let projector = Projector::start(projections, parts, options);
         Self { projector, heads }
     }
 
