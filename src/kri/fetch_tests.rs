@@ -69,7 +69,7 @@ fn config() -> FetchConfig {
 }
 
 async fn fetch(config: &FetchConfig, url: &str) -> Result<String, ConnectorError> {
-    Fetcher::new(config).text(url, "text/plain").await
+    Fetcher::new(config).text(url, "text/plain", None).await
 }
 
 async fn code(url: &str) -> String {
