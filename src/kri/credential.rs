@@ -54,7 +54,7 @@ impl Credential {
     ///
     /// # Errors
     /// Says what is wrong with it, and nothing of it.
-    fn new(credential: &SourceCredential, value: &Plaintext) -> Result<Self, &'static str> {
+    pub(super) fn new(credential: &SourceCredential, value: &Plaintext) -> Result<Self, &'static str> {
         let name = HeaderName::from_bytes(credential.header.as_str().as_bytes());
         // Header and clones share these bytes; they are wiped when the last of them goes.
         let shared = Bytes::from_owner(Zeroizing::new(value.expose().to_vec()));

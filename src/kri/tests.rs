@@ -167,7 +167,7 @@ async fn a_document_kept_with_the_log_must_be_handed_to_the_run() {
     };
     let (kept, document) = attached.attach().unwrap();
     let missing = connectors()
-        .run(&SourceConfig::Csv(kept.clone()), context())
+        .run(&SourceConfig::Csv(kept.clone()), context(), None)
         .await
         .unwrap_err();
     assert_eq!(missing.code().as_str(), "document_unavailable");
@@ -221,4 +221,46 @@ fn a_source_is_judged_when_it_is_defined() {
         csv("rate\n"),
     ];
     insta::assert_debug_snapshot!(refused.map(|json| judged(&default, &json).unwrap_err()));
+}
+
+#[tokio::test]
+async fn a_credential_goes_with_the_request_and_an_answer_that_repeats_it_is_not_shown() {
+    let server = MockServer::start().await;
+    for (at, body) in [
+        ("/plain", r#"{"rate":0.25}"#),
+        ("/echo", r#"{"rate":0.25,"you":"sent zq7-credential"}"#),
+    ] {
+        Mock::given(path(at))
+            .and(wiremock::matchers::header("x-api-key", "zq7-credential"))
+            .respond_with(ResponseTemplate::new(200).set_body_string(body))
+            .mount(&server)
+            .await;
+    }
+    let asked = |at: &str| {
+        source(
+            &serde_json::json!({"kind": "http_json", "url": format!("{}{at}", server.uri()), "pointer": "/rate",
+            "credential": {"header": "x-api-key", "secret": "feed"}}),
+        )
+    };
+    let value = crate::vault::Plaintext::new(b"zq7-credential".to_vec());
+    let credential = credential::Credential::new(asked("/plain").credential().unwrap(), &value).unwrap();
+    assert!(!format!("{credential:?}").contains("zq7"));
+    for (at, shown) in [("/plain", "0.25"), ("/echo", "withheld")] {
+        let report = connectors().test(&asked(at), context(), Some(&credential)).await;
+        let report = report.unwrap();
+        assert_eq!(report.value.to_string(), "0.25");
+        assert!(
+            report.preview.contains(shown) && !report.preview.contains("zq7"),
+            "{report:?}"
+        );
+    }
+    // Without it nothing is asked; and never over a connection that others can read.
+    let unopened = connectors().run(&asked("/plain"), context(), None).await;
+    assert_eq!(unopened.unwrap_err().code().as_str(), "credential_unusable");
+    let public = source(
+        &serde_json::json!({"kind": "http_json", "url": "http://192.0.43.8/rate", "pointer": "/rate",
+        "credential": {"header": "x-api-key", "secret": "feed"}}),
+    );
+    let clear = connectors().run(&public, context(), Some(&credential)).await;
+    assert_eq!(clear.unwrap_err().code().as_str(), "credential_in_clear");
 }
