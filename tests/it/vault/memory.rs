@@ -48,7 +48,7 @@ fn positions<'a>(chunk: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = u64>
     let first = needle[0];
     let starts = chunk.iter().enumerate().filter(move |(_, byte)| **byte == first);
     starts
-        .filter(|(at, _)| chunk[*at..].starts_with(needle))
+        .filter(move |(at, _)| chunk[*at..].starts_with(needle))
         .map(|(at, _)| u64::try_from(at).unwrap())
 }
 
