@@ -43,6 +43,7 @@ unsafe impl GlobalAlloc for WipingAllocator {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use super::*;
 
     #[test]

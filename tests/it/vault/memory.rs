@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs::File;
+use std::io::BufRead;
 use std::os::unix::fs::FileExt;
 
 use super::scene::Scene;
@@ -31,7 +32,11 @@ fn found(pid: u32, needle: &[u8]) -> Vec<String> {
             let mut chunk = vec![0; length];
             // Some pages cannot be read from outside, and hold nothing of ours.
             if memory.read_exact_at(&mut chunk, at).is_ok() {
-                places.extend(positions(&chunk, needle).map(|place| format!("{name} {:#x}", at + place)));
+                places.extend(
+                    positions(&chunk, needle)
+                        .into_iter()
+                        .map(|place| format!("{name} {:#x}", at + place)),
+                );
             }
             if length <= needle.len() {
                 break;
@@ -44,12 +49,19 @@ fn found(pid: u32, needle: &[u8]) -> Vec<String> {
     places
 }
 
-fn positions<'a>(chunk: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = u64> + 'a {
-    let first = needle[0];
-    let starts = chunk.iter().enumerate().filter(move |(_, byte)| **byte == first);
-    starts
-        .filter(move |(at, _)| chunk[*at..].starts_with(needle))
-        .map(|(at, _)| u64::try_from(at).unwrap())
+/// Where `needle` begins in a chunk.
+fn positions(chunk: &[u8], needle: &[u8]) -> Vec<u64> {
+    let (mut at, mut rest, mut found) = (0, chunk, Vec::new());
+    loop {
+        let read = rest.skip_until(needle[0]).unwrap();
+        at += read;
+        if read == 0 || chunk[at - 1] != needle[0] {
+            return found;
+        }
+        if chunk[at - 1..].starts_with(needle) {
+            found.push(u64::try_from(at - 1).unwrap());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
