@@ -14,6 +14,7 @@ use counterfoil_events::policy::Policy;
 use counterfoil_events::secret::Secret;
 use counterfoil_events::tenant::Tenant;
 use counterfoil_events::user::User;
+use counterfoil_events::vault_key::VaultKey;
 
 /// A command handler per kind of aggregate.
 pub struct Commands {
@@ -43,6 +44,8 @@ pub struct Commands {
     pub kri_runs: CommandHandler<KriRun>,
     /// In a tenant's log.
     pub secrets: CommandHandler<Secret>,
+    /// In the platform's log.
+    pub vault_keys: CommandHandler<VaultKey>,
 }
 
 impl Commands {
@@ -62,6 +65,7 @@ impl Commands {
             kri_sources: CommandHandler::new(sequencer.clone()),
             kri_runs: CommandHandler::new(sequencer.clone()),
             secrets: CommandHandler::new(sequencer.clone()),
+            vault_keys: CommandHandler::new(sequencer.clone()),
             sequencer,
         }
     }

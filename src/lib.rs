@@ -24,3 +24,4 @@ pub mod stack;
 pub mod telemetry;
 pub mod up;
 pub mod vault;
+pub mod wiping;

@@ -2,7 +2,7 @@
 //! `counterfoil init` makes them.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use counterfoil::commands::Commands;
 use counterfoil::config::{Config, Sources};
 use counterfoil::init::initialise;
+use counterfoil::signing::KeyFile;
 use counterfoil::stack::{Stack, StackConfig};
 use counterfoil_events::command::{CommandContext, Extras, Target};
 use counterfoil_events::ids::{OrganisationId, TenantId};
@@ -38,7 +39,9 @@ impl Site {
         let directory = tempfile::Builder::new().prefix("counterfoil-bench-").tempdir()?;
         // Root's Postgres runs as another user, who must get through.
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;
-        let stack = Stack::start(StackConfig::new(directory.path().join("data"))).await?;
+        let mut servers = StackConfig::new(directory.path().join("data"));
+        servers.key_process = Some(env!("CARGO_BIN_EXE_counterfoil").into());
+        let stack = Stack::start(servers).await?;
         Ok(Self {
             stack,
             directory,
@@ -60,7 +63,7 @@ impl Site {
         let fingerprint = initialise(&config).await?;
         let admin = self.admin();
         Ok(Installation {
-            engine: Engine::start(&config)?,
+            engine: Engine::start(&config).await?,
             config,
             file,
             name,
@@ -79,6 +82,7 @@ impl Site {
     fn settings(&self, name: &str) -> String {
         let servers = self.stack.endpoints();
         let directory = self.directory.path().display();
+        let socket = servers.kms_socket.as_deref().unwrap_or(Path::new("")).display();
         let password = servers.postgres_password.expose_secret();
         let nats_password = servers.nats_password.expose_secret();
         format!(
@@ -87,6 +91,7 @@ http.address = "127.0.0.1:0"
 auth.bootstrap_token = "{TOKEN}"
 auth.key_pepper_file = "{directory}/pepper"
 signing.key_file = "{directory}/{name}.key"
+vault.socket = "{socket}"
 postgres.host = "{}"
 postgres.port = {}
 postgres.database = "{name}"
@@ -133,9 +138,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    pub fn start(config: &Config) -> anyhow::Result<Self> {
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let database = Database::new(&config.postgres.database_options());
-        let signer = Arc::new(counterfoil::signing::load(&config.signing.key_file)?);
+        let signer = Arc::new(KeyFile::configured(config)?.load().await?);
         let clock = Arc::new(SystemClock);
         let sequencer = Sequencer::new(database.clone(), signer, clock, SequencerOptions::default());
         Ok(Self {

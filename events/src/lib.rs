@@ -56,4 +56,6 @@ pub mod text;
 pub mod timestamp;
 #[cfg(feature = "log")]
 pub mod user;
+#[cfg(feature = "log")]
+pub mod vault_key;
 pub mod verify;

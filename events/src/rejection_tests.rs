@@ -18,6 +18,7 @@ use crate::policy::PolicyError;
 use crate::secret::SecretError;
 use crate::tenant::TenantError;
 use crate::user::UserError;
+use crate::vault_key::VaultKeyError;
 
 fn boxed<R: Rejection>(refusals: impl IntoIterator<Item = R>) -> Vec<Box<dyn Rejection>> {
     refusals
@@ -189,6 +190,7 @@ fn all() -> Vec<Box<dyn Rejection>> {
         completion(),
         kri(),
         secret(),
+        boxed([VaultKeyError::NotLater { newest: 2 }]),
     ];
     contexts.into_iter().flatten().collect()
 }

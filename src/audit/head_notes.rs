@@ -10,16 +10,15 @@ use counterfoil_events::backbone::Backbone;
 use counterfoil_events::envelope;
 use counterfoil_events::head_note::{Head, HeadNote};
 use counterfoil_events::ids::{EventHash, Position, TenantId};
-use counterfoil_events::ledger::CurrentKey;
+use counterfoil_events::ledger::{self, CurrentKey};
 use counterfoil_events::signature::Keyring;
 use counterfoil_events::timestamp::Clock;
-use sqlx::{PgPool, Row};
+use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::error::AuditError;
-use super::rows::bytes;
 
 /// The head with the event that it names; both from one snapshot.
 const HEAD: &str = "SELECT h.position, h.hash, e.envelope FROM counterfoil.chain_heads h \
@@ -55,17 +54,14 @@ impl HeadNotes {
     /// When there is no such log or it is empty; when head and event, or this and an earlier note, contradict each
     /// other; when Postgres does not answer.
     pub async fn note(&self, tenant: TenantId) -> Result<HeadNote, AuditError> {
-        let row = sqlx::query(HEAD)
-            .bind(tenant.0)
-            .fetch_optional(&self.pool)
-            .await?;
-        let row = row.ok_or(AuditError::NoTenant(tenant))?;
-        let position = Position::from_i64(row.try_get(0)?);
+        let head = sqlx::query_as(HEAD).bind(tenant.0);
+        let head: Option<(i64, Vec<u8>, Option<String>)> = ledger::one(&self.pool, head).await?;
+        let (position, hash, event) = head.ok_or(AuditError::NoTenant(tenant))?;
+        let position = Position::from_i64(position);
         if position == Position::ZERO {
             return Err(AuditError::Empty(tenant));
         }
-        let hash = bytes(&row, 1, |bytes| EventHash::try_from(bytes))?;
-        let event: Option<&str> = row.try_get(2)?;
+        let hash = hash_of(&hash)?;
         if event.map(|event| envelope::hash(event.as_bytes())) != Some(hash) {
             return Err(AuditError::DamagedHead { tenant, position });
         }
@@ -82,30 +78,28 @@ impl HeadNotes {
     /// Signs and keeps a head, or finds the note that is kept for that position already.
     async fn keep(&self, head: Head) -> Result<HeadNote, AuditError> {
         let note = HeadNote::sign(head, &*self.key.get());
-        let kept = sqlx::query(KEEP)
+        let keep = sqlx::query(KEEP)
             .bind(head.tenant.0)
             .bind(head.position.as_i64())
             .bind(head.hash.0)
             .bind(head.time.as_datetime())
-            .bind(note.as_str())
-            .execute(&self.pool)
-            .await?;
-        if kept.rows_affected() == 1 {
+            .bind(note.as_str());
+        if ledger::execute(&self.pool, keep).await? == 1 {
             return Ok(note);
         }
-        let row = sqlx::query(KEPT)
+        let kept = sqlx::query_as(KEPT)
             .bind(head.tenant.0)
-            .bind(head.position.as_i64())
-            .fetch_one(&self.pool)
-            .await?;
-        if bytes(&row, 0, |bytes| EventHash::try_from(bytes))? != head.hash {
+            .bind(head.position.as_i64());
+        let kept: Option<(Vec<u8>, String)> = ledger::one(&self.pool, kept).await?;
+        let (hash, text) = kept.ok_or(sqlx::Error::RowNotFound)?;
+        if hash_of(&hash)? != head.hash {
             return Err(AuditError::Forked {
                 tenant: head.tenant,
                 position: head.position,
             });
         }
         // One that a key before ours signed is as good, but not ours to vouch for: then this one says the same again.
-        Ok(HeadNote::open(row.try_get(1)?, &self.own_ring()).unwrap_or(note))
+        Ok(HeadNote::open(&text, &self.own_ring()).unwrap_or(note))
     }
 
     fn own_ring(&self) -> Keyring {
@@ -120,8 +114,9 @@ impl HeadNotes {
     /// # Errors
     /// When Postgres does not answer.
     pub async fn latest(&self, tenant: TenantId) -> Result<Option<String>, AuditError> {
-        let latest = sqlx::query_scalar(LATEST).bind(tenant.0);
-        Ok(latest.fetch_optional(&self.pool).await?)
+        let latest = sqlx::query_as(LATEST).bind(tenant.0);
+        let latest: Option<(String,)> = ledger::one(&self.pool, latest).await?;
+        Ok(latest.map(|(note,)| note))
     }
 
     /// Notes for all tenants whose log has grown since their last one. A tenant whose head is damaged gets none,
@@ -130,9 +125,9 @@ impl HeadNotes {
     /// # Errors
     /// When Postgres does not answer.
     pub async fn note_moved(&self) -> Result<Vec<HeadNote>, AuditError> {
-        let moved: Vec<Uuid> = sqlx::query_scalar(MOVED).fetch_all(&self.pool).await?;
+        let moved: Vec<(Uuid,)> = ledger::all(&self.pool, sqlx::query_as(MOVED)).await?;
         let mut notes = Vec::with_capacity(moved.len());
-        for tenant in moved {
+        for (tenant,) in moved {
             match self.note(TenantId(tenant)).await {
                 Ok(note) => notes.push(note),
                 Err(error @ AuditError::Postgres(_)) => return Err(error),
@@ -141,6 +136,11 @@ impl HeadNotes {
         }
         Ok(notes)
     }
+}
+
+fn hash_of(column: &[u8]) -> Result<EventHash, AuditError> {
+    let hash = EventHash::try_from(column);
+    Ok(hash.map_err(|error| sqlx::Error::Decode(error.into()))?)
 }
 
 /// Makes notes at an interval, until it is stopped; publishes them where a backbone is at hand.

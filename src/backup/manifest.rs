@@ -12,12 +12,12 @@ use crate::init;
 
 /// The name of the manifest in a backup.
 pub(super) const NAME: &str = "manifest.json";
-/// The file of the signing key in a backup.
+/// The file of the signing key in a backup: sealed, from format 3 on.
 pub(super) const SIGNING_KEY: &str = "signing.key";
 /// The file of the pepper in a backup.
 pub(super) const PEPPER: &str = "key.pepper";
 /// The layout of backups that this build writes and reads.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// What a backup holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -111,6 +111,12 @@ impl Manifest {
             Some(missing) => Err(lacks(from, missing)),
             None => Ok(manifest),
         }
+    }
+
+    /// Whether its signing key is in the clear, as it was before format 3.
+    #[must_use]
+    pub fn is_unsealed(&self) -> bool {
+        self.format < 3
     }
 
     /// How many events all logs hold together.

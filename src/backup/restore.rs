@@ -1,7 +1,7 @@
 //! Restores a backup into an installation that has no log yet.
 //!
 //! 1. The backup is whole: the manifest is of a kind that this build knows, every file has its digest.
-//! 2. The target is free: no log in the database, no other key in the place of the backup's.
+//! 2. The target is free: no log in the database, no other key in the place of the backup's, and a KMS that opens it.
 //! 3. Roles and database, and the schema as it was when the backup was taken.
 //! 4. The tables, in one transaction, which ends only if every log then ends where the manifest says. **Its COMMIT is
 //!    what restores.**
@@ -11,10 +11,9 @@
 
 use std::path::{Path, PathBuf};
 
-use counterfoil_events::ids::Fingerprint;
-use counterfoil_events::ids::Position;
+use counterfoil_events::ids::{Fingerprint, KeyId, Position};
 use counterfoil_events::ledger::Database;
-use counterfoil_events::signature::Signer;
+use counterfoil_events::signature::{KeyPair, Signer};
 use counterfoil_events::verify::Options;
 use serde::Serialize;
 use sqlx::{ConnectOptions, Connection, PgConnection};
@@ -27,7 +26,7 @@ use super::take::heads;
 use crate::audit::{Keys, PostgresAudit, Progress, Scope, Summary};
 use crate::config::{Config, PostgresRole};
 use crate::init;
-use crate::signing;
+use crate::signing::{self, KeyFile, KeyFileError, SealedKey};
 
 const LOG_THERE: &str = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                          WHERE n.nspname = 'counterfoil' AND c.relname = 'chain_heads')";
@@ -86,7 +85,7 @@ impl Restore<'_> {
         init::migrate(&owner).await?;
         let verified = self.verify(&manifest, verifying).await?;
         let keys = if verified.findings.is_empty() && manifest.has_keys {
-            self.place_keys().await?
+            self.place_keys(&manifest).await?
         } else {
             Vec::new()
         };
@@ -99,7 +98,7 @@ impl Restore<'_> {
 
     /// Step 2.
     async fn check_target(&self, manifest: &Manifest) -> Result<(), BackupError> {
-        self.check_keys(manifest)?;
+        self.check_keys(manifest).await?;
         let (admin, database) = (self.admin()?, &self.config.postgres.database);
         let mut connection = admin.database("postgres").connect().await?;
         let there: bool = sqlx::query_scalar(DATABASE_THERE)
@@ -130,35 +129,49 @@ impl Restore<'_> {
         Ok(rows)
     }
 
-    /// Secrets that are in place already have to be those of the backup, or where it has none, the right ones.
-    fn check_keys(&self, manifest: &Manifest) -> Result<(), BackupError> {
-        for (name, place) in self.places() {
-            let there = place.exists();
-            if manifest.has_keys && there {
-                let (ours, theirs) = (
-                    signing::load_secret(place)?,
-                    signing::load_secret(&self.from.join(name))?,
-                );
-                if *ours != *theirs {
-                    return Err(BackupError::KeyInTheWay(place.to_owned()));
-                }
-            }
-            let missing = |wanted: String| BackupError::KeysMissing {
-                path: place.to_owned(),
+    /// Secrets that are in place already have to be those of the backup, or where it has none, the right ones; and the KMS
+    /// at hand has to open the signing key.
+    async fn check_keys(&self, manifest: &Manifest) -> Result<(), BackupError> {
+        let (key_file, pepper) = (
+            KeyFile::configured(self.config)?,
+            &self.config.auth.key_pepper_file,
+        );
+        if !manifest.has_keys {
+            let missing = |path: &Path, wanted: String| BackupError::KeysMissing {
+                path: path.to_owned(),
                 wanted,
             };
-            if !manifest.has_keys && !there {
-                return Err(missing(String::new()));
+            let absent = [key_file.path(), pepper].into_iter().find(|path| !path.exists());
+            if let Some(path) = absent {
+                return Err(missing(path, String::new()));
             }
+            if key_file.load().await?.public_key().id() != manifest.key_id {
+                let wanted = format!(" (the signing key {})", manifest.key_id);
+                return Err(missing(key_file.path(), wanted));
+            }
+            return Ok(());
         }
-        let key_file = &self.config.signing.key_file;
-        if !manifest.has_keys && signing::load(key_file)?.public_key().id() != manifest.key_id {
-            return Err(BackupError::KeysMissing {
-                path: key_file.clone(),
-                wanted: format!(" (the signing key {})", manifest.key_id),
-            });
+        let kept = signing::load_secret(&self.from.join(manifest::PEPPER))?;
+        if pepper.exists() && *signing::load_secret(pepper)? != *kept {
+            return Err(BackupError::KeyInTheWay(pepper.clone()));
+        }
+        let kept = self.kept_key(manifest, &key_file).await?;
+        if key_file.path().exists() && key_file.id()? != kept {
+            return Err(BackupError::KeyInTheWay(key_file.path().to_owned()));
         }
         Ok(())
+    }
+
+    /// Which signing key the backup holds, opened to see that it can be.
+    async fn kept_key(&self, manifest: &Manifest, key_file: &KeyFile) -> Result<KeyId, BackupError> {
+        let kept = key_file.at(&self.from.join(manifest::SIGNING_KEY));
+        let key = match kept.load().await {
+            Err(KeyFileError::Unsealed(path)) if manifest.is_unsealed() => {
+                KeyPair::from_seed(&*signing::load_secret(&path)?)
+            }
+            loaded => loaded?,
+        };
+        Ok(key.public_key().id())
     }
 
     /// Step 3.
@@ -209,23 +222,29 @@ impl Restore<'_> {
         Ok(verified?)
     }
 
-    /// Step 7.
-    async fn place_keys(&self) -> Result<Vec<PathBuf>, BackupError> {
+    /// Step 7. The signing key is placed as it was sealed; one from before keys were sealed is sealed now.
+    async fn place_keys(&self, manifest: &Manifest) -> Result<Vec<PathBuf>, BackupError> {
+        let (key_file, pepper) = (
+            KeyFile::configured(self.config)?,
+            &self.config.auth.key_pepper_file,
+        );
         let mut placed = Vec::new();
-        for (name, place) in self.places() {
-            if !place.exists() {
-                signing::place(place, &*signing::load_secret(&self.from.join(name))?)?;
-                placed.push(place.to_owned());
+        if !key_file.path().exists() {
+            let kept = self.from.join(manifest::SIGNING_KEY);
+            match manifest.is_unsealed() {
+                true => drop(key_file.adopt(&*signing::load_secret(&kept)?).await?),
+                false => {
+                    let sealed = SealedKey::read(&kept)?.to_text();
+                    signing::place_bytes(key_file.path(), sealed.as_bytes())?;
+                }
             }
+            placed.push(key_file.path().to_owned());
+        }
+        if !pepper.exists() {
+            signing::place(pepper, &*signing::load_secret(&self.from.join(manifest::PEPPER))?)?;
+            placed.push(pepper.clone());
         }
         Ok(placed)
-    }
-
-    fn places(&self) -> [(&'static str, &Path); 2] {
-        [
-            (manifest::SIGNING_KEY, &self.config.signing.key_file),
-            (manifest::PEPPER, &self.config.auth.key_pepper_file),
-        ]
     }
 
     fn admin(&self) -> Result<sqlx::postgres::PgConnectOptions, BackupError> {

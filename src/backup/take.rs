@@ -2,13 +2,13 @@
 //!
 //! 1. A directory beside the place where the backup will lie, mode 0700.
 //! 2. One transaction, one snapshot: what the schema is, where every log ends, who signs; then every table.
-//! 3. The keys, if they are wanted: the key at hand must be the one that signs in the snapshot.
+//! 3. The keys, if they are wanted: the key at hand must be the one that signs in the snapshot. It goes in as it is
+//!    sealed; the key-encryption key never does.
 //! 4. The manifest; everything synced; then the directory gets its name. **Only now there is a backup.**
 
 use std::path::{Path, PathBuf};
 
 use counterfoil_events::ids::{EventHash, KeyId, Position, TenantId};
-use counterfoil_events::signature::Signer;
 use counterfoil_events::timestamp::{Clock, SystemClock};
 use futures::TryStreamExt;
 use serde::Serialize;
@@ -21,7 +21,7 @@ use super::manifest::{self, BackedUpLog, FileEntry, Manifest};
 use super::tables::{TABLES, Table};
 use crate::audit::{AuditError, Keys, Progress};
 use crate::config::{Config, PostgresRole};
-use crate::signing::{self, KeyFile};
+use crate::signing::{self, KeyFile, SealedKey};
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const END: &str = "COMMIT";
@@ -101,24 +101,22 @@ impl Backup<'_> {
 
     /// Step 3.
     async fn copy_keys(&self, draft: &Path, expected: KeyId) -> Result<[FileEntry; 2], BackupError> {
-        let path = &self.config.signing.key_file;
-        if KeyFile::new(path).find_key(expected)?.is_none() {
-            let (path, found) = (path.clone(), signing::load(path)?.public_key().id());
+        // Opened, too: a backup of a key that no KMS at hand opens would be found out too late.
+        let key_file = KeyFile::configured(self.config)?;
+        if key_file.find_key(expected).await?.is_none() {
             return Err(BackupError::OtherKey {
-                path,
-                found,
+                path: key_file.path().to_owned(),
+                found: key_file.id()?,
                 expected,
             });
         }
-        let copy = async |path: &Path, name: &str| {
-            let secret = signing::load_secret(path)?;
-            let text = zeroize::Zeroizing::new(hex::encode(secret.as_ref()));
-            let written = file::write(draft, name, text.as_bytes()).await;
-            written.map_err(BackupError::io(draft))
-        };
-        let key = copy(path, manifest::SIGNING_KEY).await?;
-        let pepper = copy(&self.config.auth.key_pepper_file, manifest::PEPPER).await?;
-        Ok([key, pepper])
+        let sealed = SealedKey::read(key_file.path())?.to_text();
+        let key = file::write(draft, manifest::SIGNING_KEY, sealed.as_bytes()).await;
+        let key = key.map_err(BackupError::io(draft))?;
+        let pepper = signing::load_secret(&self.config.auth.key_pepper_file)?;
+        let pepper = zeroize::Zeroizing::new(hex::encode(pepper.as_ref()));
+        let pepper = file::write(draft, manifest::PEPPER, pepper.as_bytes()).await;
+        Ok([key, pepper.map_err(BackupError::io(draft))?])
     }
 }
 

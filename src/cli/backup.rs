@@ -24,7 +24,8 @@ use crate::up::{Servers, UpError};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  counterfoil backup --out /backups/counterfoil-2026-11-20\n\n\
-    The directory holds the signing key and can read everything: keep it as you keep the key."
+    The directory holds the log, the sealed signing key and sealed secrets. Without the key-encryption key of the KMS, \
+    which it does not hold, nothing sealed in it opens: keep that one elsewhere."
 )]
 pub struct BackupArgs {
     /// The directory to make
@@ -83,7 +84,7 @@ impl BackupArgs {
 }
 
 /// The servers of an `up` that does not run now, started.
-async fn stopped_servers(global: &GlobalArgs) -> Result<Option<Servers>, CliError> {
+pub(super) async fn stopped_servers(global: &GlobalArgs) -> Result<Option<Servers>, CliError> {
     let data = global.data();
     // Only a directory that `up` has made: one that is not there would be made by starting on it.
     if !global.means_data() || !data.join("credentials.json").is_file() {
@@ -149,7 +150,8 @@ fn told(taken: &BackedUp) -> String {
         manifest.root,
     );
     text.push_str(if manifest.has_keys {
-        "It holds the signing key: whoever can read it can sign as you do. Keep it as you keep the key.\n"
+        "It holds the signing key and the secrets as they are sealed, and not the key-encryption key that opens them: \
+         keep that one apart. What is sealed by a lost one is lost.\n"
     } else {
         "It does not hold the signing key: without the key that you keep elsewhere, the log can be verified but not \
          continued.\n"

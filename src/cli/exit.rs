@@ -2,6 +2,8 @@
 
 use std::process::{ExitCode, Termination};
 
+use crate::signing::KeyFileError;
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -51,6 +53,15 @@ impl CliError {
         Self {
             exit: Exit::Usage,
             message: message.to_string(),
+        }
+    }
+
+    /// The signing key cannot be had: the KMS may answer later, or somebody has to put something in its place.
+    #[must_use]
+    pub fn of_key(error: KeyFileError) -> Self {
+        match error.is_unavailable() {
+            true => Self::unavailable(error),
+            false => Self::usage(error),
         }
     }
 

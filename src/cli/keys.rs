@@ -1,5 +1,7 @@
-//! `counterfoil keys list | rotate`: which keys signed the log, and letting another one sign from now on.
+//! `counterfoil keys list | rotate | import`: which keys signed the log, letting another one sign from now on, and sealing
+//! one that was kept in the clear.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Subcommand;
@@ -10,14 +12,16 @@ use counterfoil_events::signature::Signer;
 use counterfoil_events::timestamp::{SystemClock, Timestamp};
 use serde::Serialize;
 
-use super::GlobalArgs;
 use super::audit::{failed, with_log};
+use super::backup::stopped_servers;
 use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
 use super::table::Table;
+use super::{GlobalArgs, block_on};
 use crate::audit::Keys;
 use crate::config::Config;
-use crate::signing::{self, KeyFile, Rotated, RotationError};
+use crate::signing::{self, KeyFile, Rotated, RotationError, SealedKey};
+use crate::up::Servers;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
@@ -26,12 +30,24 @@ pub(super) enum KeysCommand {
     List,
     /// Let a new key sign from the next event on; running processes on this machine take it by themselves
     #[command(after_help = "Examples:\n  counterfoil keys rotate\n\n\
-        Where several machines serve: `counterfoil keys rotate --prepare` on one, copy the new file beside the key of \
-        each,\n  then `counterfoil keys rotate`. No process is without its key at any moment.")]
+        Where several machines serve, under one KMS: `counterfoil keys rotate --prepare` on one, copy the new file beside \
+        the key of each,\n  then `counterfoil keys rotate`. No process is without its key at any moment.")]
     Rotate {
         /// Only make the new key's file, for copying it to other machines first
         #[arg(long)]
         prepare: bool,
+    },
+    /// Seal a signing key that was kept in the clear, and put it into `signing.key_file`; the file in the clear is removed
+    #[command(
+        after_help = "Examples:\n  counterfoil keys import signing.key             # in its place\n  \
+        counterfoil keys import /safe/signing.key       # from elsewhere\n\n\
+        The KMS has to be there; that of an `up` which does not run is started for as long as it takes.\n\
+        Copies in backups and elsewhere are still in the clear: destroy them, or rotate the key."
+    )]
+    Import {
+        /// The file: 64 hexadecimal digits, mode 0600
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
     },
 }
 
@@ -52,7 +68,8 @@ impl KeysCommand {
     pub fn run(self, global: &GlobalArgs, output: Output) -> Outcome {
         match self {
             Self::List => with_log(global, |config, database| list(config, database, output)),
-            Self::Rotate { prepare: true } => prepare(&global.installation()?, output),
+            Self::Rotate { prepare: true } => block_on(prepare(global.installation()?, output)),
+            Self::Import { file } => block_on(import(global, file, output)),
             Self::Rotate { prepare: false } => {
                 with_log(global, |config, database| rotate(config, database, output))
             }
@@ -64,8 +81,9 @@ async fn list(config: Config, database: Database, output: Output) -> Outcome {
     let keys = Keys::from_postgres(database.log(), None)
         .await
         .map_err(|error| failed(&error))?;
-    let in_place = signing::load(&config.signing.key_file).ok();
-    let in_place = in_place.map(|key| key.public_key().id());
+    // By its own word: a list is not worth a question to the KMS.
+    let in_place = SealedKey::read(&config.signing.key_file).ok();
+    let in_place = in_place.map(|key| key.id());
     let listed = |event: &counterfoil_events::envelope::RecordedEvent| {
         let envelope = event.parse().ok()?;
         let key: SigningKeyIntroduced = serde_json::from_str(envelope.payload.get()).ok()?;
@@ -110,12 +128,12 @@ fn table(listed: &[Listed]) -> Table {
 struct Prepared {
     key_id: KeyId,
     fingerprint: Fingerprint,
-    path: std::path::PathBuf,
+    path: PathBuf,
 }
 
-fn prepare(config: &Config, output: Output) -> Outcome {
-    let file = KeyFile::new(&config.signing.key_file);
-    let key = file.prepare().map_err(CliError::usage)?.public_key();
+async fn prepare(config: Config, output: Output) -> Outcome {
+    let file = KeyFile::configured(&config).map_err(CliError::of_key)?;
+    let key = file.prepare().await.map_err(CliError::of_key)?.public_key();
     let prepared = Prepared {
         key_id: key.id(),
         fingerprint: key.fingerprint(),
@@ -132,14 +150,51 @@ fn prepare(config: &Config, output: Output) -> Outcome {
     Ok(Exit::Good)
 }
 
+#[derive(Serialize)]
+struct Imported {
+    key_id: KeyId,
+    fingerprint: Fingerprint,
+    path: PathBuf,
+}
+
+async fn import(global: &GlobalArgs, from: PathBuf, output: Output) -> Outcome {
+    match stopped_servers(global).await? {
+        None => seal(&global.installation()?, from, output).await,
+        Some(Servers { stack, config }) => {
+            let outcome = seal(&config, from, output).await;
+            stack.stop().await;
+            outcome
+        }
+    }
+}
+
+async fn seal(config: &Config, from: PathBuf, output: Output) -> Outcome {
+    let file = KeyFile::configured(config).map_err(CliError::of_key)?;
+    let key = file.import(&from).await.map_err(CliError::of_key)?.public_key();
+    let imported = Imported {
+        key_id: key.id(),
+        fingerprint: key.fingerprint(),
+        path: file.path().to_owned(),
+    };
+    output.print(&imported, |imported| {
+        format!(
+            "key {} is sealed in {}; what was in the clear in {} is removed, and its copies are yours to destroy\n",
+            imported.key_id,
+            imported.path.display(),
+            from.display()
+        )
+    })?;
+    Ok(Exit::Good)
+}
+
 async fn rotate(config: Config, database: Database, output: Output) -> Outcome {
     let keys = Keys::from_postgres(database.log(), None)
         .await
         .map_err(|error| failed(&error))?;
-    let file = KeyFile::new(&config.signing.key_file);
+    let file = KeyFile::configured(&config).map_err(CliError::of_key)?;
     let sequencer = Sequencer::new(
         database,
-        file.current().map_err(CliError::usage)?,
+        file.current().await.map_err(CliError::of_key)?,
         Arc::new(SystemClock),
         SequencerOptions::default(),
     );
@@ -147,12 +202,13 @@ async fn rotate(config: Config, database: Database, output: Output) -> Outcome {
     sequencer.stop().await;
     let rotated = rotated.map_err(|error| match error {
         RotationError::Command(_) => CliError::unavailable(error),
+        RotationError::Key(error) => CliError::of_key(error),
         error => CliError::usage(error),
     })?;
     output.print(&rotated, |rotated: &Rotated| {
         format!(
             "key {} signs from now on (fingerprint {}); it is in {}\n\
-             The first key's fingerprint stays what an auditor needs. Back up the new key.\n",
+             The first key's fingerprint stays what an auditor needs. Back up the new key (it is sealed: the key-encryption key is what to keep apart).\n",
             rotated.key_id,
             rotated.fingerprint,
             config.signing.key_file.display()

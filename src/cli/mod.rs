@@ -29,7 +29,9 @@ use crate::config::{Config, Sources, TelemetryConfig};
 use crate::up::config_file;
 use crate::{faults, telemetry};
 use exit::{CliError, Exit, Outcome};
-use nouns::{AgentsCommand, KriCommand, Noun, OrganisationsCommand, PoliciesCommand, TenantsCommand};
+use nouns::{
+    AgentsCommand, KriCommand, Noun, OrganisationsCommand, PoliciesCommand, SecretsCommand, TenantsCommand,
+};
 use output::Output;
 
 /// Where `up` keeps everything if it is not told.
@@ -102,10 +104,12 @@ enum Command {
     Policies(Noun<PoliciesCommand>),
     /// Key risk indicators, their sources and runs
     Kri(Noun<KriCommand>),
-    /// The keys that sign the log: list, rotate
+    /// Secrets that the platform uses for a tenant: list, create, rotate, retire; none can be read back
+    Secrets(Noun<SecretsCommand>),
+    /// The keys that sign the log: list, rotate, import
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// The key-encryption key of the vault: hold it, make its next version, wrap anew
+    /// The keys of the vault: hold the key-encryption key, make its next version, wrap anew; another key for an organisation
     #[command(subcommand)]
     Kms(kms::KmsCommand),
     /// Write the log, and the keys that continue it, into a directory, while the system runs or not
@@ -221,8 +225,9 @@ fn run(cli: Cli) -> Outcome {
         Command::Agents(noun) => block_on(noun.run(&cli.global, output)),
         Command::Policies(noun) => block_on(noun.run(&cli.global, output)),
         Command::Kri(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Secrets(noun) => block_on(noun.run(&cli.global, output)),
         Command::Keys(command) => command.run(&cli.global, output),
-        Command::Kms(command) => block_on(command.run(&cli.global)),
+        Command::Kms(command) => block_on(command.run(&cli.global, output)),
         Command::Backup(args) => block_on(args.run(&cli.global, output)),
         Command::Restore(args) => block_on(args.run(&cli.global, output)),
         Command::Stack(command) => {

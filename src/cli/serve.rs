@@ -120,9 +120,10 @@ async fn finish(stopping: impl Future<Output = ()>, mut stop: StopSignals) -> Ou
 
 fn serve_error(error: ServeError) -> CliError {
     match error {
-        ServeError::NoBootstrapToken | ServeError::Key(_) | ServeError::Routes(_) | ServeError::Prefix(_) => {
+        ServeError::NoBootstrapToken | ServeError::Routes(_) | ServeError::Prefix(_) => {
             CliError::usage(error)
         }
+        ServeError::Key(error) => CliError::of_key(error),
         other => CliError::unavailable(other),
     }
 }

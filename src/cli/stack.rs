@@ -11,7 +11,7 @@ use crate::stack::{Endpoints, ServerKind, Stack, StackConfig};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StackCommand {
-    /// Runs the servers until Ctrl-C, and prints their addresses as one line of JSON when all of them answer.
+    /// Runs the servers (without a key process) until Ctrl-C, and prints their addresses as one line of JSON when all of them answer.
     Run,
 }
 

@@ -224,16 +224,6 @@ impl Config {
         self.roles.check(&mut checks);
         self.telemetry.check(&mut checks);
         self.vault.check(&mut checks);
-        let named = self
-            .gateway
-            .upstreams
-            .iter()
-            .any(|upstream| upstream.api_key_secret.is_some());
-        checks.require(
-            "gateway.upstreams.api_key_secret",
-            !named || self.vault.has_kms(),
-            "needs a KMS: set vault.socket or vault.google_key",
-        );
         match checks.violations() {
             violations if violations.is_empty() => Ok(()),
             violations => Err(ConfigError::OutOfLimits(violations)),

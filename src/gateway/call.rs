@@ -255,12 +255,13 @@ async fn answer(mut context: Context, mut call: ProviderCall, mut reply: ReplyTo
     }
 }
 
-/// The header with the provider's key. What it is made from is wiped here; the header itself goes with the call.
+/// The header with the provider's key, for one call.
 fn bearer(ready: &Ready) -> Option<HeaderValue> {
     let key = ready.open().ok()?;
     let key = std::str::from_utf8(key.expose()).ok()?;
-    let text = Zeroizing::new(["Bearer ", key].concat());
-    let mut header = HeaderValue::from_str(&text).ok()?;
+    let text = Zeroizing::new(["Bearer ", key].concat().into_bytes());
+    // The header and its clones share these bytes; they are wiped when the last of them goes.
+    let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
     header.set_sensitive(true);
     Some(header)
 }

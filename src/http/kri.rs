@@ -4,18 +4,21 @@
 
 use std::sync::Arc;
 
-use counterfoil_events::command::{Extras, Target};
+use counterfoil_events::command::{CommandContext, Extras, Target};
 use counterfoil_events::ids::{KriRunId, KriSourceId, TenantId};
 use counterfoil_events::kri::aggregates::KriId;
 use counterfoil_events::kri::aggregates::indicator::{KriCommand, KriDefinition};
 use counterfoil_events::kri::aggregates::run::KriRunCommand;
 use counterfoil_events::kri::aggregates::source::KriSourceCommand;
 use counterfoil_events::kri::source::SourceConfig;
+use counterfoil_events::security::SecurityState;
+use counterfoil_events::text::Code;
 use counterfoil_events::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
+use super::auth::Principal;
 use super::body::Json;
 use super::command::{self, CommandAnswer};
 use super::organisation::Reason;
@@ -23,10 +26,14 @@ use super::problem::{self, ApiError};
 use super::request::Request;
 use super::route::{Route, State};
 use crate::commands::Commands;
-use crate::identity::Permission;
+use crate::identity::{Decision, Permission, Place, decide};
 use crate::kri::config::FetchConfig;
+use crate::kri::credential::Credentials;
 use crate::kri::platform::PlatformFigures;
 use crate::kri::{Connectors, RunContext, check};
+
+/// Why a test opens a credential, as it stands in the log.
+const SOURCE_TEST: Code = Code::literal("kri_source_test");
 
 /// What the group stands on.
 #[derive(Clone)]
@@ -37,6 +44,10 @@ pub struct Kris {
     pub connectors: Arc<Connectors<PlatformFigures>>,
     /// Which addresses a source may have.
     pub fetch: FetchConfig,
+    /// Open the credentials that sources name.
+    pub credentials: Credentials,
+    /// Who may let a source use a secret.
+    pub security: SecurityState,
 }
 
 /// A new KRI.
@@ -216,7 +227,7 @@ async fn configure(kris: Kris, request: Request<Json<ConfigureSource>>) -> Answe
             .detail(format!("there is no KRI {kri} in use: define it first"))
             .field("kri", "does not exist"));
     }
-    let (config, extras) = checked(&kris, config)?;
+    let (config, extras) = checked(&kris, &request, config)?;
     let command = KriSourceCommand::Configure {
         kri: kri.clone(),
         config,
@@ -235,13 +246,20 @@ async fn configure(kris: Kris, request: Request<Json<ConfigureSource>>) -> Answe
 }
 
 async fn change_source(kris: Kris, request: Request<Json<SourceConfigBody>>) -> Answer {
-    let (config, extras) = checked(&kris, &request.body.0.0)?;
+    let (config, extras) = checked(&kris, &request, &request.body.0.0)?;
     source_command(&kris, &request, KriSourceCommand::Change { config }, extras).await
 }
 
 /// Judges the configuration as a first run would, and moves a CSV text into a document.
-fn checked(kris: &Kris, config: &SourceConfig) -> Result<(SourceConfig, Extras), ApiError> {
+fn checked<B>(
+    kris: &Kris,
+    request: &Request<B>,
+    config: &SourceConfig,
+) -> Result<(SourceConfig, Extras), ApiError> {
     check(&kris.fetch, config).map_err(|error| refused(&error))?;
+    if config.credential().is_some() {
+        may_send_secrets(kris, request)?;
+    }
     let SourceConfig::Csv(csv) = config else {
         return Ok((config.clone(), Extras::default()));
     };
@@ -255,6 +273,26 @@ fn checked(kris: &Kris, config: &SourceConfig) -> Result<(SourceConfig, Extras),
         ..Extras::default()
     };
     Ok((SourceConfig::Csv(csv), extras))
+}
+
+/// Whoever says where a secret is sent could have it sent to himself: that takes the permission to write secrets, too.
+fn may_send_secrets<B>(kris: &Kris, request: &Request<B>) -> Result<(), ApiError> {
+    let permission = Permission::SecretsWrite;
+    let allowed = match &request.context.principal {
+        Principal::Bootstrap => true,
+        Principal::User(user) => {
+            let place = Place::of_path(request.params())?;
+            let decision = decide(&user.grants, permission, place, &kris.security);
+            // A crossing is on record already, with its reason: the route's own permission took it.
+            matches!(decision, Decision::Allowed | Decision::Crossing)
+        }
+        Principal::Agent(_) | Principal::Anonymous => false,
+    };
+    allowed.then_some(()).ok_or_else(|| {
+        problem::FORBIDDEN
+            .detail("to let a source use a secret takes the permission to write secrets as well")
+            .with("permission", permission.as_str())
+    })
 }
 
 fn refused(error: &crate::kri::ConnectorError) -> ApiError {
@@ -341,11 +379,15 @@ async fn test(kris: Kris, request: Request) -> Answer {
         tenant,
         at: Timestamp::now(),
     };
-    let report = kris
-        .connectors
-        .test(&config, context)
-        .await
-        .map_err(|error| refused(&error))?;
+    // The opening is no part of what an Idempotency-Key repeats: each fetch is put on record.
+    let who = CommandContext {
+        idempotency: None,
+        ..request.context.command(tenant)
+    };
+    let credential = kris.credentials.of(&config, &who, SOURCE_TEST).await;
+    let credential = credential.map_err(|error| refused(&error.into()))?;
+    let report = kris.connectors.test(&config, context, credential.as_ref()).await;
+    let report = report.map_err(|error| refused(&error))?;
     answer::ok(&report)
 }
 

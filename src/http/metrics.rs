@@ -8,6 +8,9 @@ use std::time::Duration;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::vault::cache::CACHED;
+use crate::vault::kms::watched::QUESTIONS;
+
 const REQUESTS: &str = "counterfoil_http_requests_total";
 const DURATION: &str = "counterfoil_http_request_duration_seconds";
 const IN_FLIGHT: &str = "counterfoil_http_requests_in_flight";
@@ -54,6 +57,11 @@ fn describe() {
     describe_gauge!(CONNECTIONS, "Open connections, WebSockets included");
     describe_gauge!(COMPONENT, "Parts of the process: 0 ok, 1 degraded, 2 down");
     describe_counter!(FALLBACK, "Counts and kept answers that Redis could not take");
+    describe_counter!(QUESTIONS, "Questions to the KMS, by operation and outcome");
+    describe_gauge!(
+        CACHED,
+        "Organisations' keys in memory, which serve while the KMS is away"
+    );
     describe_counter!(LOST, "Connections given up: idle, slow_head, stalled");
 }
 

@@ -7,17 +7,19 @@
 use std::sync::Arc;
 
 use counterfoil_events::command::{CommandContext, CommandError, Executed, Extras, Target};
-use counterfoil_events::secret::{SecretCommand, SecretError, SecretName, SecretPurpose};
+use counterfoil_events::ids::OrganisationId;
+use counterfoil_events::secret::{SecretCommand, SecretDetails, SecretError, SecretName, SecretPurpose};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
-use utoipa::ToSchema;
-use warp::http::HeaderValue;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use warp::http::{HeaderValue, StatusCode};
 
-use super::answer::Answer;
-use super::body::Json;
+use super::answer::{self, Answer, Listing};
+use super::body::{Json, NoBody};
 use super::command::{self, CommandAnswer};
 use super::organisation::Reason;
 use super::problem::{self, ApiError};
+use super::query::{Cursor, Limit, Query, page};
 use super::request::Request;
 use super::route::{Route, State};
 use crate::commands::Commands;
@@ -58,10 +60,54 @@ pub struct RotateSecret {
     value: SecretString,
 }
 
+/// A secret in use.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SecretEntry {
+    /// Its name.
+    #[schema(value_type = String)]
+    id: SecretName,
+    /// What it is for.
+    #[schema(value_type = String)]
+    purpose: SecretPurpose,
+    /// Its newest version, from 1.
+    version: u32,
+    /// The organisation whose key seals it.
+    #[schema(value_type = String)]
+    organisation: OrganisationId,
+}
+
+/// A page of secrets.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SecretEntries {
+    /// At most `limit`, in the order of names.
+    items: Vec<SecretEntry>,
+    /// Hand this back as `cursor` for the next page; null on the last one.
+    next: Option<String>,
+}
+
+/// Where a list goes on.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+struct Paging {
+    /// How many at most, 1 to 500.
+    limit: Limit,
+    /// The `next` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<Cursor<SecretName>>,
+}
+
 /// The group's routes.
 pub fn routes(secrets: &State<SecretRoutes>) -> Vec<Route> {
     let tag = "secrets";
     vec![
+        Route::get(
+            "/v1/tenants/{tenant}/secrets",
+            "Which secrets are in use; never what they say",
+        )
+        .tag(tag)
+        .permission(Permission::SecretsRead)
+        .answers::<SecretEntries>(200, "A page, in the order of names")
+        .handle(secrets, list),
         Route::post("/v1/tenants/{tenant}/secrets", "Store a secret")
             .tag(tag)
             .permission(Permission::SecretsWrite)
@@ -86,6 +132,22 @@ pub fn routes(secrets: &State<SecretRoutes>) -> Vec<Route> {
     ]
 }
 
+async fn list(routes: SecretRoutes, request: Request<NoBody, Query<Paging>>) -> Answer {
+    let tenant = request.tenant()?;
+    let Query(Paging { limit, cursor }) = request.query;
+    let after = cursor.map(|cursor| cursor.0);
+    let found = routes.secrets.list(tenant, after.as_ref(), limit.get() + 1);
+    let entry = |(id, details): (SecretName, SecretDetails)| SecretEntry {
+        id,
+        purpose: details.purpose,
+        version: details.version,
+        organisation: details.organisation,
+    };
+    let entries = found.await?.into_iter().map(entry).collect();
+    let Listing { items, next } = page(entries, limit, |entry: &SecretEntry| entry.id.clone())?;
+    answer::json(StatusCode::OK, &SecretEntries { items, next })
+}
+
 async fn store(routes: SecretRoutes, request: Request<Json<StoreSecret>>) -> Answer {
     let tenant = request.tenant()?;
     let Json(StoreSecret { name, purpose, value }) = &request.body;
@@ -101,7 +163,7 @@ async fn store(routes: SecretRoutes, request: Request<Json<StoreSecret>>) -> Ans
         version: 1,
         purpose: *purpose,
     };
-    let sealed = routes.secrets.vault()?.seal(&of, &value).await;
+    let sealed = routes.secrets.vault().seal(&of, &value).await;
     let store = SecretCommand::Store {
         purpose: *purpose,
         organisation: of.owner.organisation,
@@ -123,7 +185,7 @@ async fn rotate(routes: SecretRoutes, request: Request<Json<RotateSecret>>) -> A
         version: now.version.saturating_add(1),
         purpose: now.purpose,
     };
-    let sealed = routes.secrets.vault()?.seal(&of, &value).await;
+    let sealed = routes.secrets.vault().seal(&of, &value).await;
     let rotate = SecretCommand::Rotate {
         version: of.version,
         sealed: sealed.map_err(SecretUnusable::from)?,
@@ -141,7 +203,7 @@ async fn retire(routes: SecretRoutes, request: Request<Json<Reason>>) -> Answer 
     let retired = execute(&routes, &context, &name, retire).await;
     // Also for one that was retired before: that may have been cut off here.
     if matches!(retired, Ok(_) | Err(CommandError::Rejected(SecretError::Retired))) {
-        let deleted = routes.secrets.vault()?.delete(tenant, &name).await;
+        let deleted = routes.secrets.vault().delete(tenant, &name).await;
         deleted.map_err(SecretUnusable::from)?;
     }
     command::changed(&retired?)
@@ -185,11 +247,12 @@ impl From<SecretUnusable> for ApiError {
     fn from(error: SecretUnusable) -> Self {
         let text = error.to_string();
         match error {
-            SecretUnusable::NoKms => problem::UNAVAILABLE.detail(text),
             SecretUnusable::NotFound(_) => command::rejected(&SecretError::NotFound),
             SecretUnusable::OtherPurpose(_) => problem::REFUSED.detail(text),
             SecretUnusable::NoTenant(_) => problem::NOT_FOUND.detail("there is no such tenant"),
-            SecretUnusable::Log(_) | SecretUnusable::Vault(VaultError::Postgres(_)) => problem::UNAVAILABLE
+            SecretUnusable::Log(_)
+            | SecretUnusable::Unrecorded(_)
+            | SecretUnusable::Vault(VaultError::Postgres(_)) => problem::UNAVAILABLE
                 .detail("the secret could not be read; nothing was done")
                 .because(text),
             SecretUnusable::Vault(VaultError::Kms(KmsError::Unavailable(_))) => problem::UNAVAILABLE

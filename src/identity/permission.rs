@@ -80,6 +80,7 @@ permissions! {
     KrisWrite, "kris.write", Inside, "Define, change and retire KRIs and their sources";
     KriSourcesTest, "kri_sources.test", Inside, "Fetch once from a source without recording";
     KriRunsRequest, "kri_runs.request", Inside, "Ask for a measurement";
+    SecretsRead, "secrets.read", Inside, "See which secrets there are; what they say is nowhere shown";
     SecretsWrite, "secrets.write", Inside, "Store, rotate and retire secrets; none can be read back";
     EventsRead, "events.read", Inside, "Read and follow the log, and its head notes";
 }

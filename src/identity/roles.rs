@@ -33,6 +33,7 @@ fn reads(permission: Permission) -> bool {
             | P::PoliciesRead
             | P::CompletionsRead
             | P::KrisRead
+            | P::SecretsRead
             | P::EventsRead
     )
 }

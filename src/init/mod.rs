@@ -2,7 +2,7 @@
 //!
 //! 1. the database and the cluster's roles, as an administrator (`deploy/sql/roles.sql`),
 //! 2. the schema, as `counterfoil_owner` (`migrations/`),
-//! 3. the signing key and the pepper of API keys, only while the log has no signing key: later, one that is gone must be
+//! 3. the signing key, sealed by the KMS, and the pepper of API keys, only while the log has no signing key: later, one that is gone must be
 //!    restored, since another would fit neither the log nor the API keys that were issued,
 //! 4. the platform's head and its first signing key (the log's first event, signed by the key that it introduces),
 //! 5. the first version of each read model, empty, so that queries have something to ask,
@@ -14,7 +14,7 @@ mod genesis;
 mod migrate;
 mod roles;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use counterfoil_events::backbone::{Backbone, BackboneError};
@@ -89,10 +89,9 @@ pub async fn initialise(config: &Config) -> Result<Fingerprint, InitError> {
     let database = Database::new(&config.postgres.database_options());
     database.check_durability().await?;
     let is_begun = is_begun(&LogReader::new(database.log().clone())).await?;
-    for secret in [&config.auth.key_pepper_file, &config.signing.key_file] {
-        ensure_secret(secret, is_begun)?;
-    }
-    let key = KeyFile::new(&config.signing.key_file).current()?;
+    let key_file = KeyFile::configured(config)?;
+    ensure_secrets(config, &key_file, is_begun).await?;
+    let key = key_file.current().await?;
     let sequencer = Sequencer::new(
         database.clone(),
         key,
@@ -109,11 +108,16 @@ pub async fn initialise(config: &Config) -> Result<Fingerprint, InitError> {
     Ok(fingerprint)
 }
 
-fn ensure_secret(path: &Path, is_begun: bool) -> Result<(), InitError> {
-    if is_begun && !path.exists() {
-        return Err(InitError::Missing(path.to_owned()));
+/// Step 3.
+async fn ensure_secrets(config: &Config, key_file: &KeyFile, is_begun: bool) -> Result<(), InitError> {
+    let pepper = &config.auth.key_pepper_file;
+    for path in [pepper.as_path(), key_file.path()] {
+        if is_begun && !path.exists() {
+            return Err(InitError::Missing(path.to_owned()));
+        }
     }
-    Ok(signing::ensure(path)?)
+    signing::ensure(pepper)?;
+    Ok(key_file.ensure().await?)
 }
 
 async fn ensure_streams(config: &Config) -> Result<(), InitError> {

@@ -9,6 +9,7 @@ use counterfoil_events::kri::text::ColumnName;
 use counterfoil_events::kri::value::ValueError;
 use counterfoil_events::text::Code;
 
+use super::credential::CredentialError;
 use super::guard::RefusedAddress;
 use super::ledger::LedgerUnavailable;
 use super::target::TargetError;
@@ -24,6 +25,14 @@ pub enum ConnectorError {
         "the host leads to an address that is not public; private networks are reached only where the operator allows them (kri allow_private)"
     )]
     AddressRefused(#[from] RefusedAddress),
+    /// A credential over a connection that others can read.
+    #[error(
+        "the source has a credential, which is sent over https only; http is for private addresses that the operator allows (kri allow_private)"
+    )]
+    CredentialInClear,
+    /// Its credential cannot be used.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     /// The host's name has no address.
     #[error("the name {host} cannot be resolved")]
     HostUnresolved {
@@ -234,6 +243,8 @@ impl ConnectorError {
         match self {
             Self::Url(_) => const { Code::literal("url_refused") },
             Self::AddressRefused(_) => const { Code::literal("address_refused") },
+            Self::CredentialInClear => const { Code::literal("credential_in_clear") },
+            Self::Credential(_) => const { Code::literal("credential_unusable") },
             Self::HostUnresolved { .. } => const { Code::literal("host_unresolved") },
             Self::ConnectFailed { .. } => const { Code::literal("connect_failed") },
             Self::TimedOut { .. } => const { Code::literal("timed_out") },
@@ -259,6 +270,7 @@ impl ConnectorError {
             Self::HostUnresolved { detail, .. }
             | Self::ConnectFailed { detail }
             | Self::Interrupted { detail } => Some(detail.clone()),
+            Self::Credential(unusable) => Some(unusable.detail.clone()),
             Self::LedgerUnavailable(unavailable) => Some(unavailable.to_string()),
             _ => None,
         }
@@ -273,6 +285,7 @@ impl ConnectorError {
             | Self::TimedOut { .. }
             | Self::Interrupted { .. }
             | Self::LedgerUnavailable(_) => true,
+            Self::Credential(unusable) => unusable.passes,
             Self::HttpStatus { status } => matches!(status, 408 | 425 | 429 | 500..=599),
             _ => false,
         }

@@ -5,7 +5,8 @@
 //! 3. ask the guard about **every** address found, and stop at the first that it refuses;
 //! 4. connect to exactly those addresses: the client is given them and has no resolver of its own, so a name that
 //!    changes its mind between check and connection (DNS rebinding) gains nothing;
-//! 5. refuse redirects: the next hop would be another URL;
+//! 5. send a source's credential over TLS, or within a network that the operator allows, and refuse redirects: the next
+//!    hop would be another URL;
 //! 6. read the body as it comes, never holding more than the limit.
 //!
 //! One deadline covers all of it. No proxy is used, since it would resolve and connect in our place.
@@ -18,6 +19,7 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING};
 use reqwest::{Client, Response, redirect, retry};
 
 use super::config::FetchConfig;
+use super::credential::Credential;
 use super::error::ConnectorError;
 use super::guard::{NetworkGuard, RefusedAddress};
 use super::target::{Host, Target};
@@ -50,14 +52,19 @@ impl Fetcher {
         }
     }
 
-    /// The text at `url`.
+    /// The text at `url`, asked for with `credential` if there is one.
     ///
     /// # Errors
     /// When the URL or its address is refused, the source cannot be reached in time, or answers anything but a
     /// success with a text within the limit.
-    pub async fn text(&self, url: &str, accept: &'static str) -> Result<String, ConnectorError> {
+    pub async fn text(
+        &self,
+        url: &str,
+        accept: &'static str,
+        credential: Option<&Credential>,
+    ) -> Result<String, ConnectorError> {
         let target = Target::parse(url)?;
-        let exchange = self.exchange(&target, accept);
+        let exchange = self.exchange(&target, accept, credential);
         let limit_ms = self.limit_ms;
         let bytes = tokio::time::timeout(self.total_timeout, exchange)
             .await
@@ -67,10 +74,22 @@ impl Fetcher {
         })
     }
 
-    async fn exchange(&self, target: &Target, accept: &'static str) -> Result<Vec<u8>, ConnectorError> {
+    async fn exchange(
+        &self,
+        target: &Target,
+        accept: &'static str,
+        credential: Option<&Credential>,
+    ) -> Result<Vec<u8>, ConnectorError> {
         let addresses = resolve(target).await?;
         self.admit(&addresses)?;
-        let response = self.request(target, &addresses, accept).await?;
+        // Whatever name or address a clear connection leads to: only where the operator vouches for the network.
+        let private = addresses
+            .iter()
+            .all(|address| self.guard.allows_private(*address));
+        if credential.is_some() && !target.is_https() && !private {
+            return Err(ConnectorError::CredentialInClear);
+        }
+        let response = self.request(target, &addresses, accept, credential).await?;
         self.body(admit_status(response)?).await
     }
 
@@ -85,14 +104,18 @@ impl Fetcher {
         target: &Target,
         addresses: &[SocketAddr],
         accept: &'static str,
+        credential: Option<&Credential>,
     ) -> Result<Response, ConnectorError> {
         let client = self
             .client(target, addresses)
             .map_err(|error| self.failed(error))?;
-        let request = client
+        let mut request = client
             .get(target.url().clone())
             .header(ACCEPT, accept)
             .header(ACCEPT_ENCODING, "identity");
+        if let Some(Credential { name, value }) = credential {
+            request = request.header(name, value);
+        }
         request.send().await.map_err(|error| self.failed(error))
     }
 

@@ -69,7 +69,7 @@ fn config() -> FetchConfig {
 }
 
 async fn fetch(config: &FetchConfig, url: &str) -> Result<String, ConnectorError> {
-    Fetcher::new(config).text(url, "text/plain").await
+    Fetcher::new(config).text(url, "text/plain", None).await
 }
 
 async fn code(url: &str) -> String {
@@ -132,7 +132,7 @@ async fn the_connection_goes_to_the_checked_addresses_whatever_the_name_resolves
     let target = Target::parse(&format!("http://rebind.invalid:{}/", server.address().port())).unwrap();
     let fetcher = Fetcher::new(&config());
     let response = fetcher
-        .request(&target, &[*server.address()], "text/plain")
+        .request(&target, &[*server.address()], "text/plain", None)
         .await
         .unwrap();
     assert_eq!(response.status(), 200);

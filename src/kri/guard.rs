@@ -153,6 +153,13 @@ impl NetworkGuard {
         }
     }
 
+    /// Whether `address` is one of the private addresses that the operator allows.
+    #[must_use]
+    pub fn allows_private(&self, address: SocketAddr) -> bool {
+        let ip = canonical(address.ip());
+        special(ip).is_some() && self.allows(ip, address.port())
+    }
+
     fn allows(&self, ip: IpAddr, port: u16) -> bool {
         self.allowed
             .iter()

@@ -7,6 +7,7 @@
 //! Everything fetched goes through the network [`guard`], which lets no tenant's URL reach a private address.
 
 pub mod config;
+pub mod credential;
 mod csv;
 mod error;
 pub mod fetch;
@@ -28,6 +29,7 @@ pub use self::ledger::{LedgerMetrics, LedgerUnavailable};
 pub use self::sample::{Measurement, Sample, TestReport};
 
 use self::config::FetchConfig;
+use self::credential::Credential;
 use self::fetch::Fetcher;
 
 /// For whom and when a source is sampled.
@@ -74,7 +76,7 @@ impl<L: LedgerMetrics> Connectors<L> {
         }
     }
 
-    /// Fetches once and says what would be measured.
+    /// Fetches once, with the credential that the source names if it names one, and says what would be measured.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -82,8 +84,9 @@ impl<L: LedgerMetrics> Connectors<L> {
         &self,
         source: &SourceConfig,
         context: RunContext,
+        credential: Option<&Credential>,
     ) -> Result<TestReport, ConnectorError> {
-        let sample = self.sample(source, context).await?;
+        let sample = self.sample(source, context, credential).await?;
         Ok(TestReport::new(source.kind(), sample))
     }
 
@@ -95,15 +98,21 @@ impl<L: LedgerMetrics> Connectors<L> {
         &self,
         source: &SourceConfig,
         context: RunContext,
+        credential: Option<&Credential>,
     ) -> Result<Measurement, ConnectorError> {
-        let sample = self.sample(source, context).await?;
+        let sample = self.sample(source, context, credential).await?;
         Ok(sample.measurement)
     }
 
-    async fn sample(&self, source: &SourceConfig, context: RunContext) -> Result<Sample, ConnectorError> {
+    async fn sample(
+        &self,
+        source: &SourceConfig,
+        context: RunContext,
+        credential: Option<&Credential>,
+    ) -> Result<Sample, ConnectorError> {
         match source {
             SourceConfig::Csv(source) => self.csv.sample(source, context).await,
-            SourceConfig::HttpJson(source) => self.http_json.sample(source, context).await,
+            SourceConfig::HttpJson(source) => self.http_json.sample_with(source, credential).await,
             SourceConfig::Ledger(source) => self.ledger.sample(source, context).await,
         }
     }
@@ -118,6 +127,10 @@ pub fn check(config: &FetchConfig, source: &SourceConfig) -> Result<(), Connecto
     if let Some(url) = source.url() {
         let target = target::Target::parse(url.as_str())?;
         config.guard().admit_literal(&target)?;
+        // To a name in the operator's own network it may be: that is known when it is resolved.
+        if source.credential().is_some() && !target.is_https() && config.allow_private.is_empty() {
+            return Err(ConnectorError::CredentialInClear);
+        }
     }
     match source {
         SourceConfig::Csv(source) => csv::check(source),

@@ -1,14 +1,24 @@
 //! The platform's own figures for `ledger` sources: counted from the tenant's log itself, up to its head.
 
-use counterfoil_events::ids::Position;
+use counterfoil_consumers::kri::{Failure, Measure, Measurement};
+use counterfoil_events::actor::Actor;
+use counterfoil_events::command::CommandContext;
+use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_events::kri::aggregates::PositionVector;
 use counterfoil_events::kri::ledger::{CompletionCounts, LedgerReading, LedgerSource};
-use counterfoil_events::ledger::LogReader;
+use counterfoil_events::kri::source::SourceConfig;
+use counterfoil_events::ledger::{self, LogReader};
+use counterfoil_events::text::Code;
 use counterfoil_events::timestamp::Timestamp;
 use sqlx::PgPool;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{LedgerMetrics, LedgerUnavailable, RunContext};
+use super::credential::Credentials;
+use super::{ConnectorError, Connectors, LedgerMetrics, LedgerUnavailable, RunContext};
+
+/// Why a runner opens a credential, as it stands in the log.
+const KRI_RUN: Code = Code::literal("kri_run");
 
 /// One pass over the window on the primary key. A completion is decided by its first event; a failure counts in the
 /// window in which it was recorded, for completions that were decided in it.
@@ -48,13 +58,13 @@ impl PlatformFigures {
             .reader
             .position_as_of(context.tenant, Timestamp::from(begin))
             .await?;
-        let (total, denied, failed): (i64, i64, i64) = sqlx::query_as(COUNT)
+        let query = sqlx::query_as(COUNT)
             .bind(context.tenant.0)
             .bind(after.as_i64())
             .bind(until.as_i64())
-            .bind(source.agent_id().map(|agent| agent.to_string()))
-            .fetch_one(&self.pool)
-            .await?;
+            .bind(source.agent_id().map(|agent| agent.to_string()));
+        let counts: Option<(i64, i64, i64)> = ledger::one(&self.pool, query).await?;
+        let (total, denied, failed) = counts.ok_or(sqlx::Error::RowNotFound)?;
         let count = |value: i64| Position::from_i64(value).0;
         let positions = PositionVector::try_from(BTreeMap::from([(context.tenant, until)]));
         Ok(LedgerReading {
@@ -83,22 +93,48 @@ impl LedgerMetrics for PlatformFigures {
     }
 }
 
-/// What the runner needs of the connectors.
-impl counterfoil_consumers::kri::Measure for super::Connectors<PlatformFigures> {
+/// What the runner needs: connectors, and what opens the credentials of sources.
+pub struct SourceReader {
+    /// Fetch and compute.
+    pub connectors: Arc<Connectors<PlatformFigures>>,
+    /// Open what sources name.
+    pub credentials: Credentials,
+}
+
+impl SourceReader {
+    async fn read(
+        &self,
+        tenant: TenantId,
+        source: &SourceConfig,
+        at: Timestamp,
+    ) -> Result<super::Measurement, ConnectorError> {
+        let who = CommandContext {
+            tenant,
+            actor: Actor::system("kri-runner"),
+            request_id: uuid::Uuid::now_v7().to_string(),
+            traceparent: None,
+            causation: None,
+            idempotency: None,
+        };
+        let credential = self.credentials.of(source, &who, KRI_RUN).await?;
+        let context = RunContext { tenant, at };
+        self.connectors.run(source, context, credential.as_ref()).await
+    }
+}
+
+impl Measure for SourceReader {
     async fn measure(
         &self,
-        tenant: counterfoil_events::ids::TenantId,
-        source: counterfoil_events::kri::source::SourceConfig,
+        tenant: TenantId,
+        source: SourceConfig,
         at: Timestamp,
-    ) -> Result<counterfoil_consumers::kri::Measurement, counterfoil_consumers::kri::Failure> {
-        let measured = self
-            .run(&source, RunContext { tenant, at })
-            .await
-            .map_err(|error| counterfoil_consumers::kri::Failure {
-                code: error.code(),
-                detail: error.detail().unwrap_or_else(|| error.to_string()),
-            })?;
-        Ok(counterfoil_consumers::kri::Measurement {
+    ) -> Result<Measurement, Failure> {
+        let measured = self.read(tenant, &source, at).await;
+        let measured = measured.map_err(|error| Failure {
+            code: error.code(),
+            detail: error.detail().unwrap_or_else(|| error.to_string()),
+        })?;
+        Ok(Measurement {
             value: measured.value,
             observed_at: measured.observed_at,
             payload_digest: measured.payload_digest,

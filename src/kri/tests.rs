@@ -89,8 +89,8 @@ fn quarters(server: &MockServer) -> Vec<SourceConfig> {
 async fn a_test_reports_exactly_what_a_run_records() {
     let server = served().await;
     for source in quarters(&server) {
-        let test = connectors().test(&source, context()).await.unwrap();
-        let run = connectors().run(&source, context()).await.unwrap();
+        let test = connectors().test(&source, context(), None).await.unwrap();
+        let run = connectors().run(&source, context(), None).await.unwrap();
         assert_eq!(test.kind, source.kind());
         assert_eq!(run.value.to_string(), "0.25");
         assert_eq!(
@@ -110,12 +110,15 @@ async fn the_same_bytes_give_the_same_measurement() {
     let server = served().await;
     let sources = quarters(&server);
     for source in &sources {
-        let first = connectors().run(source, context()).await.unwrap();
-        assert_eq!(first, connectors().run(source, context()).await.unwrap());
+        let first = connectors().run(source, context(), None).await.unwrap();
+        assert_eq!(first, connectors().run(source, context(), None).await.unwrap());
     }
     // Attached or fetched, it is the same document.
-    let attached = connectors().run(&sources[0], context()).await.unwrap();
-    assert_eq!(attached, connectors().run(&sources[1], context()).await.unwrap());
+    let attached = connectors().run(&sources[0], context(), None).await.unwrap();
+    assert_eq!(
+        attached,
+        connectors().run(&sources[1], context(), None).await.unwrap()
+    );
     assert_eq!(
         attached.payload_digest,
         PayloadDigest(*blake3::hash(b"day,rate\n2026-05-31,0.25\n").as_bytes())
@@ -126,10 +129,10 @@ async fn the_same_bytes_give_the_same_measurement() {
 async fn a_measurement_of_the_platform_records_the_positions_it_read() {
     let server = served().await;
     let source = &quarters(&server)[3];
-    let run = connectors().run(source, context()).await.unwrap();
+    let run = connectors().run(source, context(), None).await.unwrap();
     assert_eq!(run.positions, Some(positions(context())));
     assert_eq!(run.observed_at, Some(context().at));
-    let test = connectors().test(source, context()).await.unwrap();
+    let test = connectors().test(source, context(), None).await.unwrap();
     insta::assert_snapshot!(test.preview, @r#"{"counts":{"total":8,"denied":2,"failed":0},"positions":{"01933b5e-0000-7000-8000-000000000001":77}}"#);
 }
 
@@ -138,7 +141,7 @@ async fn figures_that_cannot_be_read_fail_the_run_and_keep_the_reason_for_the_lo
     let server = served().await;
     let source = &quarters(&server)[3];
     let unavailable = Connectors::new(&loopback(), Counted(None))
-        .run(source, context())
+        .run(source, context(), None)
         .await
         .unwrap_err();
     assert_eq!(
@@ -149,7 +152,7 @@ async fn figures_that_cannot_be_read_fail_the_run_and_keep_the_reason_for_the_lo
     assert!(unavailable.detail().unwrap().contains("postgres"));
 
     let idle = Connectors::new(&loopback(), Counted(Some(CompletionCounts::default())));
-    let none = idle.run(source, context()).await.unwrap_err();
+    let none = idle.run(source, context(), None).await.unwrap_err();
     assert_eq!(
         (none.code().as_str(), none.is_transient()),
         ("ledger_no_value", false)
@@ -164,14 +167,14 @@ async fn a_document_kept_with_the_log_must_be_handed_to_the_run() {
     };
     let (kept, document) = attached.attach().unwrap();
     let missing = connectors()
-        .run(&SourceConfig::Csv(kept.clone()), context())
+        .run(&SourceConfig::Csv(kept.clone()), context(), None)
         .await
         .unwrap_err();
     assert_eq!(missing.code().as_str(), "document_unavailable");
     let given = SourceConfig::Csv(kept.with_text(document.unwrap().body().to_owned()));
     assert_eq!(
         connectors()
-            .run(&given, context())
+            .run(&given, context(), None)
             .await
             .unwrap()
             .value
@@ -185,7 +188,7 @@ async fn a_preview_shows_the_beginning_and_no_control_characters() {
     let text = format!("note,rate\n\"a\tb\",1\n\"{}\",2\n", "x".repeat(300));
     let source =
         source(&serde_json::json!({"kind": "csv", "text": text, "column": "rate", "aggregate": "sum"}));
-    let preview = connectors().test(&source, context()).await.unwrap().preview;
+    let preview = connectors().test(&source, context(), None).await.unwrap().preview;
     assert_eq!(preview.chars().count(), 200);
     assert!(preview.starts_with("note,rate \"a b\",1 \"xxx"), "{preview}");
 }
@@ -218,4 +221,46 @@ fn a_source_is_judged_when_it_is_defined() {
         csv("rate\n"),
     ];
     insta::assert_debug_snapshot!(refused.map(|json| judged(&default, &json).unwrap_err()));
+}
+
+#[tokio::test]
+async fn a_credential_goes_with_the_request_and_an_answer_that_repeats_it_is_not_shown() {
+    let server = MockServer::start().await;
+    for (at, body) in [
+        ("/plain", r#"{"rate":0.25}"#),
+        ("/echo", r#"{"rate":0.25,"you":"sent zq7-credential"}"#),
+    ] {
+        Mock::given(path(at))
+            .and(wiremock::matchers::header("x-api-key", "zq7-credential"))
+            .respond_with(ResponseTemplate::new(200).set_body_string(body))
+            .mount(&server)
+            .await;
+    }
+    let asked = |at: &str| {
+        source(
+            &serde_json::json!({"kind": "http_json", "url": format!("{}{at}", server.uri()), "pointer": "/rate",
+            "credential": {"header": "x-api-key", "secret": "feed"}}),
+        )
+    };
+    let value = crate::vault::Plaintext::new(b"zq7-credential".to_vec());
+    let credential = credential::Credential::new(asked("/plain").credential().unwrap(), &value).unwrap();
+    assert!(!format!("{credential:?}").contains("zq7"));
+    for (at, shown) in [("/plain", "0.25"), ("/echo", "withheld")] {
+        let report = connectors().test(&asked(at), context(), Some(&credential)).await;
+        let report = report.unwrap();
+        assert_eq!(report.value.to_string(), "0.25");
+        assert!(
+            report.preview.contains(shown) && !report.preview.contains("zq7"),
+            "{report:?}"
+        );
+    }
+    // Without it nothing is asked; and never over a connection that others can read.
+    let unopened = connectors().run(&asked("/plain"), context(), None).await;
+    assert_eq!(unopened.unwrap_err().code().as_str(), "credential_unusable");
+    let public = source(
+        &serde_json::json!({"kind": "http_json", "url": "http://192.0.43.8/rate", "pointer": "/rate",
+        "credential": {"header": "x-api-key", "secret": "feed"}}),
+    );
+    let clear = connectors().run(&public, context(), Some(&credential)).await;
+    assert_eq!(clear.unwrap_err().code().as_str(), "credential_in_clear");
 }

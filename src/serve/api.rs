@@ -32,11 +32,13 @@ use crate::http::secret::SecretRoutes;
 use crate::http::user::Users;
 use crate::http::{Authenticators, BootstrapToken, Dispatcher, Guard, Lifecycle, Readiness};
 use crate::identity::{OnRecord, UserTokens};
+use crate::kri::credential::Credentials;
 use crate::limits::{KeptAnswers, RedisLink, RequestLimiter};
 use crate::policy::PolicyEngine;
 use crate::signing;
+use crate::vault::Secrets;
+use crate::vault::kms::watched::WatchedKms;
 use crate::vault::renewal::Renewal;
-use crate::vault::{Kms, Secrets, Vault};
 
 /// What can be wrong with the API's configuration, found out before anything is started.
 pub(super) struct Means {
@@ -44,7 +46,7 @@ pub(super) struct Means {
     engine: Arc<PolicyEngine>,
     catalogue: Catalogue,
     redis: RedisLink,
-    kms: Option<Arc<dyn Kms>>,
+    kms: Arc<WatchedKms>,
 }
 
 impl Means {
@@ -52,6 +54,7 @@ impl Means {
         config: &Config,
         lifecycle: &Lifecycle,
         readiness: &Readiness,
+        kms: Arc<WatchedKms>,
     ) -> Result<Self, ServeError> {
         let other = |error: &dyn std::fmt::Display| ServeError::Other(error.to_string());
         let pepper = KeyPepper::new(*signing::load_secret(&config.auth.key_pepper_file)?);
@@ -62,7 +65,6 @@ impl Means {
         })?;
         let redis = RedisLink::keep(&config.redis, lifecycle, readiness.optional("redis"))
             .map_err(|error| other(&error))?;
-        let kms = crate::vault::kms(&config.vault).map_err(|error| other(&error))?;
         Ok(Self {
             pepper: Arc::new(pepper),
             engine: Arc::new(engine),
@@ -104,7 +106,7 @@ impl ApiRole {
             subscriptions: subscriptions.clone(),
             security: security.clone(),
         };
-        let secrets = secrets(basis, &means);
+        let secrets = Arc::clone(&basis.secrets);
         let routes = SecretRoutes {
             commands: Arc::clone(&basis.commands),
             secrets: Arc::clone(&secrets),
@@ -118,9 +120,9 @@ impl ApiRole {
             events: State::new(events),
             secrets: State::new(routes),
             users: State::new(users),
-            ..of_commands(basis, &means, config, readiness, &waiting)
+            ..of_commands(basis, &means, config, readiness, &waiting, &security)
         };
-        let renewal = Renewal::start(Arc::clone(&secrets));
+        let renewal = Renewal::start(Arc::clone(&secrets), Arc::clone(&means.kms));
         let gateway = gateway(basis, means, config, Arc::clone(&directory), secrets);
         Self {
             api: Api {
@@ -183,6 +185,7 @@ fn of_commands(
     config: &Config,
     readiness: &Readiness,
     waiting: &Arc<WaitingRoom>,
+    security: &SecurityState,
 ) -> Api {
     let commands = || Arc::clone(&basis.commands);
     Api {
@@ -200,6 +203,8 @@ fn of_commands(
             commands: commands(),
             connectors: Arc::clone(&basis.connectors),
             fetch: config.kri.fetch.clone(),
+            credentials: Credentials::new(Arc::clone(&basis.secrets)),
+            security: security.clone(),
         }),
         queries: State::new(Arc::new(Queries {
             database: basis.database.clone(),
@@ -207,15 +212,6 @@ fn of_commands(
         })),
         ..Api::default()
     }
-}
-
-/// What secrets are sealed and opened by.
-fn secrets(basis: &Basis, means: &Means) -> Arc<Secrets> {
-    let vault = means
-        .kms
-        .clone()
-        .map(|kms| Vault::new(basis.database.clone(), kms));
-    Arc::new(Secrets::new(vault, Arc::clone(&basis.commands)))
 }
 
 /// What completions are answered by.

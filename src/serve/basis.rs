@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::kri::Connectors;
 use crate::kri::platform::PlatformFigures;
 use crate::signing::KeyFile;
+use crate::vault::{Kms, Secrets, Vault};
 
 /// How often the heads are looked at, besides the notices of commits.
 const HEAD_POLL: Duration = Duration::from_millis(250);
@@ -37,25 +38,31 @@ pub(super) struct Basis {
     pub(super) heads: HeadWatch,
     /// How KRIs are fetched: by a runner, and by whoever tries a source.
     pub(super) connectors: Arc<Connectors<PlatformFigures>>,
+    /// What secrets are sealed and opened by.
+    pub(super) secrets: Arc<Secrets>,
     wake: WakeSender,
 }
 
 impl Basis {
     /// Whatever can fail comes before the first task: there is nothing to be ended then.
-    pub(super) async fn start(config: &Config) -> Result<Self, ServeError> {
+    pub(super) async fn start(config: &Config, kms: Arc<dyn Kms>) -> Result<Self, ServeError> {
         let database = Database::new(&config.postgres.database_options());
         database.check_durability().await?;
-        let key = KeyFile::new(&config.signing.key_file).current()?;
+        let vault_kms = Arc::clone(&kms);
+        let key = KeyFile::new(&config.signing.key_file, kms).current().await?;
         let backbone = Backbone::connect(backbone_options(&config.nats).await?).await?;
 
         let options = SequencerOptions::default();
         let sequencer = Sequencer::new(database.clone(), key, Arc::new(SystemClock), options);
         let heads = HeadWatch::start(LogReader::new(database.log().clone()), HEAD_POLL);
         let wake = WakeSender::start(backbone.clone(), sequencer.subscribe(), heads.reader());
+        let commands = Arc::new(Commands::new(sequencer, config.nats.partitions));
+        let vault = Vault::new(database.clone(), vault_kms);
         let figures = PlatformFigures::new(database.log().clone());
         Ok(Self {
             database,
-            commands: Arc::new(Commands::new(sequencer, config.nats.partitions)),
+            secrets: Arc::new(Secrets::new(vault, Arc::clone(&commands))),
+            commands,
             backbone,
             partitions: config.nats.partitions,
             status: BackboneStatus::default(),

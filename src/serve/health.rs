@@ -1,5 +1,6 @@
 //! Looks at what the process stands on, once a second (more often until it is ready), and writes it into `/ready`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use counterfoil_consumers::projector::ProjectorStatus;
@@ -11,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::basis::Basis;
 use crate::http::{self, Component, Readiness};
+use crate::vault::Secrets;
+use crate::vault::cache::Cached;
+use crate::vault::kms::watched::WatchedKms;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Until the process is ready for the first time: whoever started it waits for that.
@@ -24,12 +28,23 @@ pub(super) struct Health {
     task: JoinHandle<()>,
 }
 
+/// What is looked at besides the basis.
+pub(super) struct Watched {
+    pub(super) state: SecurityState,
+    pub(super) kms: Arc<WatchedKms>,
+    pub(super) secrets: Arc<Secrets>,
+    /// Whether this process has the role `relay`.
+    pub(super) relays: bool,
+    pub(super) projections: Option<ProjectorStatus>,
+}
+
 struct Looker {
     readiness: Readiness,
     postgres: Component,
     nats: Component,
     relay: Option<Component>,
     security: Component,
+    kms: (Component, Arc<WatchedKms>, Arc<Secrets>),
     projections: Option<(Component, ProjectorStatus)>,
     database: Database,
     backbone: Backbone,
@@ -38,13 +53,14 @@ struct Looker {
 }
 
 impl Health {
-    pub(super) fn start(
-        readiness: &Readiness,
-        basis: &Basis,
-        state: SecurityState,
-        relays: bool,
-        projections: Option<ProjectorStatus>,
-    ) -> Self {
+    pub(super) fn start(readiness: &Readiness, basis: &Basis, watched: Watched) -> Self {
+        let Watched {
+            state,
+            kms,
+            secrets,
+            relays,
+            projections,
+        } = watched;
         let looker = Looker {
             readiness: readiness.clone(),
             postgres: readiness.required("postgres"),
@@ -53,6 +69,8 @@ impl Health {
             relay: relays.then(|| readiness.optional("relay")),
             // Until it has stood at the head, nobody can be told apart.
             security: readiness.required("security_state"),
+            // What is in memory serves on; what needs a key that is not is refused.
+            kms: (readiness.optional("kms"), kms, secrets),
             // Commands and completions do without them: only queries lag.
             projections: projections.map(|status| (readiness.optional("projections"), status)),
             database: basis.database.clone(),
@@ -111,6 +129,18 @@ impl Looker {
                 .down("has not stood at the head of the log for 5 s: keys are denied"),
             Freshness::Stopped { reason } => self.security.down(reason),
         }
+        let (component, kms, secrets) = &self.kms;
+        match kms.trouble() {
+            None => {
+                // For its figure.
+                let _ = secrets.vault().keys().cached();
+                component.ok();
+            }
+            Some(trouble) => match secrets.vault().keys().cached() {
+                Some(cached) => component.degraded(format!("{trouble}; {}", serving(cached))),
+                None => component.down(format!("{trouble}; no key is cached: the vault is shut")),
+            },
+        }
         if let Some((component, status)) = &self.projections {
             match status.problem() {
                 None => component.ok(),
@@ -124,4 +154,14 @@ impl Looker {
             }
         }
     }
+}
+
+/// Until when the keys in memory serve, by the clock.
+fn serving(cached: Cached) -> String {
+    let until = chrono::Utc::now() + cached.first_ends_in;
+    let Cached { keys, .. } = cached;
+    format!(
+        "{keys} cached keys, the first until {} UTC",
+        until.format("%H:%M:%S")
+    )
 }

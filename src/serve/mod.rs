@@ -1,6 +1,6 @@
 //! One process of the platform: the roles it has, composed and owned.
 //!
-//! Start: connections → checks that commits are durable → signing key → log → roles → HTTP. Nothing is migrated
+//! Start: connections → checks that commits are durable → signing key, which the KMS opens → log → roles → HTTP. Nothing is migrated
 //! (`counterfoil init` does). Stop, in reverse: HTTP drains, roles end, the log finishes what waits, connections
 //! close. Every task is held here and awaited.
 

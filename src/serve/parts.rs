@@ -8,12 +8,15 @@ use super::ServeError;
 use super::api::{ApiRole, Means};
 use super::basis::Basis;
 use super::consumers::ConsumersRole;
-use super::health::Health;
+use super::health::{Health, Watched};
 use super::relay::RelayRole;
 use super::runner::RunnerRole;
 use crate::commands::Commands;
 use crate::config::{Config, Role};
 use crate::http::{Dispatcher, Lifecycle, Readiness};
+use crate::signing::KeyFileError;
+use crate::vault;
+use crate::vault::kms::watched::WatchedKms;
 
 /// The parts of a running process, in the order of their start.
 pub struct Parts {
@@ -31,14 +34,23 @@ impl Parts {
     pub(super) async fn start(config: &Config, lifecycle: &Lifecycle) -> Result<Self, ServeError> {
         let readiness = Readiness::new();
         let has = |role| config.roles.has(role);
-        let means = Means::prepare(config, lifecycle, &readiness)?;
-        let basis = Basis::start(config).await?;
+        let kms = vault::kms(&config.vault).map_err(|error| ServeError::Other(error.to_string()))?;
+        let kms = Arc::new(WatchedKms::new(kms.ok_or(KeyFileError::NoKms)?));
+        let means = Means::prepare(config, lifecycle, &readiness, Arc::clone(&kms))?;
+        let basis = Basis::start(config, Arc::clone(&kms) as _).await?;
         let relay = has(Role::Relay).then(|| RelayRole::start(&basis));
         let consumers = has(Role::Consumers).then(|| ConsumersRole::start(&basis));
         let runner = has(Role::Runner).then(|| RunnerRole::start(&basis, &config.kri));
         let api = ApiRole::start(&basis, means, config, &readiness);
         let projections = consumers.as_ref().map(ConsumersRole::status);
-        let health = Health::start(&readiness, &basis, api.security(), relay.is_some(), projections);
+        let watched = Watched {
+            state: api.security(),
+            kms,
+            secrets: Arc::clone(&basis.secrets),
+            relays: relay.is_some(),
+            projections,
+        };
+        let health = Health::start(&readiness, &basis, watched);
         Ok(Self {
             readiness,
             basis,

@@ -9,6 +9,8 @@ use counterfoil_events::text::Code;
 
 use super::basis::Basis;
 use crate::config::KriConfig;
+use crate::kri::credential::Credentials;
+use crate::kri::platform::SourceReader;
 
 /// The parts of the role `runner`.
 pub(super) struct RunnerRole {
@@ -19,12 +21,15 @@ pub(super) struct RunnerRole {
 impl RunnerRole {
     pub(super) fn start(basis: &Basis, config: &KriConfig) -> Self {
         let sequencer = || basis.sequencer().clone();
-        let connectors = Arc::clone(&basis.connectors);
+        let reader = SourceReader {
+            connectors: Arc::clone(&basis.connectors),
+            credentials: Credentials::new(Arc::clone(&basis.secrets)),
+        };
         Self {
             kris: KriRunner::start(
                 sequencer(),
                 basis.heads.reader(),
-                connectors,
+                Arc::new(reader),
                 runner_options(config),
             ),
             sweeper: Sweeper::start(Sweep::new(sequencer(), &basis.database)),

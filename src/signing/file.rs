@@ -1,14 +1,16 @@
-//! Secrets of 32 bytes in files of 64 hexadecimal digits, readable by their owner only: the signing key (the seed of
-//! RFC 8032), and the pepper under which API keys are hashed.
+//! Secrets in files that nobody but their owner may read: 32 bytes as 64 hexadecimal digits (the pepper under which API
+//! keys are hashed, a key-encryption key), one line of text (a provider's key), or sealed bytes (the signing key,
+//! `sealed.rs`).
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use counterfoil_events::signature::KeyPair;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
+
+use crate::vault::{KmsError, Unopened};
 
 /// Longest text of a secret: an API key has some hundred bytes at most.
 const MAX_TEXT_BYTES: u64 = 4096;
@@ -37,27 +39,49 @@ pub enum KeyFileError {
     /// It does not hold a key.
     #[error("secret file {0}: expected 64 hexadecimal digits")]
     Malformed(PathBuf),
+    /// It was made once, and is not there any more.
+    #[error("secret file {0} was made once and is gone: restore it; another in its place would open nothing")]
+    Gone(PathBuf),
+    /// It holds the signing key in the clear.
+    #[error(
+        "{0} holds a signing key that is not sealed: seal it with `counterfoil keys import {0}` (the KMS has to be \
+         there), then destroy its copies"
+    )]
+    Unsealed(PathBuf),
+    /// It does not hold a sealed key.
+    #[error("{0} holds no sealed signing key: restore it")]
+    NotSealed(PathBuf),
+    /// The sealed key does not open by this KMS.
+    #[error(
+        "the signing key in {path} does not open by this KMS ({reason}): it was sealed under another key-encryption \
+         key; put that one in its place first"
+    )]
+    Shut {
+        /// Which file.
+        path: PathBuf,
+        /// Which layer refused.
+        reason: String,
+    },
+    /// The KMS does not answer.
+    #[error("the signing key in {path} cannot be opened or sealed now: {source}")]
+    Kms {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: KmsError,
+    },
+    /// There is no KMS.
+    #[error(
+        "no KMS is configured, and the signing key is kept sealed: start `counterfoil kms serve` and name its socket in \
+         vault.socket, or set vault.google_key"
+    )]
+    NoKms,
+    /// Another key is there.
+    #[error("{0} holds another signing key already: move it away first")]
+    Taken(PathBuf),
     /// It does not hold a text.
     #[error("secret file {0}: expected one line of at most {MAX_TEXT_BYTES} bytes")]
     NotALine(PathBuf),
-}
-
-/// Loads the signing key, making one first where there is none. Of two processes that start fresh one makes it, both
-/// use it.
-///
-/// # Errors
-/// See [`KeyFileError`].
-pub fn load_or_create(path: &Path) -> Result<KeyPair, KeyFileError> {
-    ensure(path)?;
-    load(path)
-}
-
-/// Loads the signing key.
-///
-/// # Errors
-/// When it is not there, readable by others, or no key.
-pub fn load(path: &Path) -> Result<KeyPair, KeyFileError> {
-    Ok(KeyPair::from_seed(&*load_secret(path)?))
 }
 
 /// Makes a secret where there is none.
@@ -95,7 +119,7 @@ pub fn load_text(path: &Path) -> Result<SecretString, KeyFileError> {
 }
 
 /// At most `limit` bytes of a file that nobody but its owner may read.
-fn read_private(path: &Path, limit: u64) -> Result<Zeroizing<String>, KeyFileError> {
+pub(super) fn read_private(path: &Path, limit: u64) -> Result<Zeroizing<String>, KeyFileError> {
     let io = |source| KeyFileError::Io {
         path: path.to_owned(),
         source,
@@ -130,6 +154,28 @@ fn create(path: &Path) -> Result<(), KeyFileError> {
 /// # Errors
 /// When the file cannot be written.
 pub fn place(path: &Path, secret: &[u8; 32]) -> Result<(), KeyFileError> {
+    place_bytes(path, Zeroizing::new(hex::encode(secret)).as_bytes())
+}
+
+/// The same with any bytes.
+pub(crate) fn place_bytes(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
+    written(path, bytes, |draft| match std::fs::hard_link(draft, path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => std::fs::remove_file(draft),
+        linked => linked.and_then(|()| std::fs::remove_file(draft)),
+    })
+}
+
+/// Puts bytes into the place of what a file holds.
+pub(super) fn replace_bytes(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
+    written(path, bytes, |draft| std::fs::rename(draft, path))
+}
+
+/// Writes a draft beside the path, synced, lets `publish` give it its name, and syncs the folder.
+fn written(
+    path: &Path,
+    bytes: &[u8],
+    publish: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> Result<(), KeyFileError> {
     let io = |source| KeyFileError::Io {
         path: path.to_owned(),
         source,
@@ -138,23 +184,55 @@ pub fn place(path: &Path, secret: &[u8; 32]) -> Result<(), KeyFileError> {
         std::fs::create_dir_all(folder).map_err(io)?;
     }
     let draft = path.with_extension(format!("new-{}", std::process::id()));
-    let text = Zeroizing::new(hex::encode(secret));
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&draft)
         .map_err(io)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    let linked = written.and_then(|()| match std::fs::hard_link(&draft, path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    });
+    let published = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| publish(&draft));
+    if published.is_err() {
+        // Perhaps it was never there; the first error is the one to tell.
+        let _ = std::fs::remove_file(&draft);
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    std::fs::remove_file(&draft)
-        .and(linked)
+    published
         .and_then(|()| File::open(folder.unwrap_or(Path::new(".")))?.sync_all())
         .map_err(io)
+}
+
+impl KeyFileError {
+    /// What the KMS, or the cipher, says of the key in `path`.
+    pub(super) fn of_kms(path: &Path) -> impl Fn(KmsError) -> Self + use<> {
+        let path = path.to_owned();
+        move |error| match error {
+            KmsError::Refused(reason) => Self::Shut {
+                path: path.clone(),
+                reason,
+            },
+            source => Self::Kms {
+                path: path.clone(),
+                source,
+            },
+        }
+    }
+
+    pub(super) fn unopened(path: &Path) -> impl Fn(Unopened) -> Self + use<> {
+        let path = path.to_owned();
+        move |error| Self::Shut {
+            path: path.clone(),
+            reason: error.to_string(),
+        }
+    }
+
+    /// Whether waiting may help, and nothing else has to be done.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Kms { .. })
+    }
 }
 
 #[cfg(test)]
@@ -162,7 +240,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::os::unix::fs::PermissionsExt;
 
-    use counterfoil_events::signature::Signer;
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -174,20 +251,23 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_made_once_and_found_again() {
-        let path = folder("once").join("signing.key");
-        let first = load_or_create(&path).unwrap().public_key();
-        assert_eq!(load_or_create(&path).unwrap().public_key(), first);
+    fn a_secret_is_made_once_and_found_again() {
+        let path = folder("once").join("key.pepper");
+        ensure(&path).unwrap();
+        let first = load_secret(&path).unwrap();
+        ensure(&path).unwrap();
+        place(&path, &[1; 32]).unwrap();
+        assert_eq!(load_secret(&path).unwrap(), first, "never over another's");
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
     #[test]
-    fn a_key_that_others_can_read_is_refused() {
-        let path = folder("open").join("signing.key");
-        load_or_create(&path).unwrap();
+    fn a_secret_that_others_can_read_is_refused() {
+        let path = folder("open").join("key.pepper");
+        ensure(&path).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(
-            load(&path),
+            load_secret(&path),
             Err(KeyFileError::TooOpen { mode: 0o644, .. })
         ));
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();

@@ -1,6 +1,6 @@
 //! Lets another key sign from the next event on.
 //!
-//! 1. The successor is in a file beside the key's, synced.
+//! 1. The successor is in a file beside the key's, sealed and synced.
 //! 2. Its event is appended to the platform log, signed by the key before it. **The commit point**: from here on the
 //!    append function takes the new key alone.
 //! 3. The file takes the key's place. Running processes find it there, or still beside it, when they next append.
@@ -15,7 +15,7 @@ use counterfoil_events::ledger::Sequencer;
 use counterfoil_events::signature::{PublicKey, Signer};
 use serde::Serialize;
 
-use super::file::{KeyFileError, load};
+use super::file::KeyFileError;
 use super::key_file::KeyFile;
 
 /// The key was not rotated, or that is not known.
@@ -62,17 +62,17 @@ pub async fn rotate(
     file: &KeyFile,
     keys: &TrustedKeys,
 ) -> Result<Rotated, RotationError> {
-    let ours = load(file.path())?.public_key().id();
+    let ours = file.id()?;
     if keys.newest() == Some(ours) {
-        let next = file.prepare()?.public_key();
+        let next = file.prepare().await?.public_key();
         let position = introduce(sequencer, next).await?;
         // A process that signs may have found it, and put it in its place, already.
-        file.find_key(next.id())?;
+        file.find_key(next.id()).await?;
         return Ok(rotated(next, Some(ours), position));
     }
     // An earlier rotation was cut off between steps 2 and 3.
     let newest = match keys.newest() {
-        Some(id) => file.find_key(id)?.map(|key| key.public_key()),
+        Some(id) => file.find_key(id).await?.map(|key| key.public_key()),
         None => None,
     };
     let newest = newest.ok_or_else(|| RotationError::NotOurs {

@@ -8,6 +8,7 @@
 //! run/              process ids of the servers, to recognise leftovers of a crash
 //! postgres/         owned by whom Postgres runs as: data/, and run/ for its socket
 //! nats/  redis/     configuration (0600, it holds passwords) and data
+//! kms/              the key-encryption key (0600), where the stack has a key process
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -21,7 +22,7 @@ use super::error::StackError;
 use super::files;
 use super::server::ServerKind;
 
-const DIRS: [&str; 4] = ["logs", "run", "nats", "redis"];
+const DIRS: [&str; 5] = ["logs", "run", "nats", "redis", "kms"];
 const FILES: [&str; 3] = ["lock", "state.json", "credentials.json"];
 
 /// A data directory that this process has locked. The lock ends with the value, or with the process.
@@ -69,6 +70,11 @@ impl DataDir {
 
     pub fn credentials(&self) -> PathBuf {
         credentials_file(&self.root)
+    }
+
+    /// Where the key process listens.
+    pub fn kms_socket(&self) -> PathBuf {
+        self.root.join("run").join("kms.sock")
     }
 
     pub fn log(&self, kind: ServerKind) -> PathBuf {

@@ -1,5 +1,7 @@
 //! Where the servers listen, and what opens them.
 
+use std::path::PathBuf;
+
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 
@@ -27,10 +29,16 @@ pub struct Endpoints {
     pub redis_port: u16,
     /// Redis's address with its password, `redis://:password@host:port/`.
     pub redis_url: SecretString,
+    /// The key process's socket, where there is one.
+    pub kms_socket: Option<PathBuf>,
 }
 
 impl Endpoints {
-    pub(super) fn new([postgres_port, nats_port, redis_port]: [u16; 3], credentials: &Credentials) -> Self {
+    pub(super) fn new(
+        [postgres_port, nats_port, redis_port]: [u16; 3],
+        kms_socket: Option<PathBuf>,
+        credentials: &Credentials,
+    ) -> Self {
         Self {
             host: "127.0.0.1",
             postgres_port,
@@ -41,6 +49,7 @@ impl Endpoints {
             nats_password: credentials.nats.clone(),
             redis_port,
             redis_url: redis::url(redis_port, &credentials.redis),
+            kms_socket,
         }
     }
 

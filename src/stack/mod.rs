@@ -1,4 +1,5 @@
-//! The embedded servers: private Postgres, NATS (JetStream) and Redis as child processes under one data directory.
+//! The embedded servers: private Postgres, NATS (JetStream) and Redis as child processes under one data directory, and
+//! where it is asked for, the key process of the vault.
 //!
 //! Contract: they listen on loopback only, on ports that are picked once and remembered, with generated credentials; a
 //! second start finds its data; a second process on the same directory is refused; when this process dies, `kill -9`
@@ -17,6 +18,7 @@ mod error;
 mod files;
 mod home;
 mod keeper;
+mod kms;
 mod leftover;
 mod logs;
 mod nats;
@@ -55,15 +57,18 @@ pub struct StackConfig {
     pub search_path: SearchPath,
     /// Postgres settings beyond ours, or instead of them.
     pub postgres_settings: Vec<(String, String)>,
+    /// The program whose `kms serve` is the key process; none without it.
+    pub key_process: Option<PathBuf>,
 }
 
 impl StackConfig {
-    /// Programs of this machine, no settings of your own.
+    /// Programs of this machine, no settings of your own, no key process.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
             search_path: SearchPath::of_this_machine(),
             postgres_settings: Vec::new(),
+            key_process: None,
         }
     }
 }
@@ -75,7 +80,7 @@ pub struct Stack {
     root: PathBuf,
     nats_store_dir: PathBuf,
     endpoints: Endpoints,
-    servers: [ServerHandle; 3],
+    servers: [ServerHandle; 4],
     ending: watch::Sender<Ending>,
     done: Option<oneshot::Receiver<()>>,
 }
@@ -128,7 +133,7 @@ impl Stack {
         &self.nats_store_dir
     }
 
-    /// Where each server stands now.
+    /// Where each server stands now, but for the key process.
     pub fn states(&self) -> [(ServerKind, ServerState); 3] {
         ServerKind::ALL.map(|kind| (kind, self.state(kind)))
     }

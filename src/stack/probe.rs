@@ -4,6 +4,10 @@ use async_nats::ConnectOptions;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection};
+use std::path::PathBuf;
+
+use crate::vault::kms::local::LocalKms;
+use crate::vault::kms::probe;
 
 /// How one server is asked.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub(super) enum Probe {
     },
     /// PING after AUTH.
     Redis { url: SecretString },
+    /// A key to be wrapped.
+    Kms { socket: PathBuf },
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -33,6 +39,7 @@ impl Probe {
                 password,
             } => ask_nats(address, user, password).await,
             Self::Redis { url } => ask_redis(url).await,
+            Self::Kms { socket } => probe(&LocalKms::new(socket)).await.map_err(Into::into),
         };
         answer.map_err(|e| e.to_string())
     }

@@ -1,5 +1,5 @@
-//! What the three servers have in common, as data: which program runs, as whom, how it is asked whether it works, and
-//! which signals end it. `postgres.rs`, `nats.rs` and `redis.rs` each make one [`ServerSpec`]; `keeper.rs` runs it.
+//! What the servers have in common, as data: which program runs, as whom, how it is asked whether it works, and which
+//! signals end it. `postgres.rs`, `nats.rs`, `redis.rs` and `kms.rs` each make one [`ServerSpec`]; `keeper.rs` runs it.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -22,10 +22,12 @@ pub enum ServerKind {
     Nats,
     /// Counters and kept answers.
     Redis,
+    /// The key process of the vault, where one is asked for: our own program, at a socket instead of a port.
+    Kms,
 }
 
 impl ServerKind {
-    /// All of them, in the order in which they are shown.
+    /// Those that every stack has, in the order in which they are shown; they have ports.
     pub const ALL: [Self; 3] = [Self::Postgres, Self::Nats, Self::Redis];
 
     /// The name used in file names.
@@ -34,6 +36,7 @@ impl ServerKind {
             Self::Postgres => "postgres",
             Self::Nats => "nats",
             Self::Redis => "redis",
+            Self::Kms => "kms",
         }
     }
 
@@ -48,6 +51,7 @@ impl fmt::Display for ServerKind {
             Self::Postgres => "Postgres",
             Self::Nats => "NATS",
             Self::Redis => "Redis",
+            Self::Kms => "the key process",
         })
     }
 }
@@ -91,6 +95,7 @@ pub(super) struct ServerSpec {
     pub log: PathBuf,
     /// Remembers its process across a crash of ours.
     pub pid_file: PathBuf,
+    /// Zero for the key process, which listens at a socket.
     pub port: u16,
     pub probe: Probe,
     pub stop_signal: Signal,

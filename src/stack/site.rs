@@ -1,5 +1,7 @@
 //! What a start stands on: the locked data directory, the programs, the credentials, and Postgres's home.
 
+use std::path::PathBuf;
+
 use super::StackConfig;
 use super::binaries::Binaries;
 use super::credentials::Credentials;
@@ -7,7 +9,7 @@ use super::data_dir::DataDir;
 use super::error::StackError;
 use super::home::Home;
 use super::server::{ServerKind, ServerSpec};
-use super::{leftover, nats, postgres, redis};
+use super::{kms, leftover, nats, postgres, redis};
 
 pub(super) struct Site {
     pub data_dir: DataDir,
@@ -15,6 +17,7 @@ pub(super) struct Site {
     binaries: Binaries,
     home: Home,
     postgres_settings: Vec<(String, String)>,
+    key_process: Option<PathBuf>,
 }
 
 impl Site {
@@ -26,7 +29,7 @@ impl Site {
             &config.search_path,
             &data_dir.of(ServerKind::Postgres).join("data"),
         )?;
-        for kind in ServerKind::ALL {
+        for kind in ServerKind::ALL.into_iter().chain([ServerKind::Kms]) {
             leftover::end(kind, &data_dir.pid_file(kind)).await?;
         }
         let credentials = Credentials::load_or_create(&data_dir)?;
@@ -38,7 +41,14 @@ impl Site {
             binaries,
             home,
             postgres_settings: config.postgres_settings.clone(),
+            key_process: config.key_process.clone(),
         })
+    }
+
+    /// How to run the key process, where one is wanted.
+    pub fn key_process(&self) -> Option<ServerSpec> {
+        let program = self.key_process.as_deref()?;
+        Some(kms::spec(&self.data_dir, program))
     }
 
     /// How to run one of the servers on `port`.
@@ -49,6 +59,7 @@ impl Site {
             binaries,
             home,
             postgres_settings,
+            ..
         } = self;
         match kind {
             ServerKind::Postgres => {
@@ -57,6 +68,7 @@ impl Site {
             }
             ServerKind::Nats => nats::spec(data_dir, binaries.nats.clone(), port, &credentials.nats),
             ServerKind::Redis => redis::spec(data_dir, binaries.redis.clone(), port, &credentials.redis),
+            ServerKind::Kms => self.key_process().ok_or(StackError::NotRunning(kind)),
         }
     }
 }

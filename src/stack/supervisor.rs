@@ -2,13 +2,14 @@
 //! *thread* that spawned dies; all launches, restarts included, happen on it. It runs these steps:
 //!
 //! 1. prepare: lock the data directory, find the programs, load or make credentials, end leftovers of a crash;
-//! 2. start the three servers side by side, and hand their addresses to the caller;
+//! 2. start the servers side by side, and hand their addresses to the caller;
 //! 3. keep them, one keeper each, until the stack ends;
-//! 4. stop NATS and Redis, then Postgres; the lock goes last.
+//! 4. stop NATS, Redis and the key process, then Postgres; the lock goes last.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
 
+use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -32,14 +33,23 @@ pub(super) struct ServerHandle {
     pub state: watch::Receiver<ServerState>,
 }
 
+impl ServerHandle {
+    /// Of a server that this stack does not have: stopped, and it takes no orders.
+    fn none() -> Self {
+        let (orders, _) = mpsc::channel(1);
+        let (_, state) = watch::channel(ServerState::Stopped);
+        Self { orders, state }
+    }
+}
+
 /// What the caller of a start gets.
 #[derive(Debug)]
 pub(super) struct Started {
     pub root: PathBuf,
     pub nats_store_dir: PathBuf,
     pub endpoints: Endpoints,
-    /// In the order of [`ServerKind::ALL`].
-    pub servers: [ServerHandle; 3],
+    /// In the order of [`ServerKind`].
+    pub servers: [ServerHandle; 4],
 }
 
 /// One server that was brought up.
@@ -79,32 +89,55 @@ async fn supervise(
             return drop(started.send(Err(e)));
         }
     };
-    let endpoints = Endpoints::new(servers.each_ref().map(|(spec, _)| spec.port), &site.credentials);
-    let [(postgres, to_postgres), (nats, to_nats), (redis, to_redis)] = servers.map(Kept::spawn);
+    let Servers { ported, kms } = servers;
+    let socket = kms.is_some().then(|| site.data_dir.kms_socket());
+    let endpoints = Endpoints::new(
+        ported.each_ref().map(|(spec, _)| spec.port),
+        socket,
+        &site.credentials,
+    );
+    let [(postgres, to_postgres), (nats, to_nats), (redis, to_redis)] = ported.map(Kept::spawn);
+    let (kms, to_kms) = kms.map(Kept::spawn).unzip();
     let handover = Started {
         root: site.data_dir.root().to_path_buf(),
         nats_store_dir: nats::store_dir(&site.data_dir),
         endpoints,
-        servers: [to_postgres, to_nats, to_redis],
+        servers: [
+            to_postgres,
+            to_nats,
+            to_redis,
+            to_kms.unwrap_or_else(ServerHandle::none),
+        ],
     };
     // A caller that has gone dropped the other end of `ending` as well, which ends everything at once.
     let _caller_gone = started.send(Ok(handover));
-    end([postgres, nats, redis], ending).await;
+    end(postgres, [nats, redis].into_iter().chain(kms).collect(), ending).await;
 }
 
-/// Starts all three. If one fails the others are ended again, and its error is the answer.
-async fn start(site: &Site, ending: &watch::Receiver<Ending>) -> Result<[Up; 3], StackError> {
+/// All servers, brought up.
+struct Servers {
+    /// In the order of [`ServerKind::ALL`].
+    ported: [Up; 3],
+    kms: Option<Up>,
+}
+
+/// Starts all of them. If one fails the others are ended again, and its error is the answer.
+async fn start(site: &Site, ending: &watch::Receiver<Ending>) -> Result<Servers, StackError> {
     let ports = RefCell::new(Ports::load(&site.data_dir)?);
-    let (postgres, nats, redis) = tokio::join!(
+    let (postgres, nats, redis, kms) = tokio::join!(
         start_one(ServerKind::Postgres, site, &ports, ending.clone()),
         start_one(ServerKind::Nats, site, &ports, ending.clone()),
         start_one(ServerKind::Redis, site, &ports, ending.clone()),
+        start_key_process(site, ending.clone()),
     );
-    match (postgres, nats, redis) {
-        (Ok(postgres), Ok(nats), Ok(redis)) => Ok([postgres, nats, redis]),
-        (postgres, nats, redis) => {
+    match (postgres, nats, redis, kms) {
+        (Ok(postgres), Ok(nats), Ok(redis), Ok(kms)) => Ok(Servers {
+            ported: [postgres, nats, redis],
+            kms,
+        }),
+        (postgres, nats, redis, kms) => {
             let mut first_error = None;
-            for result in [postgres, nats, redis] {
+            for result in [postgres, nats, redis].into_iter().chain(kms.transpose()) {
                 match result {
                     Ok((spec, running)) => running.end_at_once(&spec).await,
                     Err(e) => drop(first_error.get_or_insert(e)),
@@ -113,6 +146,17 @@ async fn start(site: &Site, ending: &watch::Receiver<Ending>) -> Result<[Up; 3],
             Err(first_error.unwrap_or(StackError::Stopped))
         }
     }
+}
+
+async fn start_key_process(
+    site: &Site,
+    mut ending: watch::Receiver<Ending>,
+) -> Result<Option<Up>, StackError> {
+    let Some(spec) = site.key_process() else {
+        return Ok(None);
+    };
+    let running = bring_up(&spec, &mut ending).await?;
+    Ok(Some((spec, running)))
 }
 
 async fn start_one(
@@ -158,16 +202,17 @@ impl Kept {
     }
 }
 
-/// Waits for the end, then ends the servers: NATS and Redis hold copies, so Postgres goes last.
-async fn end([postgres, nats, redis]: [Kept; 3], mut ending: watch::Receiver<Ending>) {
+/// Waits for the end, then ends the servers: the others hold copies or nothing, so Postgres goes last.
+async fn end(postgres: Kept, others: Vec<Kept>, mut ending: watch::Receiver<Ending>) {
     let how = ending
         .wait_for(|how| *how != Ending::No)
         .await
         .map_or(Ending::Immediate, |how| *how);
+    let others = join_all(others.into_iter().map(|kept| kept.end(how)));
     if how == Ending::Immediate {
-        tokio::join!(postgres.end(how), nats.end(how), redis.end(how));
+        tokio::join!(postgres.end(how), others);
     } else {
-        tokio::join!(nats.end(how), redis.end(how));
+        others.await;
         postgres.end(how).await;
     }
 }

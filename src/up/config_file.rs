@@ -49,6 +49,13 @@ fn text(config: &Config) -> String {
         "auth.key_pepper_file",
         &config.auth.key_pepper_file.to_string_lossy(),
     );
+    if let Some(socket) = &config.vault.socket {
+        line("vault.socket", &socket.to_string_lossy());
+    }
+    if let Some(key) = &config.vault.google_key {
+        line("vault.google_key", key);
+        line("vault.google_endpoint", &config.vault.google_endpoint);
+    }
     line("nats.url", &config.nats.url);
     line("nats.user", config.nats.user.as_deref().unwrap_or_default());
     if let Some(password) = &config.nats.password {
@@ -109,11 +116,13 @@ mod tests {
         config.nats.user = Some("counterfoil".to_owned());
         config.nats.password = Some("secret".into());
         config.signing.key_file = PathBuf::from("/data \"x\"/signing.key");
+        config.vault.socket = Some(PathBuf::from("/data \"x\"/run/kms.sock"));
         write(directory.path(), &config).unwrap();
         let sources = Sources::default().file(Some(path(directory.path())));
         let read = Config::load(sources).unwrap();
         assert_eq!((read.postgres.port, read.nats.url), (21_234, config.nats.url));
         assert_eq!(read.signing.key_file, config.signing.key_file);
+        assert_eq!(read.vault.socket, config.vault.socket);
         let password = read.postgres.log_password.unwrap();
         assert_eq!(
             password.expose_secret(),

@@ -1,6 +1,6 @@
 //! `counterfoil up`: private servers, `init` and `serve` in one process, for development and first looks.
 //!
-//! 1. the servers (`stack`) under the data directory,
+//! 1. the servers (`stack`) under the data directory, and unless another KMS is configured, a key process among them,
 //! 2. a configuration that points at them, with credentials that are made once and kept (0600),
 //! 3. `init`,
 //! 4. `serve`.
@@ -41,6 +41,9 @@ pub enum UpError {
     /// The private servers.
     #[error(transparent)]
     Stack(#[from] StackError),
+    /// The key process runs by our own program.
+    #[error("finding our own program, for the key process: {0}")]
+    OwnProgram(std::io::Error),
     /// The kept credentials.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -135,7 +138,12 @@ impl Servers {
     /// # Errors
     /// When they do not start, or their credentials cannot be kept.
     pub async fn start(data: PathBuf, config: Config) -> Result<Self, UpError> {
-        let stack = Stack::start(StackConfig::new(data)).await?;
+        let mut servers = StackConfig::new(data);
+        if !config.vault.has_kms() {
+            let ours = std::env::current_exe().map_err(UpError::OwnProgram)?;
+            servers.key_process = Some(ours);
+        }
+        let stack = Stack::start(servers).await?;
         match Access::load_or_create(stack.data_dir()) {
             Ok(access) => {
                 let config = on_stack(config, stack.data_dir(), stack.endpoints(), &access);
@@ -171,6 +179,9 @@ fn on_stack(mut config: Config, data: &Path, endpoints: &Endpoints, access: &Acc
     if config.gateway.upstreams.is_empty() {
         // Somebody must answer; this provider says in every answer that it is none.
         config.gateway.demo_provider = true;
+    }
+    if endpoints.kms_socket.is_some() {
+        config.vault.socket.clone_from(&endpoints.kms_socket);
     }
     config.signing.key_file = data.join("signing.key");
     config.auth.key_pepper_file = data.join("key.pepper");

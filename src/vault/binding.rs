@@ -9,6 +9,10 @@ use uuid::Uuid;
 
 const SECRET: &str = "counterfoil vault secret v1";
 const DATA_KEY: &str = "counterfoil vault data key v1";
+const SIGNING_SEED: &str = "counterfoil vault signing seed v1";
+const SIGNING_DATA_KEY: &str = "counterfoil vault signing data key v1";
+/// What the signing key's data key is for; no secret has this purpose.
+const SIGNING: &str = "signing";
 const ORGANISATION_KEY: &str = "counterfoil vault organisation key v1";
 
 /// The place of one version of a secret.
@@ -60,6 +64,27 @@ pub fn of_organisation_key(organisation: OrganisationId, number: u32) -> Vec<u8>
         ORGANISATION_KEY.as_bytes(),
         organisation.0.as_bytes(),
         &number.to_be_bytes(),
+    ])
+}
+
+/// The AAD of the signing key's seed: with the public key that it belongs to, and the data key that seals it.
+#[must_use]
+pub fn of_signing_seed(public_key: &[u8; 32], data_key: Uuid) -> Vec<u8> {
+    of_signing(SIGNING_SEED, public_key, data_key)
+}
+
+/// The AAD of the data key that seals the signing key's seed, as the KMS is given it.
+#[must_use]
+pub fn of_signing_data_key(public_key: &[u8; 32], data_key: Uuid) -> Vec<u8> {
+    of_signing(SIGNING_DATA_KEY, public_key, data_key)
+}
+
+fn of_signing(layer: &str, public_key: &[u8; 32], data_key: Uuid) -> Vec<u8> {
+    join(&[
+        layer.as_bytes(),
+        SIGNING.as_bytes(),
+        public_key,
+        data_key.as_bytes(),
     ])
 }
 

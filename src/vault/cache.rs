@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex as Slots, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use counterfoil_events::ids::OrganisationId;
+use metrics::gauge;
 use tokio::sync::Mutex;
 
 use super::binding;
@@ -23,6 +24,8 @@ pub const LIFETIME: Duration = Duration::from_secs(600);
 const RENEWED_FROM: Duration = Duration::from_secs(300);
 /// … and up to this much later.
 const RENEWED_WITHIN: Duration = Duration::from_secs(180);
+/// How many keys are in memory.
+pub const CACHED: &str = "counterfoil_vault_keys_cached";
 /// Most keys at one time.
 const KEYS_MAX: usize = 1024;
 
@@ -36,6 +39,15 @@ pub struct KeyName {
     pub organisation: OrganisationId,
     /// Which of its keys, from 1.
     pub number: u32,
+}
+
+/// What is in memory, and so serves without the KMS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cached {
+    /// How many keys.
+    pub keys: usize,
+    /// How long the first of them to end may still be used.
+    pub first_ends_in: Duration,
 }
 
 /// The keys of organisations, unwrapped.
@@ -122,6 +134,24 @@ impl OrganisationKeys {
         }
         self.wipe();
         failed
+    }
+
+    /// What serves without the KMS; `None` when nothing does. A key that is being asked for right now is not counted.
+    #[must_use]
+    pub fn cached(&self) -> Option<Cached> {
+        let now = (self.now)();
+        let slots = self.lock();
+        let left = slots.values().filter_map(|slot| {
+            let held = slot.held.try_lock().ok()?;
+            let age = now.saturating_duration_since(held.as_ref()?.since);
+            LIFETIME.checked_sub(age).filter(|left| !left.is_zero())
+        });
+        let left: Vec<Duration> = left.collect();
+        gauge!(CACHED).set(f64::from(u32::try_from(left.len()).unwrap_or(u32::MAX)));
+        Some(Cached {
+            keys: left.len(),
+            first_ends_in: left.into_iter().min()?,
+        })
     }
 
     async fn fetch(&self, name: KeyName, wrapped: &Wrapped) -> Result<Held, KmsError> {

@@ -194,3 +194,44 @@ async fn a_key_that_was_wrapped_anew_is_asked_for_anew() {
     scene.keys.get(name, &wrapped(vec![2; 32])).await.unwrap();
     assert_eq!(scene.asked(), 2);
 }
+
+#[tokio::test]
+async fn what_is_cached_says_how_long_the_first_of_it_serves() {
+    let scene = Scene::new();
+    assert_eq!(scene.keys.cached(), None);
+    scene.get(1).await.unwrap();
+    scene.advance(100);
+    scene.get(2).await.unwrap();
+    scene.advance(100);
+    let cached = Cached {
+        keys: 2,
+        first_ends_in: Duration::from_secs(400),
+    };
+    assert_eq!(scene.keys.cached(), Some(cached));
+    scene.advance(400);
+    let cached = scene.keys.cached().unwrap();
+    assert_eq!((cached.keys, cached.first_ends_in), (1, Duration::from_secs(100)));
+    scene.advance(100);
+    assert_eq!(scene.keys.cached(), None);
+}
+
+#[tokio::test]
+async fn a_kms_that_is_watched_is_as_its_last_answer_was_and_is_asked_again_while_it_is_away() {
+    let kms = Arc::new(Counting::default());
+    let watched = crate::vault::kms::watched::WatchedKms::new(Arc::clone(&kms) as Arc<dyn Kms>);
+    assert_eq!(watched.trouble(), None, "it was not asked yet");
+    kms.away.store(true, Ordering::SeqCst);
+    let refused = watched.unwrap_key(&wrapped(vec![1; 32]), b"here").await;
+    assert!(refused.is_err());
+    assert!(matches!(watched.trouble(), Some(KmsError::Unavailable(_))));
+    // It asks for something of its own, which this KMS gives.
+    watched.look().await;
+    assert_eq!(watched.trouble(), None);
+    let asked = kms.asked.load(Ordering::SeqCst);
+    watched.look().await;
+    assert_eq!(
+        kms.asked.load(Ordering::SeqCst),
+        asked,
+        "what is known is not asked"
+    );
+}

@@ -1,4 +1,5 @@
-//! The vault: secrets that are used without being kept in the clear; so far providers' keys.
+//! The vault: secrets that are used without being kept in the clear: providers' keys, sources' credentials; and the KMS
+//! under which the signing key rests, too (`crate::signing`).
 //!
 //! Three layers, each sealed by the next (`docs/decisions/0014-key-hierarchy.md`): a secret's value under a fresh data
 //! key of its version; the data key under the key of its organisation; that key under the key-encryption key (KEK), which
@@ -13,6 +14,7 @@ pub mod cache;
 pub mod key;
 pub mod kms;
 pub mod renewal;
+pub mod rotation;
 pub mod seal;
 pub mod sealing;
 pub mod secrets;

@@ -1,5 +1,5 @@
-//! The task that renews organisations' keys before they end, so that no call waits for the KMS, and wipes those that are
-//! over.
+//! The task that renews organisations' keys before they end, so that no call waits for the KMS, wipes those that are
+//! over, and looks whether the KMS is there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::kms::watched::WatchedKms;
 use super::secrets::Secrets;
 
-/// How often it looks: an expired key is wiped this much later at the latest.
-const INTERVAL: Duration = Duration::from_secs(10);
+/// How often it looks: an expired key is wiped this much later at the latest, and a KMS that came back is noticed.
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The task.
 pub struct Renewal {
@@ -19,13 +20,13 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// Starts it; without a KMS it has nothing to do.
+    /// Starts it.
     #[must_use]
-    pub fn start(secrets: Arc<Secrets>) -> Self {
+    pub fn start(secrets: Arc<Secrets>, kms: Arc<WatchedKms>) -> Self {
         let stop = CancellationToken::new();
         let until = stop.clone();
         let task = tokio::spawn(async move {
-            until.run_until_cancelled(renew(&secrets)).await;
+            until.run_until_cancelled(renew(&secrets, &kms)).await;
         });
         Self { stop, task }
     }
@@ -38,12 +39,10 @@ impl Renewal {
     }
 }
 
-async fn renew(secrets: &Secrets) {
-    let Ok(vault) = secrets.vault() else {
-        return;
-    };
+async fn renew(secrets: &Secrets, kms: &WatchedKms) {
     loop {
         tokio::time::sleep(INTERVAL).await;
-        vault.keys().renew().await;
+        secrets.vault().keys().renew().await;
+        kms.look().await;
     }
 }

@@ -207,6 +207,14 @@ impl Vault {
         })
     }
 
+    /// Names of secrets with a ciphertext, after `after`, in their order; the log says which of them are in use.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn names(&self, tenant: TenantId, after: &str, limit: i64) -> Result<Vec<String>, VaultError> {
+        Ok(self.store.names(tenant, after, limit).await?)
+    }
+
     /// Deletes a secret's ciphertexts.
     ///
     /// # Errors
@@ -247,6 +255,53 @@ impl Vault {
         let number = newest.map_or(1, |key| key.number + 1);
         self.make_key(owner, number).await?;
         Ok(number)
+    }
+
+    /// The number of the key that wraps new data keys; none before the first secret.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn newest_number(&self, owner: Owner) -> Result<Option<u32>, VaultError> {
+        Ok(self.store.newest_key(owner.home).await?.map(|key| key.number))
+    }
+
+    /// Wraps one version's data key by the organisation's key of this number, unless it is already or the row is gone;
+    /// whether it was not. The value stays as it is sealed.
+    ///
+    /// # Errors
+    /// See [`VaultError`].
+    pub async fn rewrap_version(
+        &self,
+        of: &VersionOf,
+        digest: ContentDigest,
+        number: u32,
+    ) -> Result<bool, VaultError> {
+        let Some(row) = self.store.version(of.key(), digest).await? else {
+            return Ok(false);
+        };
+        let before = row.organisation_key;
+        if before >= number {
+            return Ok(false);
+        }
+        let (old, new) = (
+            self.key_of(of.owner, before).await?,
+            self.key_of(of.owner, number).await?,
+        );
+        let place = of.place();
+        let data_key = seal::unwrap(&old, &place.of_data_key(row.data_key, before), &row.wrapped.0)?;
+        let wrapped = seal::wrap(&new, &place.of_data_key(row.data_key, number), &data_key)?;
+        let row = VersionRow {
+            organisation_key: number,
+            wrapped,
+            ..row
+        };
+        Ok(self.store.rewrap_version(of.key(), digest, &row, before).await?)
+    }
+
+    async fn key_of(&self, owner: Owner, number: u32) -> Result<Arc<Key>, VaultError> {
+        let key = self.store.key(owner.home, number).await?;
+        let key = key.ok_or(VaultError::Lost("an organisation's key"))?;
+        Ok(self.unwrapped(owner, &key).await?)
     }
 
     async fn newest_key(&self, owner: Owner) -> Result<KeyRow, VaultError> {

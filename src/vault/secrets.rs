@@ -8,10 +8,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use counterfoil_events::command::LoadError;
+use counterfoil_events::command::{CommandContext, CommandError, Extras, LoadError, Target};
 use counterfoil_events::ids::{OrganisationId, TenantId};
-use counterfoil_events::secret::{SecretDetails, SecretName, SecretPurpose};
+use counterfoil_events::secret::{SecretCommand, SecretDetails, SecretError, SecretName, SecretPurpose};
+use counterfoil_events::text::Code;
 
+use super::key::Plaintext;
 use super::kms::KmsError;
 use super::sealing::{Owner, Ready, Stored, Vault, VaultError, VersionOf};
 use crate::commands::Commands;
@@ -24,9 +26,6 @@ const REMEMBERED_MAX: usize = 4096;
 /// A secret cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretUnusable {
-    /// No KMS is configured.
-    #[error("no KMS is configured: set vault.socket or vault.google_key")]
-    NoKms,
     /// There is none, or it is retired.
     #[error("there is no secret {0} in use")]
     NotFound(SecretName),
@@ -39,6 +38,9 @@ pub enum SecretUnusable {
     /// Its tenant or organisation is not in the platform's log.
     #[error("tenant {0} does not exist")]
     NoTenant(TenantId),
+    /// Its use cannot be put on record, so it was not opened.
+    #[error("the use of a secret could not be recorded, and it was not opened: {0}")]
+    Unrecorded(CommandError<SecretError>),
     /// The vault cannot.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -54,15 +56,15 @@ type Name = (TenantId, SecretName);
 
 /// Finds secrets and makes them ready.
 pub struct Secrets {
-    vault: Option<Vault>,
+    vault: Vault,
     commands: Arc<Commands>,
     remembered: Mutex<HashMap<Name, (Instant, Arc<Stored>)>>,
 }
 
 impl Secrets {
-    /// On a vault, if a KMS is configured, and the log.
+    /// On a vault and the log.
     #[must_use]
-    pub fn new(vault: Option<Vault>, commands: Arc<Commands>) -> Self {
+    pub fn new(vault: Vault, commands: Arc<Commands>) -> Self {
         Self {
             vault,
             commands,
@@ -71,11 +73,9 @@ impl Secrets {
     }
 
     /// The vault.
-    ///
-    /// # Errors
-    /// [`SecretUnusable::NoKms`].
-    pub fn vault(&self) -> Result<&Vault, SecretUnusable> {
-        self.vault.as_ref().ok_or(SecretUnusable::NoKms)
+    #[must_use]
+    pub fn vault(&self) -> &Vault {
+        &self.vault
     }
 
     /// The newest version of a secret, so that it can be opened when its use is recorded.
@@ -88,7 +88,7 @@ impl Secrets {
         secret: &SecretName,
         purpose: SecretPurpose,
     ) -> Result<Ready, SecretUnusable> {
-        let vault = self.vault()?;
+        let vault = &self.vault;
         let name = (tenant, secret.clone());
         let stored = match self.recall(&name) {
             Some(stored) => stored,
@@ -99,6 +99,48 @@ impl Secrets {
             true => Ok(ready),
             false => Err(SecretUnusable::OtherPurpose(name.1)),
         }
+    }
+
+    /// Opens the newest version of a secret for one use, which `SecretOpened` records first: who (`context`), which version,
+    /// and why.
+    ///
+    /// # Errors
+    /// See [`SecretUnusable`]; without the record nothing is opened.
+    pub async fn open(
+        &self,
+        context: &CommandContext,
+        secret: &SecretName,
+        purpose: SecretPurpose,
+        why: Code,
+    ) -> Result<Plaintext, SecretUnusable> {
+        let ready = match self.record(context, secret, purpose, &why).await {
+            // Another process has rotated it since we looked: then the new version is opened, and recorded.
+            Err(SecretUnusable::Unrecorded(CommandError::Rejected(SecretError::NotTheNewest { .. }))) => {
+                self.changed(context.tenant, secret);
+                self.record(context, secret, purpose, &why).await?
+            }
+            recorded => recorded?,
+        };
+        Ok(ready.open().map_err(VaultError::from)?)
+    }
+
+    async fn record(
+        &self,
+        context: &CommandContext,
+        secret: &SecretName,
+        purpose: SecretPurpose,
+        why: &Code,
+    ) -> Result<Ready, SecretUnusable> {
+        let ready = self.ready(context.tenant, secret, purpose).await?;
+        let open = SecretCommand::Open {
+            version: ready.of().version,
+            why: why.clone(),
+        };
+        let target = Target::Existing(secret.to_string());
+        let handler = &self.commands.secrets;
+        let recorded = handler.execute(context, target, open, Extras::default()).await;
+        recorded.map_err(SecretUnusable::Unrecorded)?;
+        Ok(ready)
     }
 
     /// Forgets the log's word on a secret: it was changed.
@@ -120,6 +162,34 @@ impl Secrets {
         details.ok_or_else(|| SecretUnusable::NotFound(secret.clone()))
     }
 
+    /// Secrets in use of a tenant, after `after`, in the order of their names, as the log has them now; `limit` at most.
+    ///
+    /// # Errors
+    /// When Postgres does not answer, or the log cannot be read.
+    pub async fn list(
+        &self,
+        tenant: TenantId,
+        after: Option<&SecretName>,
+        limit: usize,
+    ) -> Result<Vec<(SecretName, SecretDetails)>, SecretUnusable> {
+        let mut found = Vec::new();
+        let mut after = after.map(ToString::to_string).unwrap_or_default();
+        let page = i64::try_from(limit).unwrap_or(i64::MAX);
+        while found.len() < limit {
+            let names = self.vault.names(tenant, &after, page).await?;
+            let Some(last) = names.last().cloned() else {
+                break;
+            };
+            for name in names.iter().filter_map(|name| name.parse::<SecretName>().ok()) {
+                let loaded = self.commands.secrets.load(tenant, name.as_str()).await?;
+                found.extend(loaded.state.in_use().cloned().map(|details| (name, details)));
+            }
+            after = last;
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
     /// Whose key seals the secrets of a tenant.
     ///
     /// # Errors
@@ -138,7 +208,11 @@ impl Secrets {
             .ok_or(SecretUnusable::NoTenant(tenant))
     }
 
-    async fn owner_of(&self, organisation: OrganisationId) -> Result<Option<Owner>, LoadError> {
+    /// An organisation as an owner of secrets; the nil id is the platform.
+    ///
+    /// # Errors
+    /// When the platform's log cannot be read.
+    pub async fn owner_of(&self, organisation: OrganisationId) -> Result<Option<Owner>, LoadError> {
         if organisation == Owner::PLATFORM.organisation {
             return Ok(Some(Owner::PLATFORM));
         }

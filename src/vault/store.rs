@@ -40,6 +40,17 @@ const VERSION: &str = "
     SELECT sealed, data_key, organisation_key, wrapped FROM counterfoil.secret_versions
     WHERE tenant_id = $1 AND secret = $2 AND version = $3 AND digest = $4";
 
+/// On the primary key. The log says which of them are in use; one that is not has no ciphertext, but for the leavings of a
+/// storing that was cut off.
+const NAMES: &str = "
+    SELECT DISTINCT secret FROM counterfoil.secret_versions
+    WHERE tenant_id = $1 AND secret > $2 ORDER BY secret LIMIT $3";
+
+/// Compares, as [`REWRAP_KEY`] does.
+const REWRAP_VERSION: &str = "
+    UPDATE counterfoil.secret_versions SET organisation_key = $5, wrapped = $6
+    WHERE tenant_id = $1 AND secret = $2 AND version = $3 AND digest = $4 AND organisation_key = $7";
+
 const DELETE_SECRET: &str = "
     DELETE FROM counterfoil.secret_versions WHERE tenant_id = $1 AND secret = $2";
 
@@ -212,6 +223,43 @@ impl VaultStore {
                 wrapped: Sealed(wrapped),
             }),
         )
+    }
+
+    /// Puts the data key as another of the organisation's keys wraps it into the place of the one by `before`; whether it
+    /// was still there.
+    ///
+    /// # Errors
+    /// When Postgres does not confirm.
+    pub async fn rewrap_version(
+        &self,
+        key: VersionKey<'_>,
+        digest: ContentDigest,
+        row: &VersionRow,
+        before: u32,
+    ) -> Result<bool, sqlx::Error> {
+        let mut scope = self.0.tenant(key.tenant).await?;
+        let done = sqlx::query(REWRAP_VERSION)
+            .bind(key.tenant.0)
+            .bind(key.secret)
+            .bind(column(key.version))
+            .bind(&digest.0[..])
+            .bind(column(row.organisation_key))
+            .bind(&row.wrapped.0)
+            .bind(column(before))
+            .execute(scope.connection())
+            .await?;
+        scope.commit().await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Names of secrets with a ciphertext, after `after`, in their order.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn names(&self, tenant: TenantId, after: &str, limit: i64) -> Result<Vec<String>, sqlx::Error> {
+        let mut scope = self.0.tenant(tenant).await?;
+        let query = sqlx::query_scalar(NAMES).bind(tenant.0).bind(after).bind(limit);
+        query.fetch_all(scope.connection()).await
     }
 
     /// Deletes all ciphertexts of a secret; says how many there were.

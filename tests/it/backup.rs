@@ -10,6 +10,15 @@ use serde_json::{Value, json};
 
 use crate::support::up::{UpProcess, place, run, spec_card, text};
 
+/// What an operator keeps apart from backups: the key-encryption key.
+fn escrow(data: &Path, safe: &Path) {
+    std::fs::copy(data.join("kms/kek-1.key"), safe.join("kek-1.key")).unwrap();
+}
+
+fn bring_back(safe: &Path, data: &Path) {
+    std::fs::copy(safe.join("kek-1.key"), data.join("kms/kek-1.key")).unwrap();
+}
+
 fn manifest(backup: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(backup.join("manifest.json")).unwrap()).unwrap()
 }
@@ -34,8 +43,18 @@ async fn everything_is_lost_and_restored_and_the_log_goes_on() {
     );
     let fingerprint = up.fingerprint.clone();
     up.interrupt().await;
+    escrow(&data, dir.path());
     std::fs::remove_dir_all(&data).unwrap();
 
+    // Another key-encryption key, made for the empty directory, opens nothing of it.
+    let shut = run(&data, &["restore", "kept", "--root", &fingerprint]).await;
+    assert_eq!(shut.status.code(), Some(2), "{}", text(&shut));
+    assert!(
+        text(&shut).contains("does not open by this KMS"),
+        "{}",
+        text(&shut)
+    );
+    bring_back(dir.path(), &data);
     let restored = run(&data, &["restore", "kept", "--root", &fingerprint]).await;
     assert_eq!(restored.status.code(), Some(0), "{}", text(&restored));
     assert!(
@@ -193,7 +212,7 @@ async fn a_backup_without_keys_needs_them_in_place_and_an_altered_one_is_refused
         "{}",
         text(&keyless)
     );
-    for name in ["signing.key", "key.pepper"] {
+    for name in ["signing.key", "key.pepper", "kms/kek-1.key"] {
         std::fs::copy(data.join(name), target.join(name)).unwrap();
     }
     let events = backup.join("events.copy");

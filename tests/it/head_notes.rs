@@ -1,10 +1,18 @@
 //! Head notes as an auditor meets them: fetched over HTTP, kept in a file, held against the log.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::Arc;
+
+use counterfoil::audit::{AuditError, HeadNotes};
 use counterfoil_events::ids::TenantId;
+use counterfoil_events::ledger::Database;
+use counterfoil_events::signature::KeyPair;
+use counterfoil_events::timestamp::SystemClock;
 use serde_json::Value;
 
 use crate::support::installation::Installation;
+use crate::support::ledger::TestLedger;
+use crate::support::proxy::Proxy;
 use crate::support::world::World;
 
 async fn noted(installation: &Installation, tenant: TenantId) {
@@ -54,4 +62,30 @@ async fn a_tenant_without_a_note_and_one_that_does_not_exist_have_none() {
         .await
         .good();
     assert_eq!(all["items"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_given_up_and_its_connection_not_used_again() {
+    let ledger = TestLedger::new().await;
+    let proxy = Proxy::start(ledger.admin.get_host().to_owned(), ledger.admin.get_port()).await;
+    let mut options = ledger.options.clone();
+    options.server = options.server.port(proxy.port());
+    // One connection: whoever holds it holds up everybody.
+    options.sizes.log = 1;
+    let (database, key) = (Database::new(&options), KeyPair::from_seed(&[7; 32]));
+    let notes = HeadNotes::new(database.log().clone(), Arc::new(key), Arc::new(SystemClock));
+    notes.note(TenantId::PLATFORM).await.unwrap();
+    // It goes back to the pool by a task of its own.
+    while database.log().num_idle() == 0 {
+        tokio::task::yield_now().await;
+    }
+
+    proxy.silence(true);
+    let silent = notes.latest(TenantId::PLATFORM).await.unwrap_err();
+    let given_up = matches!(&silent, AuditError::Postgres(sqlx::Error::Io(_)));
+    assert!(given_up, "{silent}");
+    proxy.silence(false);
+    let latest = notes.latest(TenantId::PLATFORM).await.unwrap();
+    assert!(latest.is_some());
+    database.close().await;
 }

@@ -15,22 +15,15 @@ use serde_json::{Value, json};
 
 use crate::audit::support::{audit, head_notes, root, scope, second_verifier, signer, tamper};
 use crate::support::installation::Installation;
+use crate::support::kms::key_file;
 use crate::support::ledger::{TestLedger, request};
 use crate::support::up::{UpProcess, place, text};
 
-/// A machine's key file with the key that signs in tests.
-pub fn key_file(directory: &Path) -> KeyFile {
-    let path = directory.join("signing.key");
-    std::fs::write(&path, "07".repeat(32)).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    KeyFile::new(&path)
-}
-
 /// A process on the ledger's database, with the keys of a machine.
-pub fn process(ledger: &TestLedger, file: &KeyFile) -> Sequencer {
+pub async fn process(ledger: &TestLedger, file: &KeyFile) -> Sequencer {
     Sequencer::new(
         Database::new(&ledger.options),
-        file.current().unwrap(),
+        file.current().await.unwrap(),
         Arc::new(SystemClock),
         SequencerOptions::default(),
     )
@@ -56,8 +49,8 @@ async fn append(sequencer: &Sequencer, tenant: TenantId) -> Result<KeyId, Append
 #[tokio::test(flavor = "multi_thread")]
 async fn two_busy_processes_take_each_new_key_and_lose_nothing() {
     let (ledger, directory) = (TestLedger::new().await, tempfile::tempdir().unwrap());
-    let file = key_file(directory.path());
-    let processes = [process(&ledger, &file), process(&ledger, &file)];
+    let file = key_file(directory.path()).await;
+    let processes = [process(&ledger, &file).await, process(&ledger, &file).await];
     let tenant = ledger.tenant;
     let busy = processes.iter().map(async |sequencer| {
         for _ in 0..60 {
@@ -67,7 +60,7 @@ async fn two_busy_processes_take_each_new_key_and_lose_nothing() {
     let rotating = async {
         let mut last = signer().public_key().id();
         for _ in 0..3 {
-            let operator = process(&ledger, &file);
+            let operator = process(&ledger, &file).await;
             let rotated = rotate(&ledger, &operator, &file).await;
             assert_eq!(rotated.previous_key_id, Some(last));
             last = rotated.key_id;
@@ -79,7 +72,7 @@ async fn two_busy_processes_take_each_new_key_and_lose_nothing() {
     for sequencer in &processes {
         assert_eq!(append(sequencer, tenant).await.unwrap(), last);
     }
-    assert_eq!(signing::load(file.path()).unwrap().public_key().id(), last);
+    assert_eq!(file.load().await.unwrap().public_key().id(), last);
     assert_eq!(audit(&ledger).await, []);
     assert_eq!(ledger.events(tenant).await.len(), 122);
 }
@@ -88,8 +81,8 @@ async fn two_busy_processes_take_each_new_key_and_lose_nothing() {
 async fn a_process_that_has_not_got_the_new_key_appends_nothing_until_it_has() {
     let (ledger, directory) = (TestLedger::new().await, tempfile::tempdir().unwrap());
     let elsewhere = tempfile::tempdir().unwrap();
-    let (file, their_file) = (key_file(directory.path()), key_file(elsewhere.path()));
-    let (ours, theirs) = (process(&ledger, &file), process(&ledger, &their_file));
+    let (file, their_file) = (key_file(directory.path()).await, key_file(elsewhere.path()).await);
+    let (ours, theirs) = (process(&ledger, &file).await, process(&ledger, &their_file).await);
     append(&theirs, ledger.tenant).await.unwrap();
     let rotated = rotate(&ledger, &ours, &file).await;
     let refused = append(&theirs, ledger.tenant).await.unwrap_err();
@@ -114,19 +107,26 @@ async fn a_process_that_has_not_got_the_new_key_appends_nothing_until_it_has() {
 async fn a_rotation_that_was_prepared_or_cut_off_is_completed_by_whoever_comes_next() {
     let (ledger, directory) = (TestLedger::new().await, tempfile::tempdir().unwrap());
     let (elsewhere, cut_off) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let files = [directory.path(), elsewhere.path(), cut_off.path()].map(key_file);
-    let next = files[0].prepare().unwrap().public_key().id();
+    let files = [
+        key_file(directory.path()).await,
+        key_file(elsewhere.path()).await,
+        key_file(cut_off.path()).await,
+    ];
+    let next = files[0].prepare().await.unwrap().public_key().id();
     for other in &files[1..] {
         std::fs::copy(files[0].next_path(), other.next_path()).unwrap();
     }
-    let (ours, theirs) = (process(&ledger, &files[0]), process(&ledger, &files[1]));
+    let (ours, theirs) = (
+        process(&ledger, &files[0]).await,
+        process(&ledger, &files[1]).await,
+    );
     let rotated = rotate(&ledger, &ours, &files[0]).await;
     assert_eq!(rotated.key_id, next, "the prepared key");
     assert_eq!(append(&theirs, ledger.tenant).await.unwrap(), next);
     assert!(!files[1].next_path().exists());
 
     // As after a crash between the event and the file: the same command goes on, and makes no second key.
-    let operator = process(&ledger, &files[2]);
+    let operator = process(&ledger, &files[2]).await;
     let again = rotate(&ledger, &operator, &files[2]).await;
     assert_eq!((again.key_id, again.position), (next, rotated.position));
     assert!(!files[2].next_path().exists());
@@ -137,8 +137,8 @@ async fn a_rotation_that_was_prepared_or_cut_off_is_completed_by_whoever_comes_n
 #[tokio::test(flavor = "multi_thread")]
 async fn exports_across_rotations_verify_and_a_key_that_comes_back_is_found_by_both_verifiers() {
     let (ledger, directory) = (TestLedger::new().await, tempfile::tempdir().unwrap());
-    let file = key_file(directory.path());
-    let sequencer = process(&ledger, &file);
+    let file = key_file(directory.path()).await;
+    let sequencer = process(&ledger, &file).await;
     for _ in 0..2 {
         append(&sequencer, ledger.tenant).await.unwrap();
         rotate(&ledger, &sequencer, &file).await;
@@ -258,4 +258,55 @@ async fn a_lost_secret_is_named_by_init_and_never_replaced() {
         installation.good(&["init"]).await;
         assert_eq!(std::fs::read(&path).unwrap(), kept);
     }
+}
+
+#[tokio::test]
+async fn a_signing_key_in_the_clear_is_refused_until_it_is_imported() {
+    let installation = Installation::new().await;
+    let path = installation.config.signing.key_file.clone();
+    let sealed = std::fs::read(&path).unwrap();
+    let clear = installation.directory().join("clear.key");
+    let write = |path: &Path| {
+        std::fs::write(path, "07".repeat(32)).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    write(&clear);
+    let said = async |arguments: &[&str]| {
+        let output = installation.run(arguments).await;
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let clear_path = clear.to_str().unwrap();
+    let (code, taken) = said(&["keys", "import", clear_path]).await;
+    assert_eq!(code, Some(2), "{taken}");
+    assert!(taken.contains("holds another signing key already"), "{taken}");
+
+    write(&path);
+    for command in [
+        &["init"][..],
+        &["serve"],
+        &["keys", "rotate"],
+        &["backup", "--out", "kept"],
+    ] {
+        let (code, unsealed) = said(command).await;
+        assert_ne!(code, Some(0), "{command:?}: {unsealed}");
+        assert!(
+            unsealed.contains("is not sealed: seal it with"),
+            "{command:?}: {unsealed}"
+        );
+    }
+    let imported = installation
+        .good(&["keys", "import", path.to_str().unwrap(), "--json"])
+        .await;
+    let imported: Value = serde_json::from_str(&imported).unwrap();
+    assert_eq!(imported["key_id"], signer().public_key().id().to_string());
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(!text.contains(&"07".repeat(32)), "{text}");
+    // It was not this log's key, of course.
+    let (_, foreign) = said(&["init"]).await;
+    assert!(foreign.contains("is not in the log's keyring"), "{foreign}");
+    std::fs::write(&path, sealed).unwrap();
+    installation.good(&["init"]).await;
 }

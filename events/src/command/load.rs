@@ -7,7 +7,7 @@ use sqlx::PgPool;
 
 use crate::envelope::EnvelopeError;
 use crate::ids::{Sequence, TenantId};
-use crate::ledger::{LogReader, StoredEvent};
+use crate::ledger::{self, LogReader, StoredEvent};
 use crate::schema::{DecodeError, EventSourced, decode, state_schema_hash};
 
 /// Events folded since the last snapshot after which a new one is kept: folding fewer costs less than reading one.
@@ -111,13 +111,12 @@ async fn read_snapshot<A: EventSourced>(
     tenant: TenantId,
     id: &str,
 ) -> Result<Loaded<A>, sqlx::Error> {
-    let kept: Option<(i64, String)> = sqlx::query_as(READ)
+    let query = sqlx::query_as(READ)
         .bind(tenant.0)
         .bind(A::TYPE)
         .bind(id)
-        .bind(shape.0)
-        .fetch_optional(pool)
-        .await?;
+        .bind(shape.0);
+    let kept: Option<(i64, String)> = ledger::one(pool, query).await?;
     // A snapshot that does not read is no snapshot.
     let state = kept.and_then(|(sequence, state)| Some((sequence, serde_json::from_str(&state).ok()?)));
     Ok(match state {
@@ -142,16 +141,14 @@ async fn keep_snapshot<A: EventSourced>(
     let Ok(state) = serde_json::to_string(&loaded.state) else {
         return;
     };
-    let kept = sqlx::query(KEEP)
+    let keep = sqlx::query(KEEP)
         .bind(tenant.0)
         .bind(A::TYPE)
         .bind(id)
         .bind(shape.0)
         .bind(loaded.sequence.as_i64())
-        .bind(state)
-        .execute(pool)
-        .await;
-    if let Err(error) = kept {
+        .bind(state);
+    if let Err(error) = ledger::execute(pool, keep).await {
         // Only a shortcut is missing; the next load tries again.
         tracing::warn!(aggregate = A::TYPE, %error, "a snapshot could not be kept");
     }

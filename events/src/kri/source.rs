@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::ledger::LedgerSource;
 use super::pointer::JsonPointer;
-use super::text::{ColumnName, FilterValue, SourceUrl};
+use super::text::{ColumnName, CredentialHeader, FilterValue, SourceUrl};
 use crate::document::{Document, DocumentRef, DocumentTooLarge, MAX_DOCUMENT_BYTES};
+use crate::secret::SecretName;
 
 /// A source, by kind.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +49,15 @@ impl SourceConfig {
         }
     }
 
+    /// The credential that it is fetched with, if any.
+    #[must_use]
+    pub fn credential(&self) -> Option<&SourceCredential> {
+        match self {
+            Self::HttpJson(source) => source.credential.as_ref(),
+            Self::Csv(_) | Self::Ledger(_) => None,
+        }
+    }
+
     /// The document that must be loaded before it can be run, if any.
     #[must_use]
     pub fn document(&self) -> Option<DocumentRef> {
@@ -72,6 +82,19 @@ pub struct HttpJsonSource {
     /// Where the time of observation stands in it: RFC 3339, or a date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_pointer: Option<JsonPointer>,
+    /// What the document is asked for with; none where it is public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<SourceCredential>,
+}
+
+/// A credential that is sent along: a header whose whole value is a secret of the same tenant.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceCredential {
+    /// The header, such as `authorization`.
+    pub header: CredentialHeader,
+    /// The secret's name; its purpose has to be `source_credential`.
+    pub secret: SecretName,
 }
 
 /// A figure computed from one column of a CSV document with a heading line.
@@ -262,6 +285,7 @@ mod tests {
             r#"{"kind":"csv","text":"rate\n1","column":"rate","aggregate":"last"}"#,
             r#"{"kind":"csv","url":"https://example.org/a.csv","column":"rate","aggregate":"sum","filter":{"column":"desk","equals":"north"},"time_column":"day"}"#,
             r#"{"kind":"http_json","url":"https://example.org/a","pointer":"/data/0/rate","time_pointer":"/at"}"#,
+            r#"{"kind":"http_json","url":"https://example.org/a","pointer":"","credential":{"header":"x-api-key","secret":"risk-feed"}}"#,
             r#"{"kind":"ledger","metric":"denied_share","window_s":86400,"agent_id":"01890000-0000-7000-8000-000000000001"}"#,
         ] {
             assert_eq!(serde_json::to_string(&read(text).unwrap()).unwrap(), text);
@@ -306,6 +330,14 @@ mod tests {
             (
                 r#"{"kind":"ledger","metric":"denied_share","window_s":1}"#,
                 "window_s is 1",
+            ),
+            (
+                r#"{"kind":"http_json","url":"http://a.example","pointer":"","credential":{"header":"Host","secret":"s"}}"#,
+                "a credential's header",
+            ),
+            (
+                r#"{"kind":"http_json","url":"http://a.example","pointer":"","credential":{"header":"host","secret":"s"}}"#,
+                "a credential's header",
             ),
             (r#"{"kind":"sql","query":"SELECT 1"}"#, "unknown variant `sql`"),
         ] {

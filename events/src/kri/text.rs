@@ -1,6 +1,6 @@
 //! Business texts of KRIs: units, column names, filter values, addresses. They stand in events, so they are short.
 
-use crate::text::{business, named, text_newtype};
+use crate::text::{TextError, business, named, text_newtype};
 
 text_newtype!(
     /// What a value counts: `share of settlements`, `hours`, `EUR`. For people; nothing is converted.
@@ -21,6 +21,47 @@ text_newtype!(
     { "format": "uri", "minLength": 1, "maxLength": 2000, "pattern": "^[!-~]*$" }
 );
 
+text_newtype!(
+    /// The header that carries a credential, in lower case: `[a-z][a-z0-9-]{0,63}` and none that HTTP itself, or our own
+    /// request, is made of.
+    CredentialHeader, credential_header, { "pattern": "^[a-z][a-z0-9-]{0,63}$" }
+);
+
+/// Headers that say what a request is, and not who sends it.
+const NO_CREDENTIALS: [&str; 16] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "host",
+    "keep-alive",
+    "range",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+];
+
+fn credential_header(text: &str) -> Result<&str, TextError> {
+    let what = "a credential's header";
+    let allowed = "a-z 0-9 -, a letter first, and no header that HTTP itself is made of";
+    let holds = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    let name = named(what, text, 64, allowed, holds)?;
+    if name.starts_with(|c: char| c.is_ascii_lowercase()) && !NO_CREDENTIALS.contains(&name) {
+        return Ok(name);
+    }
+    Err(TextError::Character {
+        what,
+        place: 1,
+        allowed,
+    })
+}
+
 const fn is_url_byte(byte: u8) -> bool {
     byte.is_ascii_graphic()
 }
@@ -30,7 +71,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
-    use crate::text::TextError;
 
     #[test]
     fn a_unit_may_be_any_short_text_of_one_line() {

@@ -5,8 +5,10 @@
 use std::io;
 use std::time::Duration;
 
-use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::{Query, QueryAs};
+use sqlx::{FromRow, PgPool, Postgres};
 
 /// Longer than the server's own statement timeout, so that a slow server answers for itself.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -25,6 +27,51 @@ pub async fn within<T>(
     })
 }
 
+/// All rows of a query, over a connection of the pool.
+///
+/// # Errors
+/// The query's own, and [`sqlx::Error::Io`] when time runs out.
+pub async fn all<R>(
+    pool: &PgPool,
+    query: QueryAs<'_, Postgres, R, PgArguments>,
+) -> Result<Vec<R>, sqlx::Error>
+where
+    R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    let mut connection = pool.acquire().await?;
+    let rows = within(CALL_TIMEOUT, query.fetch_all(&mut *connection)).await;
+    give_back(connection, &rows);
+    rows
+}
+
+/// The row of a query that finds one at most.
+///
+/// # Errors
+/// As [`all`].
+pub async fn one<R>(
+    pool: &PgPool,
+    query: QueryAs<'_, Postgres, R, PgArguments>,
+) -> Result<Option<R>, sqlx::Error>
+where
+    R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    let mut connection = pool.acquire().await?;
+    let row = within(CALL_TIMEOUT, query.fetch_optional(&mut *connection)).await;
+    give_back(connection, &row);
+    row
+}
+
+/// Carries a statement out; says how many rows it touched.
+///
+/// # Errors
+/// As [`all`].
+pub async fn execute(pool: &PgPool, statement: Query<'_, Postgres, PgArguments>) -> Result<u64, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let done = within(CALL_TIMEOUT, statement.execute(&mut *connection)).await;
+    give_back(connection, &done);
+    done.map(|done| done.rows_affected())
+}
+
 /// Gives a connection back after a call: to the pool if the server answered, be it with an error.
 pub fn give_back<T>(connection: PoolConnection<Postgres>, answer: &Result<T, sqlx::Error>) {
     match answer {
@@ -34,7 +81,7 @@ pub fn give_back<T>(connection: PoolConnection<Postgres>, answer: &Result<T, sql
 }
 
 /// Closes a connection at once, and makes room in the pool.
-pub(super) fn close(connection: PoolConnection<Postgres>) {
+pub(crate) fn close(connection: PoolConnection<Postgres>) {
     drop(connection.detach());
 }
 

@@ -21,7 +21,8 @@ mod unknown;
 mod waiting;
 mod write;
 
-pub use call::{CALL_TIMEOUT, give_back, within};
+pub(crate) use call::close;
+pub use call::{CALL_TIMEOUT, all, execute, give_back, one, within};
 pub use database::{Database, DatabaseError, DatabaseOptions, PoolSizes, RoleLogin, TenantTransaction};
 pub use janitor::{KeyJanitor, delete_expired_keys};
 pub use place::Head;

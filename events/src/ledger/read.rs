@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::document::Document;
 use crate::envelope::{Receipt, RecordedEvent};
 use crate::ids::{DocumentDigest, EventHash, EventId, KeyId, Position, Sequence, TenantId};
-use crate::ledger::call::{CALL_TIMEOUT, give_back, within};
+use crate::ledger::call::{self, CALL_TIMEOUT, within};
 use crate::ledger::place::Head;
 use crate::ledger::request::{IdempotencyClaim, KeyLookup};
 use crate::signature::Signature;
@@ -170,10 +170,7 @@ impl LogReader {
     where
         R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
-        let mut connection = self.pool.acquire().await?;
-        let rows = within(CALL_TIMEOUT, query.fetch_all(&mut *connection)).await;
-        give_back(connection, &rows);
-        rows
+        call::all(&self.pool, query).await
     }
 
     /// The row of a query that finds one at most.
@@ -181,10 +178,7 @@ impl LogReader {
     where
         R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
-        let mut connection = self.pool.acquire().await?;
-        let row = within(CALL_TIMEOUT, query.fetch_optional(&mut *connection)).await;
-        give_back(connection, &row);
-        row
+        call::one(&self.pool, query).await
     }
 
     /// Every tenant's head, by tenant.
@@ -362,11 +356,8 @@ impl LogReader {
     /// # Errors
     /// When Postgres does not answer.
     pub async fn set_quarantine(&self, tenant: TenantId, reason: Option<&str>) -> Result<(), sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
-        let call = sqlx::query(SET_QUARANTINE).bind(tenant.0).bind(reason);
-        let set = within(CALL_TIMEOUT, call.execute(&mut *connection)).await;
-        give_back(connection, &set);
-        set.map(|_| ())
+        let set = sqlx::query(SET_QUARANTINE).bind(tenant.0).bind(reason);
+        call::execute(&self.pool, set).await.map(drop)
     }
 
     /// Whether `event_id` stands in a tenant's log at `position`.

@@ -6,13 +6,15 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use futures::future::BoxFuture;
+
 use crate::ids::KeyId;
 use crate::signature::Signer;
 
 /// Where keys come from: a file, a vault.
 pub trait KeySource: Send + Sync {
-    /// The key with this name, if it is at hand. May block.
-    fn find(&self, id: KeyId) -> Option<Arc<dyn Signer>>;
+    /// The key with this name, if it is at hand.
+    fn find(&self, id: KeyId) -> BoxFuture<'_, Option<Arc<dyn Signer>>>;
 }
 
 /// The key that signs now. Cheap to clone; all clones change together.
@@ -47,8 +49,7 @@ impl CurrentKey {
         let Some(source) = self.source.clone() else {
             return false;
         };
-        let found = tokio::task::spawn_blocking(move || source.find(id)).await;
-        match found.ok().flatten() {
+        match source.find(id).await {
             Some(next) if next.public_key().id() == id => {
                 *self.now.write().unwrap_or_else(PoisonError::into_inner) = next;
                 true

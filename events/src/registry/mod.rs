@@ -24,6 +24,7 @@ use crate::schema::{self, DecodeError, EventSchema, EventSourced};
 use crate::secret::Secret;
 use crate::tenant::Tenant;
 use crate::user::User;
+use crate::vault_key::VaultKey;
 
 /// One kind of aggregate.
 #[derive(Clone, Copy)]
@@ -56,6 +57,7 @@ pub const CATALOGUE: &[CatalogueEntry] = &[
     entry::<KriSource>(),
     entry::<KriRun>(),
     entry::<Secret>(),
+    entry::<VaultKey>(),
 ];
 
 const fn entry<A: EventSourced>() -> CatalogueEntry {

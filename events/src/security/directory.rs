@@ -27,6 +27,7 @@ use crate::security::entries::{
 use crate::security::users::Users;
 use crate::tenant::{Tenant, TenantEvent};
 use crate::user::{User, UserEvent};
+use crate::vault_key::VaultKey;
 
 /// What the state is folded from.
 pub(super) const FOLDED: [&str; 5] = [
@@ -37,13 +38,14 @@ pub(super) const FOLDED: [&str; 5] = [
     User::TYPE,
 ];
 /// What has no say in who may act. Everything else is unknown to this build.
-pub(super) const PASSED_OVER: [&str; 6] = [
+pub(super) const PASSED_OVER: [&str; 7] = [
     Completion::TYPE,
     Kri::TYPE,
     KriSource::TYPE,
     KriRun::TYPE,
     SigningKeys::TYPE,
     Secret::TYPE,
+    VaultKey::TYPE,
 ];
 
 /// An event that cannot be folded: this build is too old, or the event is damaged.

@@ -4,12 +4,14 @@
 //! completions costs as much as its agents do. Later ones go by position, along the primary key, and leave out only
 //! what is known to have no say: an aggregate that this build does not know arrives, and stops the tail.
 
-use futures::{StreamExt, stream::BoxStream};
-use sqlx::PgPool;
+use futures::TryStreamExt;
+use sqlx::postgres::PgArguments;
+use sqlx::query::QueryAs;
+use sqlx::{PgPool, Postgres};
 use uuid::Uuid;
 
 use crate::ids::{Position, TenantId};
-use crate::ledger::StoredEvent;
+use crate::ledger::{self, CALL_TIMEOUT, StoredEvent, give_back, within};
 use crate::security::directory::{FOLDED, FoldError, PASSED_OVER};
 
 /// Tenants per statement: each is one or two descents of an index.
@@ -64,44 +66,68 @@ pub(super) struct Range {
 
 /// Checks that the build knows every kind of aggregate in these logs.
 pub(super) async fn check_kinds(pool: &PgPool, ranges: &[Range]) -> Result<(), FeedError> {
-    let kinds: Vec<String> = sqlx::query_scalar(KINDS)
-        .bind(tenants(ranges))
-        .fetch_all(pool)
-        .await?;
+    let kinds: Vec<(String,)> = ledger::all(pool, sqlx::query_as(KINDS).bind(tenants(ranges))).await?;
     let unknown = kinds
         .into_iter()
-        .find(|kind| !FOLDED.contains(&kind.as_str()) && !PASSED_OVER.contains(&kind.as_str()));
+        .find(|(kind,)| !FOLDED.contains(&kind.as_str()) && !PASSED_OVER.contains(&kind.as_str()));
     match unknown {
-        Some(kind) => Err(FoldError::UnknownAggregate(kind).into()),
+        Some((kind,)) => Err(FoldError::UnknownAggregate(kind).into()),
         None => Ok(()),
     }
 }
 
-/// The events of whole logs (`after` is zero), aggregate by aggregate.
-pub(super) fn read_first<'a>(
-    pool: &'a PgPool,
+/// Hands over the events of whole logs (`after` is zero), aggregate by aggregate.
+pub(super) async fn read_first(
+    pool: &PgPool,
     ranges: &[Range],
-) -> BoxStream<'a, Result<StoredEvent, sqlx::Error>> {
-    sqlx::query_as(FIRST)
+    take: impl FnMut(StoredEvent) -> Result<(), FoldError>,
+) -> Result<(), FeedError> {
+    let first = sqlx::query_as(FIRST)
         .bind(tenants(ranges))
         .bind(positions(ranges, |range| range.until))
-        .bind(FOLDED.map(str::to_owned).to_vec())
-        .fetch(pool)
-        .boxed()
+        .bind(FOLDED.map(str::to_owned).to_vec());
+    each(pool, first, take).await
 }
 
-/// The events of parts of logs, by position.
-pub(super) fn read_after<'a>(
-    pool: &'a PgPool,
+/// Hands over the events of parts of logs, by position.
+pub(super) async fn read_after(
+    pool: &PgPool,
     ranges: &[Range],
-) -> BoxStream<'a, Result<StoredEvent, sqlx::Error>> {
-    sqlx::query_as(AFTER)
+    take: impl FnMut(StoredEvent) -> Result<(), FoldError>,
+) -> Result<(), FeedError> {
+    let after = sqlx::query_as(AFTER)
         .bind(tenants(ranges))
         .bind(positions(ranges, |range| range.after))
         .bind(positions(ranges, |range| range.until))
-        .bind(PASSED_OVER.map(str::to_owned).to_vec())
-        .fetch(pool)
-        .boxed()
+        .bind(PASSED_OVER.map(str::to_owned).to_vec());
+    each(pool, after, take).await
+}
+
+/// Row by row: a log may be larger than memory. Each wait for the server has the time limit of a call.
+async fn each(
+    pool: &PgPool,
+    query: QueryAs<'_, Postgres, StoredEvent, PgArguments>,
+    mut take: impl FnMut(StoredEvent) -> Result<(), FoldError>,
+) -> Result<(), FeedError> {
+    let mut connection = pool.acquire().await?;
+    let mut rows = query.fetch(&mut *connection);
+    let fed = loop {
+        match within(CALL_TIMEOUT, rows.try_next()).await {
+            Ok(Some(event)) => match take(event) {
+                Ok(()) => {}
+                Err(error) => break Err(error.into()),
+            },
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(FeedError::Postgres(error)),
+        }
+    };
+    drop(rows);
+    // One that was left in the middle of an answer is of no use to the next.
+    match fed {
+        Ok(()) => give_back(connection, &Ok(())),
+        Err(_) => ledger::close(connection),
+    }
+    fed
 }
 
 fn tenants(ranges: &[Range]) -> Vec<Uuid> {

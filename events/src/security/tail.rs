@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt;
 use sqlx::PgPool;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::JoinHandle;
@@ -19,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backbone::{Heads, HeadsReader, Heartbeat};
 use crate::ids::{Position, TenantId};
-use crate::ledger::{Committed, Database, LogReader};
+use crate::ledger::{Committed, Database, LogReader, StoredEvent};
+use crate::policy::PolicyLayer;
 use crate::security::SecurityState;
-use crate::security::directory::{Activation, decode};
+use crate::security::directory::{Activation, FoldError, decode};
 use crate::security::feed::{FeedError, Range, TENANTS_PER_READ, check_kinds, read_after, read_first};
 
 /// Notices are gathered for so long: a busy process commits hundreds of times a second, and most commits have no say.
@@ -142,6 +142,21 @@ async fn next_notice(notices: &mut Option<broadcast::Receiver<Committed>>) -> Op
     }
 }
 
+/// The policies that began to decide in what was folded: the last one of each layer.
+#[derive(Default)]
+struct Began(HashMap<(TenantId, PolicyLayer), Activation>);
+
+impl Began {
+    fn fold(&mut self, state: &SecurityState, event: &StoredEvent) -> Result<(), FoldError> {
+        let change = decode(event)?;
+        if let Some(activation) = state.write().apply(event.recorded.tenant, change) {
+            let layer = activation.reference.layer;
+            self.0.insert((activation.tenant, layer), activation);
+        }
+        Ok(())
+    }
+}
+
 impl Tail {
     async fn take_scan(&mut self, heads: &Arc<Heads>) -> Result<(), FeedError> {
         let ends = heads
@@ -176,31 +191,22 @@ impl Tail {
         let (new, known): (Vec<Range>, Vec<Range>) = behind.partition(|range| range.after == Position::ZERO);
         for ranges in new.chunks(TENANTS_PER_READ) {
             check_kinds(&self.pool, ranges).await?;
-            self.fold(read_first(&self.pool.clone(), ranges), ranges).await?;
+            let mut began = Began::default();
+            read_first(&self.pool, ranges, |event| began.fold(&self.state, &event)).await?;
+            self.arrive(began, ranges).await?;
         }
         for ranges in known.chunks(TENANTS_PER_READ) {
-            self.fold(read_after(&self.pool.clone(), ranges), ranges).await?;
+            let mut began = Began::default();
+            read_after(&self.pool, ranges, |event| began.fold(&self.state, &event)).await?;
+            self.arrive(began, ranges).await?;
         }
         Ok(())
     }
 
-    /// Folds events, then brings the sources of the policies that began to decide. The cursors move last: whatever
-    /// fails before is done again, and folding an event again changes nothing.
-    async fn fold(
-        &mut self,
-        mut events: futures::stream::BoxStream<'_, Result<crate::ledger::StoredEvent, sqlx::Error>>,
-        ranges: &[Range],
-    ) -> Result<(), FeedError> {
-        let mut activations = HashMap::new();
-        while let Some(event) = events.try_next().await? {
-            let change = decode(&event)?;
-            if let Some(activation) = self.state.write().apply(event.recorded.tenant, change) {
-                let layer = activation.reference.layer;
-                activations.insert((activation.tenant, layer), activation);
-            }
-        }
-        drop(events);
-        for activation in activations.into_values() {
+    /// Brings the sources of the policies that began to decide. The cursors move last: whatever fails before is done
+    /// again, and folding an event again changes nothing.
+    async fn arrive(&mut self, began: Began, ranges: &[Range]) -> Result<(), FeedError> {
+        for activation in began.0.into_values() {
             self.activate(activation).await?;
         }
         self.cursors

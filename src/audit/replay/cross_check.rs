@@ -17,6 +17,7 @@ use counterfoil_events::schema::{EventSchema, EventSourced};
 use counterfoil_events::secret::Secret;
 use counterfoil_events::tenant::Tenant;
 use counterfoil_events::user::User;
+use counterfoil_events::vault_key::VaultKey;
 use cqrs_es::EventStore;
 use cqrs_es::persist::{EventUpcaster, PersistedEventStore, SerializedEvent};
 use futures::FutureExt;
@@ -70,6 +71,7 @@ const KINDS: &[(&str, Fold)] = &[
     kind::<KriSource>(),
     kind::<KriRun>(),
     kind::<Secret>(),
+    kind::<VaultKey>(),
 ];
 
 const fn kind<A: EventSourced>() -> (&'static str, Fold) {

@@ -29,7 +29,7 @@ pub struct ExportArgs {
 
 impl ExportArgs {
     pub async fn run(self, config: Config, database: Database, output: Output) -> Outcome {
-        let notes = head_notes(&config, &database)?;
+        let notes = head_notes(&config, &database).await?;
         let keys = Keys::from_postgres(database.log(), None)
             .await
             .map_err(|error| failed(&error))?;

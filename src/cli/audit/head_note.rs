@@ -36,7 +36,7 @@ struct Note {
 
 impl HeadNoteArgs {
     pub async fn run(self, config: Config, database: Database, output: Output) -> Outcome {
-        let notes = head_notes(&config, &database)?;
+        let notes = head_notes(&config, &database).await?;
         let made = notes.note(self.tenant).await.map_err(|error| failed(&error))?;
         let head = made.head();
         let note = Note {

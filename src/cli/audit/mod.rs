@@ -18,7 +18,7 @@ use super::output::Output;
 use super::{GlobalArgs, block_on};
 use crate::audit::{AuditError, HeadNotes, Progress};
 use crate::config::Config;
-use crate::signing;
+use crate::signing::KeyFile;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
@@ -59,8 +59,9 @@ pub(super) fn with_log<F: Future<Output = Outcome>>(
 }
 
 /// What makes head notes here.
-fn head_notes(config: &Config, database: &Database) -> Result<HeadNotes, CliError> {
-    let key = signing::load(&config.signing.key_file).map_err(CliError::usage)?;
+async fn head_notes(config: &Config, database: &Database) -> Result<HeadNotes, CliError> {
+    let key_file = KeyFile::configured(config).map_err(CliError::of_key)?;
+    let key = key_file.load().await.map_err(CliError::of_key)?;
     Ok(HeadNotes::new(
         database.log().clone(),
         Arc::new(key),

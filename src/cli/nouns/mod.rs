@@ -1,4 +1,4 @@
-//! The thin commands: `counterfoil organisations | tenants | agents | policies | kri …`.
+//! The thin commands: `counterfoil organisations | tenants | agents | policies | kri | secrets …`.
 //!
 //! Each is one request to the HTTP API. A noun's file maps its arguments to a [`Call`]; sending it, paging and printing
 //! are here, the same for all. They decide nothing that the API decides: what it refuses is printed as it says it.
@@ -9,6 +9,7 @@ mod kri;
 mod organisations;
 mod policies;
 mod print;
+mod secrets;
 mod tenants;
 
 use clap::{Args, Subcommand};
@@ -22,6 +23,7 @@ use call::{Call, Shown};
 pub use kri::KriCommand;
 pub use organisations::OrganisationsCommand;
 pub use policies::PoliciesCommand;
+pub use secrets::SecretsCommand;
 pub use tenants::TenantsCommand;
 
 /// A noun with its commands.

@@ -30,7 +30,7 @@ impl Connector for CsvConnector {
             CsvOrigin::Text(text) => Ok(sample(text, source, Some(context.at))?),
             CsvOrigin::Document(_) => Err(ConnectorError::DocumentUnavailable),
             CsvOrigin::Url(url) => {
-                let text = self.fetcher.text(url.as_str(), "text/csv").await?;
+                let text = self.fetcher.text(url.as_str(), "text/csv", None).await?;
                 Ok(sample(&text, source, Some(context.at))?)
             }
         }

@@ -11,6 +11,7 @@
 mod conformance;
 pub mod google;
 pub mod local;
+pub mod watched;
 
 use futures::future::BoxFuture;
 
@@ -42,6 +43,18 @@ pub enum KmsError {
     /// Its answer is not what it says it is: damaged on the way, or not from a KMS at all.
     #[error("the KMS's answer cannot be trusted: {0}")]
     Damaged(String),
+}
+
+/// What nothing is ever sealed for.
+const PROBE: &[u8] = b"counterfoil vault probe v1";
+
+/// Asks a KMS to wrap a fresh key, which is then forgotten: the smallest question that takes the KEK to answer.
+///
+/// # Errors
+/// As [`Kms::wrap`].
+pub async fn probe(kms: &dyn Kms) -> Result<(), KmsError> {
+    let key = Key::generate().map_err(|error| KmsError::Unavailable(error.to_string()))?;
+    kms.wrap(&key, PROBE).await.map(drop)
 }
 
 /// Wraps and unwraps keys. See the module's contract.

@@ -1,7 +1,6 @@
 //! `counterfoil audit …` as a process: exit codes, what people and machines read, and the file that an auditor takes away.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -9,12 +8,11 @@ use serde_json::Value;
 
 use super::support::{ledger, root, second_verifier, tamper};
 use crate::support::binary::binary;
+use crate::support::kms::{key_file, shared_kms};
 use crate::support::ledger::TestLedger;
 
 async fn run(ledger: &TestLedger, directory: &Path, arguments: &[&str]) -> Output {
-    let key = directory.join("signing.key");
-    std::fs::write(&key, "07".repeat(32)).unwrap();
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let key = key_file(directory).await;
     let mut command = Command::new(binary());
     if arguments[0] != "replay" {
         command.arg("audit");
@@ -33,7 +31,8 @@ async fn run(ledger: &TestLedger, directory: &Path, arguments: &[&str]) -> Outpu
         .env("COUNTERFOIL_POSTGRES__TLS", "disable")
         .env("COUNTERFOIL_POSTGRES__LOG_PASSWORD", "only-for-tests")
         .env("COUNTERFOIL_POSTGRES__READER_PASSWORD", "only-for-tests")
-        .env("COUNTERFOIL_SIGNING__KEY_FILE", &key);
+        .env("COUNTERFOIL_VAULT__SOCKET", shared_kms())
+        .env("COUNTERFOIL_SIGNING__KEY_FILE", key.path());
     tokio::task::spawn_blocking(move || command.output().unwrap())
         .await
         .unwrap()
@@ -212,7 +211,7 @@ async fn replay_prints_states_for_people_and_machines_and_cross_checks() {
     .await;
     assert_eq!(whole.status.code(), Some(0), "{}", text(&whole));
     assert!(
-        text(&whole).contains("postgres-es arrives at the same 12 states"),
+        text(&whole).contains("postgres-es arrives at the same 13 states"),
         "{}",
         text(&whole)
     );

@@ -95,6 +95,7 @@ async fn every_kind_of_aggregate_is_replayed_and_postgres_es_arrives_at_the_same
         "secret",
         "tenant",
         "user",
+        "vault_key",
     ];
     assert_eq!(kinds, expected);
     let events: usize = all.iter().map(|replayed| replayed.events.len()).sum();

@@ -427,8 +427,8 @@ async fn a_relay_deletes_forged_messages_by_itself_and_publishes_nothing_twice()
 async fn an_event_that_a_retired_key_signed_is_not_put_back() {
     let (ledger, directory) = (TestLedger::new().await, tempfile::tempdir().unwrap());
     append(&ledger, ledger.tenant, 3).await;
-    let file = crate::keys::key_file(directory.path());
-    let rotated = crate::keys::process(&ledger, &file);
+    let file = crate::support::kms::key_file(directory.path()).await;
+    let rotated = crate::keys::process(&ledger, &file).await;
     crate::keys::rotate(&ledger, &rotated, &file).await;
     let last = request(ledger.tenant, "thing", "after the rotation", 0);
     rotated.append(last).await.unwrap();

@@ -207,6 +207,7 @@ const ROUTES: &[(&str, &str, Kind)] = &[
     ),
     ("PUT", "/v1/tenants/{tenant}/members/{user}/roles/{role}", Tenant),
     // A secret goes by the name that its tenant gave it: one of that name may be in any tenant.
+    ("GET", "/v1/tenants/{tenant}/secrets", Tenant),
     ("POST", "/v1/tenants/{tenant}/secrets", Tenant),
     ("PUT", "/v1/tenants/{tenant}/secrets/{secret}", Tenant),
     ("POST", "/v1/tenants/{tenant}/secrets/{secret}/retire", Tenant),

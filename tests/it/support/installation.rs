@@ -18,6 +18,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::process::Command;
 
 use super::binary::binary;
+use super::kms::shared_kms;
 use super::ledger::{PASSWORD, unique_name};
 use super::served::{Ended, Served};
 use super::stack::{TempDir, shared_stack};
@@ -59,7 +60,13 @@ impl Installation {
     async fn make(endpoints: &Endpoints, more: impl FnOnce(&Path) -> String) -> Self {
         let (dir, name) = (TempDir::new(), unique_name());
         let path = dir.path().join("counterfoil.toml");
-        let text = configuration(dir.path(), &name, endpoints) + &more(dir.path());
+        let more = more(dir.path());
+        let mut text = configuration(dir.path(), &name, endpoints);
+        if !more.contains("[vault]") {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "vault.socket = {:?}", shared_kms());
+        }
+        text.push_str(&more);
         std::fs::write(&path, text).unwrap();
         let config = Config::load(Sources::default().file(Some(path))).unwrap();
         let mut installation = Self {

@@ -20,6 +20,8 @@ struct Faults {
     /// Drop the connection instead of handing on the next bytes from the server.
     swallow: AtomicBool,
     swallowed: AtomicU64,
+    /// Hand on nothing of what the server says, and leave connections as they are.
+    silent: AtomicBool,
 }
 
 impl Proxy {
@@ -55,6 +57,11 @@ impl Proxy {
         self.faults.swallow.store(true, Ordering::SeqCst);
     }
 
+    /// From now on nothing of what the server says comes through, as if it had gone away without a word; or again.
+    pub fn silence(&self, silent: bool) {
+        self.faults.silent.store(silent, Ordering::SeqCst);
+    }
+
     /// How many answers were lost.
     pub fn swallowed(&self) -> u64 {
         self.faults.swallowed.load(Ordering::SeqCst)
@@ -81,6 +88,9 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, faults: &Faults) 
             let read = from_server.read(&mut buffer).await?;
             if read == 0 {
                 return Ok::<(), std::io::Error>(());
+            }
+            if faults.silent.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
             }
             if faults.swallow.swap(false, Ordering::SeqCst) {
                 faults.swallowed.fetch_add(1, Ordering::SeqCst);

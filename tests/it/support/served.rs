@@ -135,6 +135,11 @@ impl Served {
         }
     }
 
+    /// Closes the connections of earlier requests.
+    pub fn hang_up(&mut self) {
+        self.client = reqwest::Client::new();
+    }
+
     /// A request by the administrator.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client

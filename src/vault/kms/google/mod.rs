@@ -2,10 +2,9 @@
 //!
 //! Everything that travels has its CRC32C beside it, and all of them are checked both ways, as Google asks of clients: a
 //! question whose checksums the service does not confirm, or an answer that does not fit its own, is not used
-//! ([`KmsError::Damaged`]). Calls have a time limit; redirects are not followed, since the token would go along.
+//! ([`KmsError::Damaged`]), and asked for again, as after faults that pass: three times, within the time of one answer; redirects are not followed, since the token would go along.
 //!
-//! The organisation's key crosses the TLS connection, so for a moment it is in buffers of the HTTP client, which are not
-//! wiped. The KEK itself never leaves the service.
+//! The organisation's key crosses the TLS connection, so for a moment it is in buffers of the HTTP client. The KEK itself never leaves the service.
 
 mod crc32c;
 #[cfg(test)]
@@ -30,6 +29,10 @@ use crate::vault::key::Key;
 
 /// Google answers in tens of milliseconds; whoever waits for a secret waits for this.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is asked, if its answer says that asking again may help.
+const ATTEMPTS: u32 = 3;
+/// Between attempts.
+const PAUSE: Duration = Duration::from_millis(200);
 /// An answer holds a wrapped key and a few names.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
@@ -112,26 +115,68 @@ fn answered(status: StatusCode) -> Result<(), KmsError> {
     }
 }
 
+impl GoogleKms {
+    async fn try_wrap(&self, key: &Key, aad: &[u8]) -> Result<Wrapped, KmsError> {
+        let question = wire::encrypt(key.expose(), aad);
+        let answer: Encrypted = self.ask("encrypt", question).await?;
+        let bytes = answer.checked()?;
+        Ok(Wrapped {
+            kek: answer.name,
+            bytes,
+        })
+    }
+
+    async fn try_unwrap(&self, wrapped: &Wrapped, aad: &[u8]) -> Result<Key, KmsError> {
+        let question = wire::decrypt(&wrapped.bytes, aad);
+        let answer: Decrypted = self.ask("decrypt", question).await?;
+        answer.checked()
+    }
+}
+
+/// Whether to ask once more: what passes, and what was damaged on the way, as Google asks of clients. Not after `attempt`s
+/// enough.
+async fn once_more<T>(attempt: u32, outcome: &Result<T, KmsError>) -> bool {
+    let passes = matches!(outcome, Err(KmsError::Unavailable(_) | KmsError::Damaged(_)));
+    if passes && attempt < ATTEMPTS {
+        tokio::time::sleep(PAUSE).await;
+    }
+    passes && attempt < ATTEMPTS
+}
+
+/// All attempts together have the time of one answer.
+async fn in_time<T>(asking: impl Future<Output = Result<T, KmsError>>) -> Result<T, KmsError> {
+    let late = || KmsError::Unavailable("Google Cloud KMS: no answer in time".to_owned());
+    tokio::time::timeout(PATIENCE, asking)
+        .await
+        .unwrap_or_else(|_| Err(late()))
+}
+
 impl Kms for GoogleKms {
     fn wrap<'a>(&'a self, key: &'a Key, aad: &'a [u8]) -> BoxFuture<'a, Result<Wrapped, KmsError>> {
-        async move {
-            let question = wire::encrypt(key.expose(), aad);
-            let answer: Encrypted = self.ask("encrypt", question).await?;
-            let bytes = answer.checked()?;
-            Ok(Wrapped {
-                kek: answer.name,
-                bytes,
-            })
-        }
+        in_time(async move {
+            let mut attempt = 1;
+            loop {
+                let outcome = self.try_wrap(key, aad).await;
+                if !once_more(attempt, &outcome).await {
+                    return outcome;
+                }
+                attempt += 1;
+            }
+        })
         .boxed()
     }
 
     fn unwrap_key<'a>(&'a self, wrapped: &'a Wrapped, aad: &'a [u8]) -> BoxFuture<'a, Result<Key, KmsError>> {
-        async move {
-            let question = wire::decrypt(&wrapped.bytes, aad);
-            let answer: Decrypted = self.ask("decrypt", question).await?;
-            answer.checked()
-        }
+        in_time(async move {
+            let mut attempt = 1;
+            loop {
+                let outcome = self.try_unwrap(wrapped, aad).await;
+                if !once_more(attempt, &outcome).await {
+                    return outcome;
+                }
+                attempt += 1;
+            }
+        })
         .boxed()
     }
 }

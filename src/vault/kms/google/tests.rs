@@ -170,3 +170,99 @@ async fn faults_of_theirs_pass_and_what_is_forbidden_does_not() {
         }
     }
 }
+
+/// A stand-in that first answers `first`, `times` times, and then as it should.
+async fn recovering(first: ResponseTemplate, times: u64) -> (MockServer, GoogleKms) {
+    let (server, kms) = stand_in(Fault::None).await;
+    Mock::given(method("POST"))
+        .respond_with(first)
+        .up_to_n_times(times)
+        .with_priority(1)
+        .expect(times)
+        .mount(&server)
+        .await;
+    (server, kms)
+}
+
+#[tokio::test]
+async fn faults_that_pass_and_damaged_answers_are_asked_for_again() {
+    let damaged = ResponseTemplate::new(200).set_body_json(json!({
+        "name": KEY, "ciphertext": STANDARD.encode(b"other"), "ciphertextCrc32c": "1",
+        "verifiedPlaintextCrc32c": true, "verifiedAdditionalAuthenticatedDataCrc32c": true,
+    }));
+    for first in [ResponseTemplate::new(503), ResponseTemplate::new(429), damaged] {
+        let (server, kms) = recovering(first, 2).await;
+        let key = Key::generate().unwrap();
+        let wrapped = kms.wrap(&key, b"here").await.unwrap();
+        server.verify().await;
+        let back = kms.unwrap_key(&wrapped, b"here").await.unwrap();
+        assert_eq!(back.expose(), key.expose());
+    }
+    // A no stays a no: it is asked once.
+    let (server, kms) = recovering(ResponseTemplate::new(403), 1).await;
+    let refused = kms.wrap(&Key::generate().unwrap(), b"here").await;
+    assert!(matches!(refused, Err(KmsError::Refused(_))), "{refused:?}");
+    server.verify().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_is_not_waited_for() {
+    let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(600));
+    let (_server, kms) = recovering(slow, 1).await;
+    let late = kms.wrap(&Key::generate().unwrap(), b"here").await;
+    assert!(matches!(late, Err(KmsError::Unavailable(_))), "{late:?}");
+}
+
+/// A metadata server that gives `token`, valid for `seconds`, and is asked exactly so often.
+async fn metadata(token: &str, seconds: u64, times: u64) -> (MockServer, MetadataToken) {
+    let server = MockServer::builder().start().await;
+    let answer = json!({ "access_token": token, "expires_in": seconds, "token_type": "Bearer" });
+    Mock::given(method("GET"))
+        .and(path("/token"))
+        .and(header("metadata-flavor", "Google"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+        .expect(times)
+        .mount(&server)
+        .await;
+    let token = MetadataToken::at(&format!("{}/token", server.uri())).unwrap();
+    (server, token)
+}
+
+#[tokio::test]
+async fn a_token_is_kept_until_shortly_before_its_end_and_no_longer() {
+    let (server, token) = metadata("a-token", 3600, 1).await;
+    let many = futures::future::join_all((0..8).map(|_| token.get())).await;
+    assert!(
+        many.iter()
+            .all(|got| got.as_ref().unwrap().expose_secret() == "a-token")
+    );
+    server.verify().await;
+    // Within the margin before its end it is as good as over.
+    let (server, token) = metadata("a-token", 60, 2).await;
+    token.get().await.unwrap();
+    token.get().await.unwrap();
+    server.verify().await;
+}
+
+#[tokio::test]
+async fn without_a_token_the_kms_is_away_and_nothing_of_the_answer_is_told() {
+    let answers = [
+        ResponseTemplate::new(404),
+        ResponseTemplate::new(200).set_body_string("private words"),
+        ResponseTemplate::new(200).set_body_json(json!({ "access_token": ["private words"] })),
+    ];
+    for answer in answers {
+        let server = MockServer::builder().start().await;
+        Mock::given(method("GET"))
+            .respond_with(answer)
+            .mount(&server)
+            .await;
+        let token = MetadataToken::at(&format!("{}/token", server.uri())).unwrap();
+        let kms = GoogleKms::new(&server.uri(), KEY, Arc::new(token)).unwrap();
+        let away = kms.wrap(&Key::generate().unwrap(), b"here").await;
+        let Err(KmsError::Unavailable(said)) = away else {
+            panic!("{away:?}");
+        };
+        assert!(!said.contains("private"), "{said}");
+    }
+}

@@ -1,7 +1,8 @@
 //! The KEK's versions: files `kek-1.key`, `kek-2.key` … in one folder, each as `signing::file` keeps secrets.
 //!
 //! The highest number wraps; every one that is there unwraps. A version's file goes only when nothing is wrapped by it any
-//! more: what is wrapped by a lost KEK is lost.
+//! more: what is wrapped by a lost KEK is lost. So the first one is made once only: `kek.made` beside it remembers that it
+//! was, and where the key is gone and the note is not, none is made in its place.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,15 +31,25 @@ impl KekFolder {
         self.0.join(format!("kek-{version}.key"))
     }
 
-    /// Makes the first version where there is none.
+    /// Makes the first version where there is none and never was.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written, or was made before and is gone.
     pub fn ensure(&self) -> Result<(), KeyFileError> {
-        if self.versions().next().is_some() {
-            return Ok(());
+        let note = self.0.join("kek.made");
+        if self.versions().next().is_none() {
+            if note.exists() {
+                return Err(KeyFileError::Gone(self.file(1)));
+            }
+            signing::ensure(&self.file(1))?;
         }
-        signing::ensure(&self.file(1))
+        // After the key: a note without a key would keep the first from being made.
+        if !note.exists() {
+            let text = "A key-encryption key was made in this folder. If its files are gone, restore them.\n";
+            let written = std::fs::write(&note, text);
+            written.map_err(|source| KeyFileError::Io { path: note, source })?;
+        }
+        Ok(())
     }
 
     /// Makes the next version; a key process that starts after this wraps by it.

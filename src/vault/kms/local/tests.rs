@@ -99,6 +99,21 @@ async fn without_a_kek_it_does_not_start() {
 }
 
 #[tokio::test]
+async fn a_kek_that_was_made_and_is_gone_is_not_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let keks = KekFolder::new(folder.path());
+    keks.ensure().unwrap();
+    let kept = std::fs::read(keks.file(1)).unwrap();
+    std::fs::remove_file(keks.file(1)).unwrap();
+    let gone = keks.ensure();
+    assert!(matches!(gone, Err(crate::signing::KeyFileError::Gone(_))));
+    assert!(!keks.file(1).exists());
+    std::fs::write(keks.file(1), &kept).unwrap();
+    keks.ensure().unwrap();
+    assert_eq!(std::fs::read(keks.file(1)).unwrap(), kept);
+}
+
+#[tokio::test]
 async fn a_kek_that_others_can_read_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let keks = KekFolder::new(folder.path());

@@ -2,9 +2,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::StoredConfig;
 use crate::kri::aggregates::KriId;
+use crate::schema::{EventSchema, Upcast};
 use crate::text::Code;
 
 /// An event of a source, in its tenant's log.
@@ -30,4 +32,26 @@ pub enum KriSourceEvent {
     },
     /// The source may be run again.
     KriSourceEnabled {},
+}
+
+/// Version 1.0 knew no credentials.
+pub(super) const CONFIGURED: EventSchema = with_credentials("KriSourceConfigured");
+/// As [`CONFIGURED`].
+pub(super) const CHANGED: EventSchema = with_credentials("KriSourceChanged");
+
+const fn with_credentials(event_type: &'static str) -> EventSchema {
+    EventSchema {
+        event_type,
+        version: "1.1",
+        upcasts: &[Upcast {
+            from: "1.0",
+            to: "1.1",
+            lift: unchanged,
+        }],
+    }
+}
+
+/// A source without a credential says nothing of one.
+fn unchanged(payload: Value) -> Value {
+    payload
 }

@@ -48,8 +48,8 @@ event_sourced!(
     KriSourceCommand,
     KriSourceError,
     KriSourceEvent {
-        KriSourceConfigured,
-        KriSourceChanged,
+        KriSourceConfigured = event::CONFIGURED,
+        KriSourceChanged = event::CHANGED,
         KriSourceDisabled,
         KriSourceEnabled,
     }

@@ -1,0 +1,8 @@
+//! The vault: secrets and their uses, keys and their rotations, and what is left in memory.
+
+mod keys;
+mod memory;
+mod noun;
+mod scene;
+mod secrets;
+mod sources;
