@@ -39,6 +39,21 @@ impl Parts {
         let api = ApiRole::start(&basis, means, config, &readiness);
         let projections = consumers.as_ref().map(ConsumersRole::status);
         let health = Health::start(&readiness, &basis, api.security(), relay.is_some(), projections);
+        let loops = readiness.heartbeats();
+        loops.watch(basis.heads.heartbeat());
+        loops.watch(api.heartbeat());
+        relay
+            .iter()
+            .flat_map(RelayRole::heartbeats)
+            .for_each(|beat| loops.watch(beat));
+        runner
+            .iter()
+            .flat_map(RunnerRole::heartbeats)
+            .for_each(|beat| loops.watch(beat));
+        let feeders = consumers
+            .iter()
+            .flat_map(|consumers| consumers.status().heartbeats());
+        feeders.for_each(|beat| loops.watch(&beat));
         Ok(Self {
             readiness,
             basis,
