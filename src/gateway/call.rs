@@ -124,9 +124,13 @@ async fn authorise(context: &mut Context) -> Result<(), Box<Replied>> {
 async fn unauthorised(context: &Context, error: AuthoriseError) -> Replied {
     let mut facts = Facts::of(context);
     match error {
-        AuthoriseError::Log(LogError::Unavailable(cause) | LogError::Refused(cause)) => {
-            tracing::warn!(completion = %context.id, cause, "a call could not be authorised");
-            Replied::error(not_recorded(), facts)
+        AuthoriseError::Log(error) => {
+            tracing::warn!(completion = %context.id, %error, "a call could not be authorised");
+            let error = match error {
+                LogError::OutcomeUnknown(_) => outcome_unknown(),
+                LogError::Unavailable(_) | LogError::Refused(_) => not_recorded(),
+            };
+            Replied::error(error, facts)
         }
         AuthoriseError::KeyReused => Replied::error(key_reused(), facts),
         AuthoriseError::KeySeen { position, ended } => {
@@ -201,7 +205,7 @@ async fn answer(mut context: Context, mut call: ProviderCall, mut reply: ReplyTo
         call.authorization = Some(authorization);
     }
     fail::fail_point!("gateway.before_call");
-    let called = Instant::now();
+    let (called, sent) = (Instant::now(), call.attempts.clone());
     let answered = tokio::select! {
         biased;
         answered = model.provider.call(call) => Ok(answered),
@@ -211,7 +215,12 @@ async fn answer(mut context: Context, mut call: ProviderCall, mut reply: ReplyTo
     let provider_ms = upstream::elapsed_ms(called);
     match answered {
         Err((code, error)) => {
-            let cancelled = Failed::before_content(code, None, Used::Unknown, 1, provider_ms);
+            // Nobody knows what the provider has done by then, but for one that has got nothing.
+            let (attempts, used) = match sent.count() {
+                0 => (0, Used::Nothing),
+                sent => (sent, Used::Unknown),
+            };
+            let cancelled = Failed::before_content(code, None, used, attempts, provider_ms);
             fail(context, cancelled, error, reply).await;
         }
         Ok(Err(error)) => unanswered(context, error, provider_ms, reply).await,
@@ -335,8 +344,11 @@ pub async fn end(context: &mut Context) -> Result<(), ApiError> {
     match outcome {
         Ok(()) => Ok(()),
         Err(Stopped::Unavailable { cause, .. }) => {
-            tracing::error!(completion = %context.id, cause, "the ending of a call is not recorded; the answer is withheld");
-            Err(not_recorded())
+            tracing::error!(completion = %context.id, cause, "the ending of a call is not known to be recorded; the answer is withheld");
+            Err(match context.outcome_unknown {
+                true => outcome_unknown(),
+                false => not_recorded(),
+            })
         }
         Err(Stopped::Denied(denial)) => Err(denial.denied.error),
     }
@@ -353,6 +365,14 @@ fn not_recorded() -> ApiError {
     ApiError::unavailable(
         "audit_unavailable",
         "The audit log does not take events at the moment, so the call is refused.",
+    )
+}
+
+fn outcome_unknown() -> ApiError {
+    ApiError::unavailable(
+        "outcome_unknown",
+        "It is not known whether the audit log took this call, so there is no answer. Ask again with the same \
+         Idempotency-Key: it is not carried out twice.",
     )
 }
 
