@@ -172,7 +172,13 @@ impl Sent {
 
 fn ending(end: &End, relay: &StreamRelay, sent: &Sent, delivered: Delivered) -> Ending {
     let summary = relay.summary();
-    let used = Used::reported_or_seen(summary.usage, summary.output_bytes);
+    let used = match end {
+        End::Complete => Used::reported_or_seen(summary.usage, summary.output_bytes),
+        // What was reported along the way was said of less than came after.
+        End::CallerGone | End::Stopping | End::Fault(_) => {
+            Used::of_a_part(summary.usage, summary.output_bytes)
+        }
+    };
     let failed = |code, provider_status| {
         Ending::Failed(Failed {
             code,
