@@ -16,7 +16,6 @@ use bytes::Bytes;
 use counterfoil_events::completion::{Authorization, FailureCode, Verdicts};
 use counterfoil_events::ids::ContentDigest;
 use counterfoil_events::text::Code;
-use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
@@ -31,9 +30,10 @@ use super::pipeline::steps::audit_append::narrow;
 use super::pipeline::{Denied, Phase};
 use super::reply::{Facts, Replied, Reply};
 use super::streaming;
+use super::told::{key_reused, key_seen, not_recorded, outcome_unknown, shutting_down};
 use super::upstream::{self, Answer, ProviderCall, UpstreamError};
+use super::wire::ApiError;
 use super::wire::response::ChatCompletion;
-use super::wire::{ApiError, Retry};
 use crate::vault::sealing::Ready;
 
 /// What a call may take beyond the provider's own limit: to be authorised and settled.
@@ -359,53 +359,4 @@ fn send(context: &Context, reply: ReplyTo, outcome: Result<(), ApiError>) {
         // A caller who has left does not hear it.
         drop(reply.send(Replied::error(error, Facts::of(context))));
     }
-}
-
-fn not_recorded() -> ApiError {
-    ApiError::unavailable(
-        "audit_unavailable",
-        "The audit log does not take events at the moment, so the call is refused.",
-    )
-}
-
-fn outcome_unknown() -> ApiError {
-    ApiError::unavailable(
-        "outcome_unknown",
-        "It is not known whether the audit log took this call, so there is no answer. Ask again with the same \
-         Idempotency-Key: it is not carried out twice.",
-    )
-}
-
-/// For a caller whose answer was not there when this process had to stop.
-#[must_use]
-pub fn shutting_down() -> ApiError {
-    ApiError::unavailable(
-        "shutting_down",
-        "This server is stopping and could not wait for the whole answer; what the model has used is booked.",
-    )
-}
-
-fn key_reused() -> ApiError {
-    let message = "This Idempotency-Key was used for another request. Use a new key.";
-    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request_error", message)
-        .with_code("idempotency_key_mismatch")
-        .with_retry(Retry::Never)
-}
-
-fn key_seen(ended: bool) -> ApiError {
-    let (code, message, retry) = if ended {
-        let message = "The request with this Idempotency-Key has ended, and its answer is not kept. \
-                       counterfoil-position says where it stands; use a new key to ask again.";
-        ("idempotency_key_used", message, Retry::Never)
-    } else {
-        let message = "The request with this Idempotency-Key is under way. Ask again when it may have ended.";
-        (
-            "idempotency_key_in_use",
-            message,
-            Retry::After(Duration::from_secs(1)),
-        )
-    };
-    ApiError::new(StatusCode::CONFLICT, "invalid_request_error", message)
-        .with_code(code)
-        .with_retry(retry)
 }

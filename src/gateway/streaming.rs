@@ -19,6 +19,7 @@ use super::ending::{Answered, Delivered, Ending, Failed, Used, finish_reason};
 use super::kept::{self, KeptAnswer};
 use super::pipeline::Context;
 use super::reply::Facts;
+use super::told;
 use super::upstream::{self, UpstreamFault};
 use super::wire::relay::{RelayError, StreamRelay};
 use super::wire::sse::DONE;
@@ -106,7 +107,7 @@ pub async fn run(
         (End::CallerGone, _) => return,
         (End::Complete, Ok(())) => return finish(&context, sent).await,
         (End::Fault(fault), Ok(())) => fault.to_api_error(),
-        (End::Stopping, Ok(())) => call::shutting_down(),
+        (End::Stopping, Ok(())) => told::shutting_down(),
         (_, Err(error)) => error,
     };
     // Without [DONE] after it. A caller who has left does not hear it.

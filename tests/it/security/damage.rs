@@ -37,7 +37,7 @@ impl World {
 
     /// Two events that leave everything as it was.
     async fn pause(&self) {
-        let reason = "a look".parse().unwrap();
+        let reason = "look".parse().unwrap();
         for command in [AgentCommand::Suspend { reason }, AgentCommand::Resume] {
             let target = Target::Existing(self.agent.to_string());
             self.agent(target, command, Extras::default()).await;
