@@ -1,4 +1,5 @@
 //! The gateway's log when it is not known whether an event was taken.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 use std::time::Duration;
