@@ -41,6 +41,7 @@ const OVERDUE: &str = "SELECT settle_by, tenant_id, key FROM read.completions \
 pub struct Sweeper {
     stop: CancellationToken,
     task: JoinHandle<()>,
+    heartbeat: Heartbeat,
 }
 
 /// Looks for completions that nobody ended, and ends them.
@@ -82,11 +83,22 @@ impl Sweeper {
     #[must_use]
     pub fn start(sweep: Sweep) -> Self {
         let stop = CancellationToken::new();
-        let until = stop.clone();
+        let heartbeat = Heartbeat::new("sweeper");
+        let (until, beat) = (stop.clone(), heartbeat.clone());
         let task = tokio::spawn(async move {
-            until.run_until_cancelled(sweep.run()).await;
+            until.run_until_cancelled(sweep.run(beat)).await;
         });
-        Self { stop, task }
+        Self {
+            stop,
+            task,
+            heartbeat,
+        }
+    }
+
+    /// Its heartbeat.
+    #[must_use]
+    pub fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
     }
 
     /// Ends it; what it has not got to is another's, or is found at the next start.
@@ -109,15 +121,14 @@ impl Sweep {
         }
     }
 
-    async fn run(self) {
-        let heartbeat = Heartbeat::new("sweeper");
+    async fn run(self, heartbeat: Heartbeat) {
         loop {
             heartbeat.beat();
             match self.look_beating(PATIENCE, &|| heartbeat.beat()).await {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "the sweeper tries again"),
             }
-            tokio::time::sleep(INTERVAL).await;
+            heartbeat.during(tokio::time::sleep(INTERVAL)).await;
         }
     }
 
@@ -150,6 +161,7 @@ impl Sweep {
                 if stopped.contains(&tenant) {
                     continue;
                 }
+                beat();
                 match self.declare_lost(tenant, completion).await? {
                     Declared::Lost => lost += 1,
                     Declared::Ended => {}

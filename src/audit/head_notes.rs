@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use counterfoil_events::backbone::Backbone;
+use counterfoil_events::backbone::{Backbone, Heartbeat};
 use counterfoil_events::envelope;
 use counterfoil_events::head_note::{Head, HeadNote};
 use counterfoil_events::ids::{EventHash, Position, TenantId};
@@ -125,9 +125,14 @@ impl HeadNotes {
     /// # Errors
     /// When Postgres does not answer.
     pub async fn note_moved(&self) -> Result<Vec<HeadNote>, AuditError> {
+        self.note_each_moved(&|| ()).await
+    }
+
+    async fn note_each_moved(&self, beat: &(dyn Fn() + Send + Sync)) -> Result<Vec<HeadNote>, AuditError> {
         let moved: Vec<(Uuid,)> = ledger::all(&self.pool, sqlx::query_as(MOVED)).await?;
         let mut notes = Vec::with_capacity(moved.len());
         for (tenant,) in moved {
+            beat();
             match self.note(TenantId(tenant)).await {
                 Ok(note) => notes.push(note),
                 Err(error @ AuditError::Postgres(_)) => return Err(error),
@@ -147,6 +152,7 @@ fn hash_of(column: &[u8]) -> Result<EventHash, AuditError> {
 pub struct HeadNoteLoop {
     stop: CancellationToken,
     task: JoinHandle<()>,
+    heartbeat: Heartbeat,
 }
 
 impl HeadNoteLoop {
@@ -154,12 +160,25 @@ impl HeadNoteLoop {
     #[must_use]
     pub fn start(notes: HeadNotes, backbone: Option<Backbone>, interval: Duration) -> Self {
         let stop = CancellationToken::new();
-        let until = stop.clone();
+        let heartbeat = Heartbeat::new("head-notes");
+        let (until, beat) = (stop.clone(), heartbeat.clone());
         let task = tokio::spawn(async move {
             // Every await may be its last: a note is kept whole or not at all, and made again next time.
-            until.run_until_cancelled(run(notes, backbone, interval)).await;
+            until
+                .run_until_cancelled(run(notes, backbone, interval, &beat))
+                .await;
         });
-        Self { stop, task }
+        Self {
+            stop,
+            task,
+            heartbeat,
+        }
+    }
+
+    /// Its heartbeat.
+    #[must_use]
+    pub fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
     }
 
     /// Ends it.
@@ -171,12 +190,12 @@ impl HeadNoteLoop {
     }
 }
 
-async fn run(notes: HeadNotes, backbone: Option<Backbone>, interval: Duration) {
+async fn run(notes: HeadNotes, backbone: Option<Backbone>, interval: Duration, heartbeat: &Heartbeat) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
-        match notes.note_moved().await {
+        heartbeat.during(ticks.tick()).await;
+        match notes.note_each_moved(&|| heartbeat.beat()).await {
             Ok(made) => publish(&made, backbone.as_ref()).await,
             Err(error) => tracing::warn!(%error, "head notes are late"),
         }

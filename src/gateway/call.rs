@@ -16,7 +16,6 @@ use bytes::Bytes;
 use counterfoil_events::completion::{Authorization, FailureCode, Verdicts};
 use counterfoil_events::ids::ContentDigest;
 use counterfoil_events::text::Code;
-use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
@@ -31,9 +30,10 @@ use super::pipeline::steps::audit_append::narrow;
 use super::pipeline::{Denied, Phase};
 use super::reply::{Facts, Replied, Reply};
 use super::streaming;
+use super::told::{key_reused, key_seen, not_recorded, outcome_unknown, shutting_down};
 use super::upstream::{self, Answer, ProviderCall, UpstreamError};
+use super::wire::ApiError;
 use super::wire::response::ChatCompletion;
-use super::wire::{ApiError, Retry};
 use crate::vault::sealing::Ready;
 
 /// What a call may take beyond the provider's own limit: to be authorised and settled.
@@ -124,9 +124,13 @@ async fn authorise(context: &mut Context) -> Result<(), Box<Replied>> {
 async fn unauthorised(context: &Context, error: AuthoriseError) -> Replied {
     let mut facts = Facts::of(context);
     match error {
-        AuthoriseError::Log(LogError::Unavailable(cause) | LogError::Refused(cause)) => {
-            tracing::warn!(completion = %context.id, cause, "a call could not be authorised");
-            Replied::error(not_recorded(), facts)
+        AuthoriseError::Log(error) => {
+            tracing::warn!(completion = %context.id, %error, "a call could not be authorised");
+            let error = match error {
+                LogError::OutcomeUnknown(_) => outcome_unknown(),
+                LogError::Unavailable(_) | LogError::Refused(_) => not_recorded(),
+            };
+            Replied::error(error, facts)
         }
         AuthoriseError::KeyReused => Replied::error(key_reused(), facts),
         AuthoriseError::KeySeen { position, ended } => {
@@ -201,7 +205,7 @@ async fn answer(mut context: Context, mut call: ProviderCall, mut reply: ReplyTo
         call.authorization = Some(authorization);
     }
     fail::fail_point!("gateway.before_call");
-    let called = Instant::now();
+    let (called, sent) = (Instant::now(), call.attempts.clone());
     let answered = tokio::select! {
         biased;
         answered = model.provider.call(call) => Ok(answered),
@@ -211,7 +215,12 @@ async fn answer(mut context: Context, mut call: ProviderCall, mut reply: ReplyTo
     let provider_ms = upstream::elapsed_ms(called);
     match answered {
         Err((code, error)) => {
-            let cancelled = Failed::before_content(code, None, Used::Unknown, 1, provider_ms);
+            // Nobody knows what the provider has done by then, but for one that has got nothing.
+            let (attempts, used) = match sent.count() {
+                0 => (0, Used::Nothing),
+                sent => (sent, Used::Unknown),
+            };
+            let cancelled = Failed::before_content(code, None, used, attempts, provider_ms);
             fail(context, cancelled, error, reply).await;
         }
         Ok(Err(error)) => unanswered(context, error, provider_ms, reply).await,
@@ -336,8 +345,11 @@ pub async fn end(context: &mut Context) -> Result<(), ApiError> {
     match outcome {
         Ok(()) => Ok(()),
         Err(Stopped::Unavailable { cause, .. }) => {
-            tracing::error!(completion = %context.id, cause, "the ending of a call is not recorded; the answer is withheld");
-            Err(not_recorded())
+            tracing::error!(completion = %context.id, cause, "the ending of a call is not known to be recorded; the answer is withheld");
+            Err(match context.outcome_unknown {
+                true => outcome_unknown(),
+                false => not_recorded(),
+            })
         }
         Err(Stopped::Denied(denial)) => Err(denial.denied.error),
     }
@@ -348,45 +360,4 @@ fn send(context: &Context, reply: ReplyTo, outcome: Result<(), ApiError>) {
         // A caller who has left does not hear it.
         drop(reply.send(Replied::error(error, Facts::of(context))));
     }
-}
-
-fn not_recorded() -> ApiError {
-    ApiError::unavailable(
-        "audit_unavailable",
-        "The audit log does not take events at the moment, so the call is refused.",
-    )
-}
-
-/// For a caller whose answer was not there when this process had to stop.
-#[must_use]
-pub fn shutting_down() -> ApiError {
-    ApiError::unavailable(
-        "shutting_down",
-        "This server is stopping and could not wait for the whole answer; what the model has used is booked.",
-    )
-}
-
-fn key_reused() -> ApiError {
-    let message = "This Idempotency-Key was used for another request. Use a new key.";
-    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request_error", message)
-        .with_code("idempotency_key_mismatch")
-        .with_retry(Retry::Never)
-}
-
-fn key_seen(ended: bool) -> ApiError {
-    let (code, message, retry) = if ended {
-        let message = "The request with this Idempotency-Key has ended, and its answer is not kept. \
-                       counterfoil-position says where it stands; use a new key to ask again.";
-        ("idempotency_key_used", message, Retry::Never)
-    } else {
-        let message = "The request with this Idempotency-Key is under way. Ask again when it may have ended.";
-        (
-            "idempotency_key_in_use",
-            message,
-            Retry::After(Duration::from_secs(1)),
-        )
-    };
-    ApiError::new(StatusCode::CONFLICT, "invalid_request_error", message)
-        .with_code(code)
-        .with_retry(retry)
 }

@@ -21,14 +21,23 @@ use warp::http::header::AUTHORIZATION;
 use crate::http::{AgentPrincipal, ApiError, Authenticate, Principal, problem};
 use crate::policy::PolicySource;
 
-/// The state is older than it may be for a decision about identity.
+/// Nothing can be said safely about a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the state of keys and agents is {age_ms} ms old, more than may be: wait until the log can be read again"
-)]
-pub struct DirectoryStale {
-    /// How old.
-    pub age_ms: u64,
+pub enum DirectoryStale {
+    /// The state is older than it may be for a decision about identity.
+    #[error(
+        "the state of keys and agents is {age_ms} ms old, more than may be: wait until the log can be read again"
+    )]
+    Old {
+        /// How old.
+        age_ms: u64,
+    },
+    /// The log that the key stands in is damaged.
+    #[error("the log of tenant {tenant} is damaged: its agents are denied; run `counterfoil audit verify`")]
+    Damaged {
+        /// Whose.
+        tenant: TenantId,
+    },
 }
 
 /// What a key stands for.

@@ -90,6 +90,13 @@ pub enum Used {
         /// Of text and arguments.
         output_bytes: u64,
     },
+    /// The answer broke off: the provider has said this so far, and so many bytes of its answer were seen.
+    Part {
+        /// What the provider said.
+        reported: Usage,
+        /// Of text and arguments.
+        output_bytes: u64,
+    },
     /// The provider may have done anything up to the bound.
     Unknown,
 }
@@ -109,6 +116,16 @@ impl Used {
     #[must_use]
     pub fn reported_or_seen(usage: Option<Usage>, output_bytes: u64) -> Self {
         usage.map_or(Self::Seen { output_bytes }, Self::Reported)
+    }
+
+    /// Of an answer that broke off. What the provider reports along the way is of what it had written by then.
+    #[must_use]
+    pub fn of_a_part(usage: Option<Usage>, output_bytes: u64) -> Self {
+        let part = |reported| Self::Part {
+            reported,
+            output_bytes,
+        };
+        usage.map_or(Self::Seen { output_bytes }, part)
     }
 }
 

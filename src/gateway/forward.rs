@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::pipeline::{Context, Edit};
-use super::upstream::ProviderCall;
+use super::upstream::{Attempts, ProviderCall};
 use super::wire::ChatRequest;
 use super::wire::splice::{self, SpliceError, Step};
 
@@ -48,6 +48,7 @@ pub fn provider_call(context: &Context) -> Result<ProviderCall, ForwardError> {
         traceparent: command.traceparent.clone(),
         created: context.now.as_datetime().timestamp(),
         authorization: None,
+        attempts: Attempts::default(),
     })
 }
 

@@ -18,6 +18,9 @@ pub enum LogError {
     /// The log is away, busy or stopping; the same call may succeed later.
     #[error("the log does not take events at the moment: {0}")]
     Unavailable(String),
+    /// Whether the event is durable could not be found out; the same call, repeated, finds it if it is.
+    #[error("it is not known whether the log took the event: {0}")]
+    OutcomeUnknown(String),
     /// The log refuses the event: a defect, or a tenant that takes none.
     #[error("the log refuses the event: {0}")]
     Refused(String),

@@ -20,6 +20,7 @@ pub mod reply;
 pub mod security;
 pub mod streaming;
 pub mod tokens;
+mod told;
 pub mod upstream;
 pub mod wire;
 

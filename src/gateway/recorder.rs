@@ -8,7 +8,7 @@ use counterfoil_events::completion::{
 };
 use counterfoil_events::envelope::Receipt;
 use counterfoil_events::ids::{CompletionId, Sequence, TenantId};
-use counterfoil_events::ledger::AppendError;
+use counterfoil_events::ledger::{AppendError, StoredEvent};
 use cqrs_es::Aggregate;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -52,12 +52,31 @@ impl Recorder {
             .await
         {
             Err(CommandError::Append(AppendError::KeyReused)) => return Err(AuthoriseError::KeyReused),
+            Err(CommandError::Append(AppendError::OutcomeUnknown(_))) => {
+                return Ok(self.taken_after_all(context.tenant, id).await?);
+            }
             other => other.map_err(log_error)?,
         };
         if executed.replayed {
             return Err(self.standing(context.tenant, &executed).await?);
         }
         Ok(first(&executed)?)
+    }
+
+    /// The receipt of a first event whose outcome was not known: nobody else writes under an id just made, so if there
+    /// is an event it is that one.
+    ///
+    /// # Errors
+    /// [`LogError::OutcomeUnknown`] while there is none: it may still come.
+    async fn taken_after_all(&self, tenant: TenantId, id: CompletionId) -> Result<Receipt, LogError> {
+        let reader = self.commands.sequencer.reader();
+        let events = reader
+            .aggregate(tenant, Completion::TYPE, &id.to_string(), Sequence::ZERO)
+            .await;
+        let unknown = |cause: String| LogError::OutcomeUnknown(cause);
+        let events = events.map_err(|error| unknown(error.to_string()))?;
+        let first = events.first().map(StoredEvent::receipt);
+        first.ok_or_else(|| unknown("the log does not hold it so far".to_owned()))
     }
 
     async fn seen(&self, context: &CommandContext) -> Result<(), AuthoriseError> {
@@ -140,6 +159,7 @@ fn unreadable(error: LoadError) -> LogError {
 
 fn log_error(error: CommandError<CompletionError>) -> LogError {
     match error {
+        CommandError::Append(error) if error.may_be_written() => LogError::OutcomeUnknown(error.to_string()),
         CommandError::Append(error) if error.is_retryable() => LogError::Unavailable(error.to_string()),
         CommandError::Load(error) => unreadable(error),
         other => LogError::Refused(other.to_string()),
@@ -172,10 +192,15 @@ impl CompletionLog for Recorder {
                 idempotency: None,
                 ..context.clone()
             };
-            let executed = self
+            let denied = self
                 .decide(&context, id, CompletionCommand::Deny(Box::new(record)))
                 .await;
-            first(&executed.map_err(log_error)?)
+            match denied {
+                Err(CommandError::Append(AppendError::OutcomeUnknown(_))) => {
+                    self.taken_after_all(context.tenant, id).await
+                }
+                denied => first(&denied.map_err(log_error)?),
+            }
         }
         .boxed()
     }

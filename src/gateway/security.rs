@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use counterfoil_events::agent::key::{KeyPepper, PresentedKey};
-use counterfoil_events::security::{ActivePolicy as StoredPolicy, Freshness, KeyIdentity, SecurityState};
+use counterfoil_events::security::{
+    ActivePolicy as StoredPolicy, DamagedLog, Freshness, KeyIdentity, SecurityState,
+};
 
 use super::directory::{ActivePolicy, AgentIdentity, DirectoryStale, KeyDirectory, Standing};
 use crate::policy::PolicySource;
@@ -34,14 +36,13 @@ impl KeyDirectory for SecurityDirectory {
                 Freshness::Stale { age: Some(age) } => age,
                 _ => NEVER,
             };
-            return Err(DirectoryStale {
+            return Err(DirectoryStale::Old {
                 age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
             });
         }
-        Ok(self
-            .state
-            .identify(key, &self.pepper)
-            .map(|identity| Arc::new(agent_identity(&identity))))
+        let damaged = |log: DamagedLog| DirectoryStale::Damaged { tenant: log.tenant };
+        let found = self.state.identify(key, &self.pepper).map_err(damaged)?;
+        Ok(found.map(|identity| Arc::new(agent_identity(&identity))))
     }
 }
 

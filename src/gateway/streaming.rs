@@ -19,6 +19,7 @@ use super::ending::{Answered, Delivered, Ending, Failed, Used, finish_reason};
 use super::kept::{self, KeptAnswer};
 use super::pipeline::Context;
 use super::reply::Facts;
+use super::told;
 use super::upstream::{self, UpstreamFault};
 use super::wire::relay::{RelayError, StreamRelay};
 use super::wire::sse::DONE;
@@ -106,7 +107,7 @@ pub async fn run(
         (End::CallerGone, _) => return,
         (End::Complete, Ok(())) => return finish(&context, sent).await,
         (End::Fault(fault), Ok(())) => fault.to_api_error(),
-        (End::Stopping, Ok(())) => call::shutting_down(),
+        (End::Stopping, Ok(())) => told::shutting_down(),
         (_, Err(error)) => error,
     };
     // Without [DONE] after it. A caller who has left does not hear it.
@@ -172,7 +173,13 @@ impl Sent {
 
 fn ending(end: &End, relay: &StreamRelay, sent: &Sent, delivered: Delivered) -> Ending {
     let summary = relay.summary();
-    let used = Used::reported_or_seen(summary.usage, summary.output_bytes);
+    let used = match end {
+        End::Complete => Used::reported_or_seen(summary.usage, summary.output_bytes),
+        // What was reported along the way was said of less than came after.
+        End::CallerGone | End::Stopping | End::Fault(_) => {
+            Used::of_a_part(summary.usage, summary.output_bytes)
+        }
+    };
     let failed = |code, provider_status| {
         Ending::Failed(Failed {
             code,

@@ -162,7 +162,8 @@ impl From<AppendError> for ApiError {
             AppendError::KeyReused => problem::IDEMPOTENCY_KEY_MISMATCH.detail(text),
             AppendError::MissingTenant(_) => problem::NOT_FOUND.detail("there is no such tenant"),
             AppendError::TooLarge(_) => problem::BODY_TOO_LARGE.detail(text),
-            AppendError::OutcomeUnknown(_) => problem::OUTCOME_UNKNOWN.detail(text),
+            AppendError::OutcomeUnknown(_) | AppendError::ReceiptsUnread(_) => problem::OUTCOME_UNKNOWN.detail(text),
+            AppendError::Impossible(_) => ApiError::internal(text),
             AppendError::Quarantined { .. } => problem::UNAVAILABLE
                 .detail("this tenant takes no commands: its copies of the log disagree, and an operator must reconcile them")
                 .because(text),

@@ -2,11 +2,14 @@
 //!
 //! Components report their own state to a `Readiness` as it changes; nothing is probed on request, so that
 //! `/ready` answers at once even when everything else hangs. A required component that is down makes the
-//! process not ready (503); a degraded one is named and leaves it ready.
+//! process not ready (503); a degraded one is named and leaves it ready. `/live` is the age of heartbeats: a loop that
+//! hangs does not come back by itself, so the process is to be started again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use counterfoil_events::backbone::Heartbeats;
 use counterfoil_events::timestamp::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -45,9 +48,16 @@ pub struct ComponentHealth {
     pub since: Timestamp,
 }
 
-/// The states of all components of a process. Cheap to clone.
+/// A loop that has not turned for so long hangs: each beats every second, also while it waits for Postgres or NATS,
+/// stands by or builds anew. What it may do between two beats has time limits of its own, all of them shorter.
+pub const SILENT_AFTER: Duration = Duration::from_secs(60);
+
+/// The states of all components of a process, and the heartbeats of its loops. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<RwLock<BTreeMap<&'static str, ComponentHealth>>>);
+pub struct Readiness {
+    components: Arc<RwLock<BTreeMap<&'static str, ComponentHealth>>>,
+    heartbeats: Heartbeats,
+}
 
 /// A component's pen: it writes its own state.
 #[derive(Debug, Clone)]
@@ -75,6 +85,12 @@ impl Readiness {
         self.register(name, false)
     }
 
+    /// The loops whose heartbeats `/live` goes by.
+    #[must_use]
+    pub fn heartbeats(&self) -> &Heartbeats {
+        &self.heartbeats
+    }
+
     fn register(&self, name: &'static str, required: bool) -> Component {
         let reason = Some("has not reported yet".to_owned());
         let state = ComponentHealth {
@@ -92,13 +108,16 @@ impl Readiness {
 
     fn write<T>(&self, change: impl FnOnce(&mut BTreeMap<&'static str, ComponentHealth>) -> T) -> T {
         // Plain values, replaced whole: a panic elsewhere cannot leave them half written.
-        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.components.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The state of every component now.
     #[must_use]
     pub fn components(&self) -> BTreeMap<&'static str, ComponentHealth> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.components
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Down if a required component is; degraded if any is less than ok; else ok.
@@ -164,9 +183,17 @@ pub struct ReadyAnswer {
 pub fn routes(readiness: &State<Readiness>) -> Vec<Route> {
     let open = |route: super::route::RouteSpec| route.permission(Access::Public).tag("health");
     vec![
-        open(Route::get("/live", "Whether the process answers"))
-            .answers_as(200, "It does", "text/plain; charset=utf-8")
-            .handle(&State::new(()), live),
+        open(Route::get(
+            "/live",
+            "Whether the process answers and its loops turn",
+        ))
+        .answers_as(200, "They do", "text/plain; charset=utf-8")
+        .answers_as(
+            503,
+            "One hangs: start the process again",
+            "text/plain; charset=utf-8",
+        )
+        .handle(readiness, live),
         open(Route::get(
             "/ready",
             "Whether the process can do its work, and why not",
@@ -180,12 +207,19 @@ pub fn routes(readiness: &State<Readiness>) -> Vec<Route> {
     ]
 }
 
-async fn live((): (), _: Request) -> Answer {
-    Ok(answer::bytes_of(
-        StatusCode::OK,
-        "text/plain; charset=utf-8",
-        "live\n",
-    ))
+async fn live(readiness: Readiness, _: Request) -> Answer {
+    let (status, text) = liveness(&readiness.heartbeats, SILENT_AFTER);
+    Ok(answer::bytes_of(status, "text/plain; charset=utf-8", text))
+}
+
+fn liveness(heartbeats: &Heartbeats, silent_after: Duration) -> (StatusCode, String) {
+    match heartbeats.silent_for(silent_after) {
+        None => (StatusCode::OK, "live\n".to_owned()),
+        Some((name, age)) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("the loop {name} has not turned for {} s\n", age.as_secs()),
+        ),
+    }
 }
 
 async fn ready(readiness: Readiness, _: Request) -> Answer {
@@ -210,4 +244,26 @@ async fn figures((): (), _: Request) -> Answer {
         "text/plain; version=0.0.4",
         metrics::render(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use counterfoil_events::backbone::Heartbeat;
+
+    #[test]
+    fn a_heartbeat_that_stops_is_named_and_answers_503() {
+        let readiness = Readiness::new();
+        let stops = Heartbeat::new("stops");
+        readiness.heartbeats().watch(&stops);
+        let live = || liveness(&readiness.heartbeats, SILENT_AFTER);
+        assert_eq!(live(), (StatusCode::OK, "live\n".to_owned()));
+        // It has not beaten since, however short that is.
+        std::thread::sleep(Duration::from_millis(5));
+        let (status, text) = liveness(&readiness.heartbeats, Duration::from_millis(1));
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(text.starts_with("the loop stops has not turned"), "{text}");
+        stops.beat();
+        assert_eq!(live().0, StatusCode::OK);
+    }
 }

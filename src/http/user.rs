@@ -10,7 +10,6 @@ use counterfoil_events::command::{Extras, Target};
 use counterfoil_events::ids::{ApiKeyId, OrganisationId, TenantId, UserId};
 use counterfoil_events::membership::{Grant, Role, Scope};
 use counterfoil_events::security::SecurityState;
-use counterfoil_events::timestamp::Timestamp;
 use counterfoil_events::user::{UserCommand, UserKind};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -193,7 +192,8 @@ async fn issue_token(users: Users, request: Request) -> Answer {
     let command = UserCommand::IssueToken {
         token_id: token.id,
         hash: token.hash,
-        now: Timestamp::now(),
+        // By the clock that it expires by.
+        now: users.security.postgres_time().now(),
     };
     let target = Target::Existing(user.to_string());
     let context = request.context.command(TenantId::PLATFORM);

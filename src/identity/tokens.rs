@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use counterfoil_events::agent::key::{KeyPepper, PresentedKey, TOKEN_MARK};
 use counterfoil_events::security::SecurityState;
-use counterfoil_events::timestamp::Timestamp;
 
 use crate::http::auth::{Authenticate, Principal, UserPrincipal};
 use crate::http::problem::{self, ApiError};
@@ -35,7 +34,8 @@ impl Authenticate for UserTokens {
                 .because("the security state is stale"));
         }
         let found = self.security.identify_user(&token, &self.pepper);
-        let live = found.filter(|found| !found.entry.suspended && Timestamp::now() < found.expires_at);
+        let now = self.security.postgres_time().now();
+        let live = found.filter(|found| !found.entry.suspended && now < found.expires_at);
         Ok(live.map(|found| {
             Principal::User(UserPrincipal {
                 user: found.user,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use counterfoil_consumers::subscriptions::Subscriptions;
 use counterfoil_events::agent::key::KeyPepper;
+use counterfoil_events::backbone::Heartbeat;
 use counterfoil_events::security::{SecurityState, SecurityTail, TailParts};
-use counterfoil_events::timestamp::SystemClock;
 use counterfoil_projections::engine::{MAX_WAITING, WaitingRoom};
 
 use super::ServeError;
@@ -123,7 +123,7 @@ impl ApiRole {
             ..of_commands(basis, &means, config, readiness, &waiting, &security)
         };
         let renewal = Renewal::start(Arc::clone(&secrets), Arc::clone(&means.kms));
-        let gateway = gateway(basis, means, config, Arc::clone(&directory), secrets);
+        let gateway = gateway(basis, means, config, Arc::clone(&directory), secrets, &security);
         Self {
             api: Api {
                 gateway: State::new(gateway),
@@ -143,6 +143,10 @@ impl ApiRole {
     /// Who may do what, as the log says.
     pub(super) fn security(&self) -> SecurityState {
         self.security.clone()
+    }
+
+    pub(super) fn heartbeat(&self) -> &Heartbeat {
+        self.tail.heartbeat()
     }
 
     /// What answers requests: the whole API with the role, else how the process is and nothing more.
@@ -221,6 +225,7 @@ fn gateway(
     config: &Config,
     directory: Arc<SecurityDirectory>,
     secrets: Arc<Secrets>,
+    security: &SecurityState,
 ) -> Gateway {
     let (limits, redis) = (&config.limits, || means.redis.clone());
     let limiter = RequestLimiter::new(redis(), limits.memory_entries_max);
@@ -233,6 +238,7 @@ fn gateway(
         rates: limits.completions(),
         kept: Arc::new(KeptAnswers::new(redis(), limits)),
         secrets: Some(secrets),
-        clock: Arc::new(SystemClock),
+        // Keys expire by it.
+        clock: security.postgres_time(),
     }))
 }

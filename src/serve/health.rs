@@ -120,13 +120,18 @@ impl Looker {
                 .degraded("not connected: read models and subscribers lag"),
         }
         match self.state.freshness() {
-            Freshness::Fresh => self.security.ok(),
+            Freshness::Fresh => match self.state.damaged().first_key_value() {
+                None => self.security.ok(),
+                Some((tenant, reason)) => self
+                    .security
+                    .degraded(format!("agents of tenant {tenant} are denied: {reason}")),
+            },
             Freshness::Degraded { age } => self
                 .security
                 .degraded(format!("{} ms behind the log", age.as_millis())),
             Freshness::Stale { .. } => self
                 .security
-                .down("has not stood at the head of the log for 5 s: keys are denied"),
+                .down("has not stood at the head of the log for 5 s, or is built anew: keys are denied"),
             Freshness::Stopped { reason } => self.security.down(reason),
         }
         let (component, kms, secrets) = &self.kms;

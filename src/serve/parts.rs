@@ -51,6 +51,21 @@ impl Parts {
             projections,
         };
         let health = Health::start(&readiness, &basis, watched);
+        let loops = readiness.heartbeats();
+        loops.watch(basis.heads.heartbeat());
+        loops.watch(api.heartbeat());
+        relay
+            .iter()
+            .flat_map(RelayRole::heartbeats)
+            .for_each(|beat| loops.watch(beat));
+        runner
+            .iter()
+            .flat_map(RunnerRole::heartbeats)
+            .for_each(|beat| loops.watch(beat));
+        let feeders = consumers
+            .iter()
+            .flat_map(|consumers| consumers.status().heartbeats());
+        feeders.for_each(|beat| loops.watch(&beat));
         Ok(Self {
             readiness,
             basis,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use counterfoil_events::backbone::{Relay, RelayOptions, RelayParts};
+use counterfoil_events::backbone::{Heartbeat, Relay, RelayOptions, RelayParts};
 use counterfoil_events::ledger::KeyJanitor;
 use counterfoil_events::timestamp::SystemClock;
 
@@ -30,6 +30,13 @@ impl RelayRole {
             head_notes: HeadNoteLoop::start(notes, Some(basis.backbone.clone()), HEAD_NOTE_INTERVAL),
             janitor: KeyJanitor::start(pool()),
         }
+    }
+
+    pub(super) fn heartbeats(&self) -> Vec<&Heartbeat> {
+        let relays = self.relays.iter().map(Relay::heartbeat);
+        relays
+            .chain([self.head_notes.heartbeat(), self.janitor.heartbeat()])
+            .collect()
     }
 
     pub(super) async fn stop(self) {

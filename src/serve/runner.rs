@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use counterfoil_consumers::kri::{KriRunner, RunnerOptions};
 use counterfoil_consumers::sweeper::{Sweep, Sweeper};
+use counterfoil_events::backbone::Heartbeat;
 use counterfoil_events::text::Code;
 
 use super::basis::Basis;
@@ -34,6 +35,10 @@ impl RunnerRole {
             ),
             sweeper: Sweeper::start(Sweep::new(sequencer(), &basis.database)),
         }
+    }
+
+    pub(super) fn heartbeats(&self) -> [&Heartbeat; 2] {
+        [self.kris.heartbeat(), self.sweeper.heartbeat()]
     }
 
     pub(super) async fn stop(self) {

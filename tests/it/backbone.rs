@@ -4,4 +4,5 @@
 mod command;
 mod faults;
 mod quarantine;
+mod refill;
 mod relay;

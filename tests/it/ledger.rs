@@ -1,6 +1,8 @@
 //! The ledger on a real Postgres: order, conflicts, idempotency, unknown outcomes, immutability, isolation.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod outcomes;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;

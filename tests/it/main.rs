@@ -17,6 +17,7 @@ mod identity;
 mod isolation;
 mod janitor;
 mod keys;
+mod kri;
 mod ledger;
 mod limits;
 mod nouns;

@@ -1,6 +1,8 @@
 //! The security state follows Postgres, whatever else is away, and says when it cannot.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod damage;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +18,9 @@ use counterfoil_events::ids::{AgentId, OrganisationId, TenantId};
 use counterfoil_events::ledger::NewHead;
 use counterfoil_events::organisation::{OrganisationCommand, OrganisationKind};
 use counterfoil_events::policy::{PolicyCommand, PolicyLayer};
-use counterfoil_events::security::{Freshness, KeyIdentity, SecurityState, SecurityTail, TailParts};
+use counterfoil_events::security::{
+    DamagedLog, Freshness, KeyIdentity, SecurityState, SecurityTail, TailParts,
+};
 use counterfoil_events::tenant::TenantCommand;
 use counterfoil_events::timestamp::{SystemClock, Timestamp};
 
@@ -181,8 +185,12 @@ impl World {
             .unwrap();
     }
 
-    fn identify(&self, state: &SecurityState) -> Option<KeyIdentity> {
+    fn find(&self, state: &SecurityState) -> Result<Option<KeyIdentity>, DamagedLog> {
         state.identify(&PresentedKey::parse(self.key.expose_text()).unwrap(), &pepper())
+    }
+
+    fn identify(&self, state: &SecurityState) -> Option<KeyIdentity> {
+        self.find(state).unwrap()
     }
 }
 

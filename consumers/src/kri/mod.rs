@@ -85,6 +85,7 @@ pub struct RunnerOptions {
 pub struct KriRunner {
     stop: CancellationToken,
     task: JoinHandle<()>,
+    heartbeat: Heartbeat,
 }
 
 impl KriRunner {
@@ -96,9 +97,20 @@ impl KriRunner {
         options: RunnerOptions,
     ) -> Self {
         let stop = CancellationToken::new();
-        let watch = RunWatch::new(sequencer.reader().clone(), heads);
+        let heartbeat = Heartbeat::new("kri-runner");
+        let watch = RunWatch::new(sequencer.reader().clone(), heads, heartbeat.clone());
         let task = tokio::spawn(supervise(sequencer, watch, measure, options, stop.clone()));
-        Self { stop, task }
+        Self {
+            stop,
+            task,
+            heartbeat,
+        }
+    }
+
+    /// Its heartbeat.
+    #[must_use]
+    pub fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
     }
 
     /// Claims no more, gives what is under way a moment, and ends. What it leaves is another's after the lease.
@@ -117,13 +129,10 @@ async fn supervise<M: Measure>(
     options: RunnerOptions,
     stop: CancellationToken,
 ) {
-    let heartbeat = Heartbeat::new("kri-runner");
     let mut notices = sequencer.subscribe();
     let runner = Arc::new(Runner::new(sequencer, measure, options.clone()));
     let mut under_way = JoinSet::new();
-    // While Postgres is away there is nothing to advance to, and nothing to beat for.
     while let Some(advanced) = stop.run_until_cancelled(watch.advance()).await {
-        heartbeat.beat();
         if let Err(error) = advanced {
             tracing::warn!(%error, "the KRI runner cannot read the log; it tries again");
         }

@@ -2,12 +2,12 @@
 //!
 //! A run whose step failed waits, longer each time, and those that were tried longest ago come first: a tenant that takes
 //! no events does not keep the others' runs waiting. Nor does one whose log holds an event that cannot be read: it is
-//! followed up to there, and looked at again after a while.
+//! followed up to there, and looked at again after a while. A log that was set back is followed anew from its beginning.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use counterfoil_events::backbone::HeadsReader;
+use counterfoil_events::backbone::{HeadsReader, Heartbeat, SeenHeads};
 use counterfoil_events::command::{LoadError, decode_stored};
 use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_events::kri::aggregates::run::{KriRun, KriRunEvent};
@@ -75,6 +75,11 @@ impl Runs {
         }
     }
 
+    /// Forgets a tenant's runs. One of ours that is under way ends by itself.
+    fn forget(&mut self, tenant: TenantId) {
+        self.open.retain(|run, _| run.tenant != tenant);
+    }
+
     fn due(&mut self, room: usize, now: Timestamp) -> Vec<OpenRun> {
         let is_past = |time: Option<Timestamp>| time.is_none_or(|time| time < now);
         let mut free: Vec<(u64, &OpenRun)> = self
@@ -120,22 +125,27 @@ pub(super) struct RunWatch {
     reader: LogReader,
     heads: HeadsReader,
     cursors: BTreeMap<TenantId, Position>,
+    /// The heads at the last look.
+    seen: SeenHeads,
     runs: Runs,
     /// Logs with an event that cannot be read, and when they are looked at again.
     unreadable: BTreeMap<TenantId, Instant>,
     /// Postgres's clock at the last look that found open runs: leases are measured by no other.
     now: Timestamp,
+    heartbeat: Heartbeat,
 }
 
 impl RunWatch {
-    pub(super) fn new(reader: LogReader, heads: HeadsReader) -> Self {
+    pub(super) fn new(reader: LogReader, heads: HeadsReader, heartbeat: Heartbeat) -> Self {
         Self {
             reader,
             heads,
             cursors: BTreeMap::new(),
+            seen: SeenHeads::default(),
             runs: Runs::default(),
             unreadable: BTreeMap::new(),
             now: Timestamp::EPOCH,
+            heartbeat,
         }
     }
 
@@ -149,7 +159,11 @@ impl RunWatch {
         if had_open {
             self.now = self.reader.now().await?;
         }
-        let heads = self.heads.fresh().await;
+        // With Postgres away there is no scan, and the loop is none the worse.
+        let heads = self.heartbeat.during(self.heads.fresh()).await;
+        for tenant in self.seen.rewound(&self.reader, &heads).await? {
+            self.begin_anew(tenant);
+        }
         for head in heads.by_tenant.values() {
             let tenant = head.tenant;
             if self
@@ -172,17 +186,31 @@ impl RunWatch {
                 }
             }
         }
+        self.seen.note(&heads);
         if !had_open && !self.runs.open.is_empty() {
             self.now = self.reader.now().await?;
         }
         Ok(())
     }
 
+    /// Its log ends before what was read of it, or goes on differently.
+    fn begin_anew(&mut self, tenant: TenantId) {
+        tracing::warn!(%tenant, "a log was set back; its KRI runs are read again");
+        self.cursors.remove(&tenant);
+        self.unreadable.remove(&tenant);
+        self.runs.forget(tenant);
+    }
+
     /// Reads one log up to its head; the cursor stands behind the last event that could be read.
     async fn follow(&mut self, head: &ChainHead) -> Result<(), LoadError> {
         let (tenant, until) = (head.tenant, head.head.position);
+        // The scan began after everything that was read: it may not show less.
+        if self.cursors.get(&tenant).is_some_and(|cursor| *cursor > until) {
+            self.begin_anew(tenant);
+        }
         let mut at = self.cursors.get(&tenant).copied().unwrap_or_default();
         while at < until {
+            self.heartbeat.beat();
             let page = self.reader.kri_runs(tenant, at, until, PAGE).await?;
             for event in &page {
                 self.fold(event)?;
@@ -271,6 +299,14 @@ mod tests {
         assert_eq!(runs.due(2, at(13)), [other]);
         assert_eq!(runs.due(2, at(14)), []);
         assert_eq!(runs.due(2, at(15)), [stuck]);
+    }
+
+    #[test]
+    fn the_runs_of_a_log_that_was_set_back_are_forgotten_and_no_others() {
+        let (gone, other) = (run(1, "a"), run(2, "b"));
+        let mut runs = open(&[&gone, &other]);
+        runs.forget(gone.tenant);
+        assert_eq!(runs.due(5, at(10)), [other]);
     }
 
     #[test]

@@ -40,6 +40,13 @@ impl ProjectorStatus {
         states.insert(projection, (state, heartbeat.clone()));
     }
 
+    /// The heartbeat of each read model's feeder.
+    #[must_use]
+    pub fn heartbeats(&self) -> Vec<Heartbeat> {
+        let states = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        states.values().map(|(_, heartbeat)| heartbeat.clone()).collect()
+    }
+
     /// Each read model's state.
     #[must_use]
     pub fn states(&self) -> BTreeMap<&'static str, FeedState> {

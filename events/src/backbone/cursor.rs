@@ -6,21 +6,21 @@
 //! 3. Read the subjects that this has left out, whole: a server whose subject has lost its last message to a deletion may
 //!    show none of it until the next is published. Taken at its word, it would be sent that tenant's log once more.
 //!
-//! A tenant that is absent was never published, or its messages have been discarded by age or size. The stream's
-//! oldest message tells: what was recorded before it, in a stream that has discarded messages, counts as discarded.
-//! Otherwise a tenant that is quiet for a month would be published again each month.
+//! A tenant that is absent was never published, or its messages have been discarded by age or size: `discarded` tells
+//! which.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
-use async_nats::jetstream::stream::{State, Stream};
-use chrono::{DateTime, Utc};
+use async_nats::jetstream::stream::Stream;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::backbone::connection::{Backbone, BackboneError};
+use crate::backbone::discarded::discarded_before;
 use crate::backbone::message::{MessageError, Stamp};
 use crate::ids::{EventHash, Position, TenantId};
+use crate::ledger::LogReader;
 use crate::timestamp::Timestamp;
 
 /// Headers per request: below half a MiB.
@@ -29,8 +29,6 @@ const PAGE_MESSAGES: usize = 1000;
 const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The server forgets our consumer after this.
 const INACTIVE: Duration = Duration::from_secs(30);
-/// How far the ledger's clock and the server's may be apart.
-const CLOCK_MARGIN: chrono::Duration = chrono::Duration::minutes(10);
 
 /// The last event of a tenant that a stream holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +48,7 @@ pub struct StreamCursor {
     pub tenants: HashMap<TenantId, TenantCursor>,
     /// The places in the stream of the messages that `tenants` was read from.
     pub(super) places: HashMap<TenantId, u64>,
-    /// In a stream that has discarded messages: events recorded before this were discarded.
+    /// In a stream that has discarded messages: events recorded before this count as discarded.
     pub discarded_before: Option<Timestamp>,
     /// The places of the messages that are no events of ours and end a subject: they hide its last event.
     pub foreign: Vec<u64>,
@@ -65,7 +63,7 @@ pub async fn derive(backbone: &Backbone, stream: &Stream) -> Result<StreamCursor
     let info = stream.get_info().await.map_err(BackboneError::nats)?;
     let mut cursor = StreamCursor {
         last_sequence: info.state.last_sequence,
-        discarded_before: discarded_before(&info.state, info.config.max_age, Utc::now()),
+        discarded_before: discarded_before(backbone, stream, &info.state, &info.config).await?,
         ..StreamCursor::default()
     };
     if info.state.messages > 0 {
@@ -206,6 +204,19 @@ struct Header {
 }
 
 impl StreamCursor {
+    /// Up to where a tenant's log has been published: what the stream holds of it or, where it holds nothing, what it
+    /// has discarded.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn published(&self, log: &LogReader, tenant: TenantId) -> Result<Position, sqlx::Error> {
+        match (self.tenants.get(&tenant), self.discarded_before) {
+            (Some(end), _) => Ok(end.position),
+            (None, Some(before)) => log.position_as_of(tenant, before).await,
+            (None, None) => Ok(Position::ZERO),
+        }
+    }
+
     /// Takes in the last message of a subject.
     fn take(&mut self, last: &Header) {
         match &last.stamp {
@@ -228,22 +239,4 @@ impl StreamCursor {
             self.places.insert(stamp.tenant, place);
         }
     }
-}
-
-/// From when on a stream that has discarded messages still holds everything; none for one that never has.
-pub(super) fn discarded_before(state: &State, max_age: Duration, now: DateTime<Utc>) -> Option<Timestamp> {
-    let moment = |time: async_nats::datetime::DateTime| {
-        DateTime::from_timestamp(time.unix_timestamp(), time.nanosecond()).unwrap_or_default()
-    };
-    if state.first_sequence <= 1 {
-        return None;
-    }
-    if state.messages > 0 {
-        return Some(Timestamp::from(moment(state.first_timestamp) - CLOCK_MARGIN));
-    }
-    // Empty: by age when its last message was old enough, otherwise somebody purged it, and it is refilled.
-    let last = moment(state.last_timestamp);
-    let max_age = chrono::Duration::from_std(max_age).unwrap_or(chrono::Duration::MAX);
-    let aged = now.signed_duration_since(last) >= max_age;
-    aged.then(|| Timestamp::from(last - CLOCK_MARGIN))
 }

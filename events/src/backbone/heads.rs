@@ -11,14 +11,27 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::backbone::heartbeat::Heartbeat;
 use crate::ids::TenantId;
 use crate::ledger::{ChainHead, LogReader};
+use crate::timestamp::Timestamp;
+
+/// What Postgres's clock said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerTime {
+    /// The time.
+    pub time: Timestamp,
+    /// When it was asked: before it looked at its clock.
+    pub asked: Instant,
+}
 
 /// What one scan saw.
 #[derive(Debug, Clone)]
 pub struct Heads {
     /// When the scan began.
     pub read_at: Instant,
+    /// What Postgres's clock said with it.
+    pub server_time: ServerTime,
     /// Every tenant's head.
     pub by_tenant: HashMap<TenantId, ChainHead>,
 }
@@ -35,6 +48,7 @@ pub struct HeadWatch {
     reader: HeadsReader,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    heartbeat: Heartbeat,
 }
 
 impl HeadWatch {
@@ -47,13 +61,25 @@ impl HeadWatch {
             ask: Arc::new(Notify::new()),
         };
         let stop = CancellationToken::new();
-        let (until, ask) = (stop.clone(), Arc::clone(&reader.ask));
+        let heartbeat = Heartbeat::new("heads");
+        let (until, ask, beat) = (stop.clone(), Arc::clone(&reader.ask), heartbeat.clone());
         let task = tokio::spawn(async move {
             until
-                .run_until_cancelled(scan(log, interval, &ask, &sender))
+                .run_until_cancelled(scan(log, interval, &ask, &sender, &beat))
                 .await;
         });
-        Self { reader, stop, task }
+        Self {
+            reader,
+            stop,
+            task,
+            heartbeat,
+        }
+    }
+
+    /// Its heartbeat.
+    #[must_use]
+    pub fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
     }
 
     /// What follows the scans.
@@ -74,15 +100,20 @@ impl HeadWatch {
 /// Between two scans at least: however many ask, they are answered together.
 const PAUSE: Duration = Duration::from_millis(10);
 
-async fn scan(log: LogReader, interval: Duration, ask: &Notify, heads: &watch::Sender<Option<Arc<Heads>>>) {
+async fn scan(
+    log: LogReader,
+    interval: Duration,
+    ask: &Notify,
+    heads: &watch::Sender<Option<Arc<Heads>>>,
+    heartbeat: &Heartbeat,
+) {
     let mut away = false;
     loop {
-        let read_at = Instant::now();
-        match log.heads().await {
+        heartbeat.beat();
+        match look(&log).await {
             Ok(found) => {
                 away = false;
-                let by_tenant = found.into_iter().map(|head| (head.tenant, head)).collect();
-                heads.send_replace(Some(Arc::new(Heads { read_at, by_tenant })));
+                heads.send_replace(Some(Arc::new(found)));
             }
             Err(error) if away => tracing::debug!(%error, "chain heads cannot be read"),
             Err(error) => {
@@ -92,10 +123,22 @@ async fn scan(log: LogReader, interval: Duration, ask: &Notify, heads: &watch::S
         }
         tokio::time::sleep(PAUSE).await;
         tokio::select! {
-            () = tokio::time::sleep(interval.saturating_sub(PAUSE)) => {}
+            () = heartbeat.during(tokio::time::sleep(interval.saturating_sub(PAUSE))) => {}
             () = ask.notified() => {}
         }
     }
+}
+
+async fn look(log: &LogReader) -> Result<Heads, sqlx::Error> {
+    let read_at = Instant::now();
+    let heads = log.heads().await?;
+    let asked = Instant::now();
+    let time = log.now().await?;
+    Ok(Heads {
+        read_at,
+        server_time: ServerTime { time, asked },
+        by_tenant: heads.into_iter().map(|head| (head.tenant, head)).collect(),
+    })
 }
 
 impl HeadsReader {

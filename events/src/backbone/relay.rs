@@ -75,6 +75,7 @@ pub struct RelayParts {
 pub struct Relay {
     stop: CancellationToken,
     task: JoinHandle<()>,
+    heartbeat: Heartbeat,
 }
 
 impl Relay {
@@ -82,12 +83,26 @@ impl Relay {
     #[must_use]
     pub fn start(partition: u32, parts: RelayParts, options: RelayOptions) -> Self {
         let stop = CancellationToken::new();
-        let until = stop.clone();
+        let heartbeat = Heartbeat::new(&format!("relay-{partition}"));
+        parts.status.register(partition, heartbeat.clone());
+        let (until, beat) = (stop.clone(), heartbeat.clone());
         let task = tokio::spawn(async move {
             // It may be dropped at any await: the next relay derives where to go on.
-            until.run_until_cancelled(run(partition, parts, options)).await;
+            until
+                .run_until_cancelled(run(partition, parts, options, beat))
+                .await;
         });
-        Self { stop, task }
+        Self {
+            stop,
+            task,
+            heartbeat,
+        }
+    }
+
+    /// Its heartbeat.
+    #[must_use]
+    pub fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
     }
 
     /// Ends it; what is not published yet is by the next one.
@@ -143,10 +158,9 @@ pub(super) struct Worker {
     published: u64,
 }
 
-async fn run(partition: u32, parts: RelayParts, options: RelayOptions) {
-    let heartbeat = Heartbeat::new(&format!("relay-{partition}"));
-    parts.status.register(partition, heartbeat.clone());
+async fn run(partition: u32, parts: RelayParts, options: RelayOptions, heartbeat: Heartbeat) {
     let hints = loop {
+        heartbeat.beat();
         // Fails only while the client's queue is full, which it is not at a start.
         match parts
             .backbone
@@ -179,6 +193,9 @@ async fn run(partition: u32, parts: RelayParts, options: RelayOptions) {
     loop {
         let Err(error) = worker.turn().await else { continue };
         tracing::warn!(partition, %error, "the relay starts over");
+        if !worker.link.borrow().up {
+            worker.disconnected();
+        }
         worker.status.update(partition, |status| {
             status.problem = Some(error.to_string());
             status.leading = false;
@@ -193,7 +210,16 @@ impl Worker {
     async fn turn(&mut self) -> Result<(), RelayError> {
         let (mut stream, mut heads) = self.verify().await?;
         if self.options.leader_hint && self.lead.is_none() {
-            self.lead = Some(self.wait_to_lead().await?);
+            let mut link = self.link.clone();
+            let lead = tokio::select! {
+                lead = self.wait_to_lead() => lead?,
+                _ = link.changed() => {
+                    // A stand-by says the same of the stream as whoever leads.
+                    self.disconnected();
+                    return Ok(());
+                }
+            };
+            self.lead = Some(lead);
             // Whoever led until now has published meanwhile.
             (stream, heads) = self.verify().await?;
         }
@@ -208,7 +234,7 @@ impl Worker {
     /// Step 1.
     async fn verify(&mut self) -> Result<(StreamCursor, Arc<Heads>), RelayError> {
         let beat = self.heartbeat.clone();
-        beating(&beat, up(&mut self.link)).await;
+        beat.during(up(&mut self.link)).await;
         let stream = self.backbone.ensure_stream(self.partition).await?;
         let (cursor, findings) = self.compared(&stream).await?;
         for (tenant, finding) in &findings {
@@ -224,7 +250,7 @@ impl Worker {
             status.findings = findings.into_iter().collect();
         });
         // Once more, if that put a tenant into quarantine: the session goes by what the heads say.
-        Ok((cursor, beating(&beat, self.heads.fresh()).await))
+        Ok((cursor, beat.during(self.heads.fresh()).await))
     }
 
     /// The cursor and what of it does not fit the ledger, when no message at the stream's ends is forged any more.
@@ -235,7 +261,7 @@ impl Worker {
         for _ in 0..FORGERY_ROUNDS {
             let cursor = derive(&self.backbone, stream).await?;
             // After the cursor: whatever the stream holds was committed before it was published.
-            let heads = beating(&self.heartbeat, self.heads.fresh()).await;
+            let heads = self.heartbeat.during(self.heads.fresh()).await;
             let ends: Vec<(TenantId, Position)> = cursor
                 .tenants
                 .iter()
@@ -308,6 +334,14 @@ impl Worker {
         Lead::acquire(self.database.log(), self.partition, beat).await
     }
 
+    /// What the stream holds is not known any more, and nothing is published to it.
+    fn disconnected(&self) {
+        self.status.update(self.partition, |status| {
+            status.head = HeadState::Unverified;
+            status.leading = false;
+        });
+    }
+
     pub(super) async fn check_lead(&mut self) -> Result<(), sqlx::Error> {
         match self.lead.as_mut() {
             Some(lead) => lead.still_held().await,
@@ -333,6 +367,7 @@ impl Worker {
         metrics::counter!("counterfoil_relay_rederived_total").increment(1);
         match interruption {
             Interruption::Database(error) => return Err(error.into()),
+            Interruption::Disconnected => self.disconnected(),
             Interruption::Diverged(tenant, finding) => self.quarantine(tenant, finding).await?,
             Interruption::Broken(Broken::Duplicate { tenant, position }) => {
                 let head = self.log.head(tenant).await?;
@@ -381,16 +416,5 @@ impl Worker {
             status.lag_events = lag_events;
             status.published_events = self.published;
         });
-    }
-}
-
-/// Waits for something that may take for ever and is no fault of ours, beating meanwhile.
-async fn beating<T>(heartbeat: &Heartbeat, waited_for: impl Future<Output = T>) -> T {
-    tokio::pin!(waited_for);
-    loop {
-        heartbeat.beat();
-        if let Ok(value) = tokio::time::timeout(Duration::from_secs(1), &mut waited_for).await {
-            return value;
-        }
     }
 }

@@ -27,6 +27,9 @@ use crate::ledger::{Committed, StoredEvent};
 /// How often the lock's connection and the stream are looked at, and a refill tells how far it is.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
+/// With nothing to wake it, a session turns at least so often.
+const TURN: Duration = Duration::from_secs(1);
+
 /// Why a session ended. All but the first two are everyday life: derive the cursor and go on.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Interruption {
@@ -117,6 +120,9 @@ impl<'a> Session<'a> {
         heads: Arc<Heads>,
     ) -> Result<std::convert::Infallible, Interruption> {
         self.take_heads(&heads).await?;
+        if !self.filled {
+            self.oldest_first().await?;
+        }
         self.begin_refill();
         loop {
             self.absorb().await?;
@@ -181,6 +187,8 @@ impl<'a> Session<'a> {
             Some(_) = hints.next() => self.worker.heads.scan_now(),
             heads = heads.next() => self.take_heads(&heads).await?,
             _ = link.changed() => return Err(Interruption::Disconnected),
+            // With Postgres away there are no scans: the loop turns all the same.
+            () = tokio::time::sleep(TURN) => {}
         }
         Ok(())
     }
@@ -247,9 +255,9 @@ impl<'a> Session<'a> {
             position: Position::ZERO,
             hash: EventHash::ZERO,
         };
-        if let Some(before) = self.stream.discarded_before {
-            let log = &self.worker.log;
-            let position = log.position_as_of(tenant, before).await?;
+        let log = &self.worker.log;
+        let position = self.stream.published(log, tenant).await?;
+        if position > Position::ZERO {
             let hashes = log.hashes_at(&[(tenant, position)]).await?;
             if let Some(hash) = hashes.get(&(tenant, position)) {
                 cursor = TenantCursor {
@@ -268,6 +276,26 @@ impl<'a> Session<'a> {
         if !self.turns.contains(&tenant) {
             self.turns.push_back(tenant);
         }
+    }
+
+    /// Lets the tenant whose next event was recorded first begin. An empty stream's first message tells what is missing
+    /// from what was discarded, should this session end before all have had their first turn.
+    async fn oldest_first(&mut self) -> Result<(), Interruption> {
+        let mut next = Vec::with_capacity(self.turns.len());
+        for tenant in &self.turns {
+            let sent = self
+                .cursors
+                .get(tenant)
+                .map_or(Position::ZERO, |end| end.position);
+            next.push((*tenant, sent.next()));
+        }
+        let recorded = self.worker.log.recorded_at(&next).await?;
+        let oldest = recorded.iter().min_by_key(|(_, recorded_at)| **recorded_at);
+        let place = oldest.and_then(|(oldest, _)| self.turns.iter().position(|tenant| *tenant == oldest.0));
+        if let Some(tenant) = place.and_then(|place| self.turns.remove(place)) {
+            self.turns.push_front(tenant);
+        }
+        Ok(())
     }
 
     async fn take_turn(&mut self, tenant: TenantId) -> Result<(), Interruption> {

@@ -10,10 +10,11 @@ use crate::ids::TenantId;
 /// A relay whose loop has not turned for so long hangs; it turns each second when it has nothing to do.
 const STALLED_S: u64 = 30;
 
-/// Whether the ledger's heads have been compared with the stream since the start.
+/// Whether the ledger's heads have been compared with the stream since NATS was connected to last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HeadState {
-    /// Not yet: NATS has been away since the start. Events that a restored database lost would go unnoticed.
+    /// Not yet: NATS has been away since the start, or is again. Events that a restored database lost would go
+    /// unnoticed.
     #[default]
     Unverified,
     /// Compared; what disagrees is in quarantine.

@@ -290,21 +290,20 @@ where
         tenant: TenantId,
         receipts: Vec<Receipt>,
     ) -> Result<Executed, CommandError<A::Error>> {
-        let Some(first) = receipts.first() else {
-            return Err(AppendError::Unavailable("the first receipt could not be read".to_owned()).into());
-        };
+        let unread = || AppendError::ReceiptsUnread(tenant);
+        let first = receipts.first().ok_or_else(unread)?;
         let before = crate::ids::Position(first.position.0.saturating_sub(1));
         let events = self
             .sequencer
             .reader()
             .page(tenant, before, first.position, 1)
             .await
-            .map_err(LoadError::from)?;
-        let aggregate_id = events
-            .into_iter()
-            .next()
-            .map(|event| event.aggregate_id)
-            .unwrap_or_default();
+            .map_err(|error| {
+                tracing::warn!(%tenant, %error, "the first event of an earlier request cannot be read");
+                unread()
+            })?;
+        let event = events.into_iter().next().ok_or_else(unread)?;
+        let aggregate_id = event.aggregate_id;
         Ok(Executed {
             aggregate_id,
             receipts,

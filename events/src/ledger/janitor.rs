@@ -10,6 +10,8 @@ use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::backbone::Heartbeat;
+
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Records of one statement: some milliseconds of locks that nobody waits for.
 const BATCH: u64 = 2_000;
@@ -44,6 +46,7 @@ pub async fn delete_expired_keys(log: &PgPool) -> Result<u64, sqlx::Error> {
 pub struct KeyJanitor {
     stop: CancellationToken,
     task: JoinHandle<()>,
+    heartbeat: Heartbeat,
 }
 
 impl KeyJanitor {
@@ -51,12 +54,23 @@ impl KeyJanitor {
     #[must_use]
     pub fn start(log: PgPool) -> Self {
         let stop = CancellationToken::new();
-        let until = stop.clone();
+        let heartbeat = Heartbeat::new("janitor");
+        let (until, beat) = (stop.clone(), heartbeat.clone());
         let task = tokio::spawn(async move {
             // Each statement is done or not: it may end at any of them.
-            until.run_until_cancelled(run(&log)).await;
+            until.run_until_cancelled(run(&log, &beat)).await;
         });
-        Self { stop, task }
+        Self {
+            stop,
+            task,
+            heartbeat,
+        }
+    }
+
+    /// Its heartbeat.
+    #[must_use]
+    pub fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
     }
 
     /// Ends it.
@@ -68,7 +82,7 @@ impl KeyJanitor {
     }
 }
 
-async fn run(log: &PgPool) {
+async fn run(log: &PgPool, heartbeat: &Heartbeat) {
     loop {
         match delete_expired_keys(log).await {
             Ok(0) => {}
@@ -77,6 +91,6 @@ async fn run(log: &PgPool) {
                 tracing::warn!(%error, "expired Idempotency-Keys could not be deleted; the next minute tries again")
             }
         }
-        tokio::time::sleep(INTERVAL).await;
+        heartbeat.during(tokio::time::sleep(INTERVAL)).await;
     }
 }

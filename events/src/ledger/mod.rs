@@ -13,6 +13,7 @@ mod draft;
 mod janitor;
 mod lane;
 mod place;
+mod places;
 mod read;
 mod request;
 mod sequencer;

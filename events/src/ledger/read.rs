@@ -59,6 +59,10 @@ const AS_OF: &str = "WITH RECURSIVE search (low, high) AS ( \
 const HASHES_AT: &str = "SELECT e.tenant_id, e.position, e.hash \
                          FROM unnest($1::uuid[], $2::bigint[]) AS at (tenant_id, position) \
                          JOIN counterfoil.events e ON e.tenant_id = at.tenant_id AND e.position = at.position";
+/// On the primary key.
+const RECORDED_AT: &str = "SELECT e.tenant_id, e.position, e.recorded_at \
+                           FROM unnest($1::uuid[], $2::bigint[]) AS at (tenant_id, position) \
+                           JOIN counterfoil.events e ON e.tenant_id = at.tenant_id AND e.position = at.position";
 const SET_QUARANTINE: &str = "SELECT counterfoil.set_quarantine($1, $2)";
 
 /// The end of one tenant's log.
@@ -349,6 +353,29 @@ impl LogReader {
                 Ok((place, decode(EventHash::try_from(hash.as_slice()))?))
             })
             .collect()
+    }
+
+    /// When the events at these places were recorded; those that are not there are left out.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn recorded_at(
+        &self,
+        places: &[(TenantId, Position)],
+    ) -> Result<HashMap<(TenantId, Position), Timestamp>, sqlx::Error> {
+        let (tenants, positions): (Vec<Uuid>, Vec<i64>) = places
+            .iter()
+            .map(|(tenant, position)| (tenant.0, position.as_i64()))
+            .unzip();
+        let recorded = sqlx::query_as(RECORDED_AT).bind(tenants).bind(positions);
+        let rows: Vec<(Uuid, i64, chrono::DateTime<chrono::Utc>)> = self.all(recorded).await?;
+        let placed = |(tenant, position, at)| {
+            (
+                (TenantId(tenant), Position::from_i64(position)),
+                Timestamp::from(at),
+            )
+        };
+        Ok(rows.into_iter().map(placed).collect())
     }
 
     /// Stops a tenant whose copies disagree, or (with none) lets it go on.

@@ -192,6 +192,15 @@ pub enum AppendError {
         "it is not known whether the append to tenant {0} happened: ask again with the same Idempotency-Key"
     )]
     OutcomeUnknown(TenantId),
+    /// An earlier request under the same Idempotency-Key was carried out; what it was answered cannot be read.
+    #[error(
+        "the request with this Idempotency-Key was carried out before in the log of tenant {0}, but its receipts cannot be \
+         read at the moment: ask again with the same Idempotency-Key"
+    )]
+    ReceiptsUnread(TenantId),
+    /// Postgres refuses it for what it is, as it will each time; nothing was written. A defect.
+    #[error("Postgres refuses this append, and would refuse it again; nothing was written: {0}")]
+    Impossible(String),
     /// Postgres is away; nothing was written.
     #[error("the ledger is unavailable, nothing was written: {0}")]
     Unavailable(String),
@@ -217,12 +226,19 @@ impl AppendError {
         }
     }
 
+    /// Whether it is left open, or even certain, that what was asked for has been written.
+    #[must_use]
+    pub fn may_be_written(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown(_) | Self::ReceiptsUnread(_))
+    }
+
     /// Whether the same request may succeed later, unchanged.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
             Self::OutcomeUnknown(_)
+                | Self::ReceiptsUnread(_)
                 | Self::Unavailable(_)
                 | Self::KeySuperseded { .. }
                 | Self::Busy { .. }

@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::ids::TenantId;
 use crate::ledger::lane::Lane;
+use crate::ledger::places::Places;
 use crate::ledger::request::{AppendError, AppendRequest, Appended, Committed, KeyLookup};
 use crate::ledger::waiting::Waiting;
 use crate::ledger::{CurrentKey, Database, IdempotencyClaim, LogReader};
@@ -23,8 +25,10 @@ const NOTICES: usize = 1024;
 /// Limits of the sequencer.
 #[derive(Debug, Clone, Copy)]
 pub struct SequencerOptions {
-    /// Requests that may wait per tenant.
+    /// Requests of a tenant that may be unanswered at one time.
     pub queue_per_tenant: usize,
+    /// Roughly how many bytes these may be. A single request may be larger.
+    pub queue_bytes_per_tenant: usize,
     /// Events of one batch.
     pub batch_events: usize,
     /// Bytes of one batch.
@@ -44,6 +48,8 @@ impl Default for SequencerOptions {
     fn default() -> Self {
         Self {
             queue_per_tenant: 4096,
+            // Four thousand of the usual size are a tenth of it; with large documents it is what bounds.
+            queue_bytes_per_tenant: 64 * 1024 * 1024,
             // Where the rate stops rising on the reference machine; more only lengthens the wait.
             batch_events: 256,
             batch_bytes: 4 * 1024 * 1024,
@@ -54,6 +60,13 @@ impl Default for SequencerOptions {
             idle: Duration::from_secs(60),
         }
     }
+}
+
+/// Where a tenant's requests go in.
+#[derive(Clone)]
+struct Entrance {
+    queue: mpsc::UnboundedSender<Waiting>,
+    places: Places,
 }
 
 /// The one writer of the log in this process. Cheap to clone.
@@ -71,12 +84,12 @@ pub(super) struct Shared {
     pub(super) committed: broadcast::Sender<Committed>,
     pub(super) writers: Arc<Semaphore>,
     /// None once stopping.
-    lanes: Mutex<Option<HashMap<TenantId, mpsc::Sender<Waiting>>>>,
+    lanes: Mutex<Option<HashMap<TenantId, Entrance>>>,
     tasks: TaskTracker,
 }
 
 impl Shared {
-    fn lanes(&self) -> std::sync::MutexGuard<'_, Option<HashMap<TenantId, mpsc::Sender<Waiting>>>> {
+    fn lanes(&self) -> std::sync::MutexGuard<'_, Option<HashMap<TenantId, Entrance>>> {
         // The map is only ever inserted into or removed from: a panic elsewhere cannot leave it half changed.
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,60 +131,80 @@ impl Sequencer {
     /// Appends a request; returns once it is durable.
     ///
     /// # Errors
-    /// See [`AppendError`]; with all but [`AppendError::OutcomeUnknown`] nothing was written.
+    /// See [`AppendError`]; with all but [`AppendError::OutcomeUnknown`] nothing was written by this request, and with
+    /// [`AppendError::ReceiptsUnread`] by one before it.
     pub async fn append(&self, request: AppendRequest) -> Result<Appended, AppendError> {
         let tenant = request.tenant;
         let (answer, answered) = oneshot::channel();
-        self.enqueue(tenant, Waiting { request, answer }).await?;
+        self.enqueue(tenant, request, answer).await?;
         // A lane answers everything it took; it only goes away with its runtime, and then the outcome is not known.
         answered.await.unwrap_or(Err(AppendError::OutcomeUnknown(tenant)))
     }
 
-    async fn enqueue(&self, tenant: TenantId, waiting: Waiting) -> Result<(), AppendError> {
+    async fn enqueue(
+        &self,
+        tenant: TenantId,
+        request: AppendRequest,
+        answer: oneshot::Sender<Result<Appended, AppendError>>,
+    ) -> Result<(), AppendError> {
         let options = &self.shared.options;
-        let busy = || AppendError::Busy {
+        let busy = AppendError::Busy {
             tenant,
             queued: options.queue_per_tenant,
         };
+        let deadline = Instant::now() + options.enqueue_timeout;
+        let weight = request.weight();
+        let mut waiting = Waiting {
+            request,
+            answer,
+            place: None,
+        };
         loop {
             let lane = self.lane(tenant)?;
-            match tokio::time::timeout(options.enqueue_timeout, lane.reserve_owned()).await {
-                Err(_) => return Err(busy()),
-                Ok(Ok(permit)) => {
-                    permit.send(waiting);
-                    return Ok(());
-                }
+            let Ok(place) = timeout_at(deadline, lane.places.take(weight)).await else {
+                return Err(busy);
+            };
+            waiting.place = Some(place);
+            match lane.queue.send(waiting) {
+                Ok(()) => return Ok(()),
                 // It retired in between: the next turn finds or makes its successor.
-                Ok(Err(mpsc::error::SendError(()))) => {}
+                Err(mpsc::error::SendError(back)) => waiting = back,
             }
         }
     }
 
-    fn lane(&self, tenant: TenantId) -> Result<mpsc::Sender<Waiting>, AppendError> {
+    fn lane(&self, tenant: TenantId) -> Result<Entrance, AppendError> {
         let mut lanes = self.shared.lanes();
         let lanes = lanes.as_mut().ok_or(AppendError::Stopping)?;
-        if let Some(lane) = lanes.get(&tenant).filter(|lane| !lane.is_closed()) {
+        if let Some(lane) = lanes.get(&tenant).filter(|lane| !lane.queue.is_closed()) {
             return Ok(lane.clone());
         }
-        let (sender, receiver) = mpsc::channel(self.shared.options.queue_per_tenant);
-        lanes.insert(tenant, sender.clone());
+        // Whoever is in it has a place, and of those there are only so many.
+        let (queue, receiver) = mpsc::unbounded_channel();
+        let options = &self.shared.options;
+        let places = Places::new(options.queue_per_tenant, options.queue_bytes_per_tenant);
+        let lane = Entrance { queue, places };
+        lanes.insert(tenant, lane.clone());
         self.shared
             .tasks
             .spawn(Lane::new(tenant, Arc::clone(&self.shared), receiver).run());
-        Ok(sender)
+        Ok(lane)
     }
 
     /// What an Idempotency-Key stands for.
     ///
     /// # Errors
-    /// [`AppendError::Unavailable`] when Postgres does not answer.
+    /// [`AppendError::OutcomeUnknown`] when Postgres does not answer: an earlier request may have been carried out.
     pub async fn lookup_key(
         &self,
         tenant: TenantId,
         claim: &IdempotencyClaim,
     ) -> Result<KeyLookup, AppendError> {
         let found = self.shared.reader.lookup_key(tenant, claim).await;
-        found.map_err(|error| AppendError::Unavailable(error.to_string()))
+        found.map_err(|error| {
+            tracing::warn!(%tenant, %error, "an Idempotency-Key could not be looked up");
+            AppendError::OutcomeUnknown(tenant)
+        })
     }
 
     /// A reader of the log.

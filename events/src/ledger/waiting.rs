@@ -2,21 +2,27 @@
 //! in the making while another is written. Pure: it knows neither clock nor database.
 //!
 //! Within a batch the first request on an aggregate or key wins; the others keep their places for a later one. So does
-//! whoever asks for what the batch that is being written holds: what became of that is not known yet.
+//! whoever asks for what the batch that is being written holds: what became of that is not known yet. A rotation of the
+//! signing key is the last of its batch.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::BuildHasher;
 
+use cqrs_es::Aggregate;
 use tokio::sync::oneshot;
 
 use crate::ids::Sequence;
+use crate::keyring::SigningKeys;
+use crate::ledger::places::Place;
 use crate::ledger::request::{AppendError, AppendRequest, Appended};
 
 /// A request with whoever waits for it.
 pub(super) struct Waiting {
     pub(super) request: AppendRequest,
     pub(super) answer: oneshot::Sender<Result<Appended, AppendError>>,
+    /// Its place among its tenant's requests, until it is answered.
+    pub(super) place: Option<Place>,
 }
 
 impl Waiting {
@@ -64,10 +70,6 @@ struct Making {
 type Name = u64;
 
 impl WaitingRoom {
-    pub(super) fn len(&self) -> usize {
-        self.requests.len() + self.passed_over.len()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.requests.is_empty() && self.passed_over.is_empty()
     }
@@ -139,6 +141,7 @@ impl WaitingRoom {
                 break;
             }
             self.making.take(names, events, bytes);
+            self.making.full |= ends_its_batch(request);
             if self.singly > 0 {
                 self.singly -= 1;
                 self.making.full = true;
@@ -196,6 +199,12 @@ fn overtaken(request: &AppendRequest, moved: &HashMap<(&str, &str), Sequence>) -
     })
 }
 
+/// Whether what comes after it is to be signed with another key, which a batch cannot be: a rotation ends its batch.
+fn ends_its_batch(request: &AppendRequest) -> bool {
+    let mut parts = request.parts.iter();
+    parts.any(|part| part.aggregate == SigningKeys::TYPE)
+}
+
 /// What a request holds on to: its aggregates, and its key.
 fn names(hasher: &RandomState, request: &AppendRequest) -> Vec<Name> {
     let key = request
@@ -217,162 +226,5 @@ fn parts(request: &AppendRequest) -> impl Iterator<Item = ((&str, &str), Sequenc
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use proptest::prelude::*;
-    use serde_json::value::RawValue;
-
-    use super::*;
-    use crate::actor::Actor;
-    use crate::ids::TenantId;
-    use crate::ledger::request::{AggregateAppend, IdempotencyClaim, NewEvent};
-
-    const ROOMY: BatchLimits = BatchLimits {
-        events: 256,
-        bytes: 1 << 20,
-    };
-
-    type Answer = oneshot::Receiver<Result<Appended, AppendError>>;
-
-    /// One event for an aggregate that is expected at `sequence`, under a key if one is named.
-    fn waiting(aggregate: u8, sequence: u64, key: Option<u8>) -> (Waiting, Answer) {
-        let event = NewEvent {
-            event_type: "Happened".into(),
-            version: "1.0".into(),
-            payload: RawValue::from_string("{}".to_owned()).unwrap(),
-        };
-        let request = AppendRequest {
-            tenant: TenantId::PLATFORM,
-            actor: Actor::system("test"),
-            request_id: "r".to_owned(),
-            traceparent: None,
-            causation: None,
-            parts: vec![AggregateAppend {
-                aggregate: "thing".into(),
-                aggregate_id: aggregate.to_string(),
-                expected: Sequence(sequence),
-                events: vec![event],
-            }],
-            documents: Vec::new(),
-            idempotency: key.map(|key| IdempotencyClaim {
-                key_hash: [key; 32],
-                fingerprint: [0; 32],
-            }),
-            new_heads: Vec::new(),
-        };
-        let (answer, answered) = oneshot::channel();
-        (Waiting { request, answer }, answered)
-    }
-
-    fn room(of: &[(u8, Option<u8>)]) -> WaitingRoom {
-        let mut room = WaitingRoom::default();
-        of.iter()
-            .for_each(|(aggregate, key)| room.enter(waiting(*aggregate, 0, *key).0));
-        room
-    }
-
-    fn names(batch: &[Waiting]) -> Vec<u8> {
-        let name = |waiting: &Waiting| waiting.request.parts[0].aggregate_id.parse().unwrap();
-        batch.iter().map(name).collect()
-    }
-
-    /// A whole batch, which is then being written.
-    fn choose(room: &mut WaitingRoom, limits: BatchLimits) -> Vec<Waiting> {
-        let batch = std::iter::from_fn(|| room.next(limits)).collect();
-        room.send_off();
-        batch
-    }
-
-    /// The same, once it is known what became of the batch before.
-    fn choose_alone(room: &mut WaitingRoom, limits: BatchLimits) -> Vec<Waiting> {
-        room.start_over();
-        choose(room, limits)
-    }
-
-    #[test]
-    fn the_first_on_an_aggregate_or_key_wins_and_the_others_keep_their_places() {
-        let mut room = room(&[(1, None), (1, None), (2, Some(9)), (3, Some(9)), (4, None)]);
-        assert_eq!(names(&choose_alone(&mut room, ROOMY)), [1, 2, 4]);
-        assert_eq!(names(&choose_alone(&mut room, ROOMY)), [1, 3]);
-        assert!(room.is_empty() && choose_alone(&mut room, ROOMY).is_empty());
-    }
-
-    #[test]
-    fn a_request_larger_than_a_batch_goes_alone() {
-        let mut room = room(&[(1, None), (2, None)]);
-        let tight = BatchLimits {
-            events: 256,
-            bytes: 1,
-        };
-        assert_eq!(names(&choose_alone(&mut room, tight)), [1]);
-        assert_eq!(names(&choose_alone(&mut room, tight)), [2]);
-    }
-
-    #[test]
-    fn after_a_refused_batch_each_of_it_is_tried_alone_and_then_together_again() {
-        let mut room = room(&[(1, None), (2, None), (3, None), (4, None)]);
-        let two = BatchLimits { events: 2, ..ROOMY };
-        let refused = choose_alone(&mut room, two);
-        room.put_back_singly(refused);
-        let batches: Vec<_> = (0..3).map(|_| names(&choose_alone(&mut room, ROOMY))).collect();
-        assert_eq!(batches, [vec![1], vec![2], vec![3, 4]]);
-    }
-
-    #[test]
-    fn who_waits_on_an_aggregate_that_moved_is_told_so_unless_a_key_may_have_been_used() {
-        let (written, _) = waiting(1, 0, None);
-        let (overtaken, mut told) = waiting(1, 0, None);
-        let (keyed, _kept) = waiting(1, 0, Some(1));
-        let (next, _kept_too) = waiting(1, 1, None);
-        let mut room = WaitingRoom::default();
-        [overtaken, keyed, next].into_iter().for_each(|it| room.enter(it));
-        room.refuse_overtaken(std::iter::once(&written.request));
-        let refused = told.try_recv().unwrap();
-        assert!(matches!(refused, Err(AppendError::Conflict { actual, .. }) if actual == Sequence(1)));
-        assert_eq!(room.len(), 2);
-    }
-
-    #[test]
-    fn what_the_batch_that_is_being_written_holds_waits_until_that_is_known() {
-        let mut room = room(&[(1, Some(9)), (2, None)]);
-        assert_eq!(names(&choose(&mut room, ROOMY)), [1, 2]);
-        for (aggregate, key) in [(1, None), (3, Some(9)), (4, None), (1, None)] {
-            room.enter(waiting(aggregate, 1, key).0);
-        }
-        assert_eq!(names(&choose(&mut room, ROOMY)), [4]);
-        assert_eq!(names(&choose(&mut room, ROOMY)), [1, 3]);
-        assert_eq!(names(&choose_alone(&mut room, ROOMY)), [1]);
-    }
-
-    proptest! {
-        #[test]
-        fn batches_hold_everything_once_and_each_aggregate_and_key_in_its_order(
-            of in prop::collection::vec((0_u8..4, prop::option::of(0_u8..3)), 0..40),
-            events in 1_usize..6,
-        ) {
-            let mut room = WaitingRoom::default();
-            for (place, (aggregate, key)) in of.iter().enumerate() {
-                // The expected sequence serves as the place in the queue.
-                room.enter(waiting(*aggregate, place as u64, *key).0);
-            }
-            let mut left = of.len();
-            let mut last: HashMap<(bool, u8), u64> = HashMap::new();
-            while !room.is_empty() {
-                let batch = choose_alone(&mut room, BatchLimits { events, ..ROOMY });
-                prop_assert!(!batch.is_empty() && batch.len() <= events);
-                left -= batch.len();
-                let mut now = HashSet::new();
-                for waiting in &batch {
-                    let part = &waiting.request.parts[0];
-                    let key = waiting.request.idempotency.map(|claim| (true, claim.key_hash[0]));
-                    for name in [Some((false, part.aggregate_id.parse().unwrap())), key].into_iter().flatten() {
-                        prop_assert!(now.insert(name), "twice in one batch");
-                        let before = last.insert(name, part.expected.0);
-                        prop_assert!(before.is_none_or(|before| before < part.expected.0), "overtaken");
-                    }
-                }
-            }
-            prop_assert_eq!(left, 0);
-        }
-    }
-}
+#[path = "waiting_tests.rs"]
+mod tests;

@@ -30,7 +30,12 @@ pub(super) enum Outcome {
     /// Nothing written: this key signs now.
     Superseded(KeyId),
     /// Nothing written: the server said why.
-    Failed(String),
+    Failed {
+        /// In its words.
+        reason: String,
+        /// Whether it would say so each time.
+        permanent: bool,
+    },
     /// Nothing written: the server could not be asked.
     Unreached(String),
     /// Perhaps written.
@@ -110,7 +115,10 @@ pub(super) async fn write(connection: &mut PgConnection, draft: &Draft) -> Outco
             Ok(Answer::Refused(refusal)) => Outcome::Refused(refusal),
             Ok(Answer::Superseded { superseded }) => Outcome::Superseded(superseded),
             Ok(Answer::Missing { .. }) => Outcome::Missing,
-            Err(error) => Outcome::Failed(format!("counterfoil.append answered in another shape: {error}")),
+            Err(error) => Outcome::Failed {
+                reason: format!("counterfoil.append answered in another shape: {error}"),
+                permanent: false,
+            },
         },
     }
 }
@@ -121,12 +129,19 @@ pub(super) fn classify(error: &sqlx::Error) -> Outcome {
         .as_database_error()
         .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
     {
-        Some(server) if server.severity() == PgSeverity::Error => {
-            Outcome::Failed(format!("{} ({})", server.message(), server.code()))
-        }
+        Some(server) if server.severity() == PgSeverity::Error => Outcome::Failed {
+            reason: format!("{} ({})", server.message(), server.code()),
+            permanent: is_permanent(server.code()),
+        },
         Some(server) => Outcome::Unknown(format!("{} ({})", server.message(), server.code())),
         None => Outcome::Unknown(error.to_string()),
     }
+}
+
+/// Values that no column takes (class 22) and constraints (class 23) are the request's own fault, and no later try is
+/// better. Everything else passes: locks, time limits, a full disk, a server that is going down.
+fn is_permanent(sqlstate: &str) -> bool {
+    sqlstate.starts_with("22") || sqlstate.starts_with("23")
 }
 
 type Append<'q> =

@@ -21,6 +21,7 @@ use crate::ledger::StoredEvent;
 use crate::organisation::{Organisation, OrganisationEvent};
 use crate::policy::{Policy, PolicyEvent, PolicyLayer, PolicyRef};
 use crate::secret::Secret;
+use crate::security::damage::DamagedLog;
 use crate::security::entries::{
     ActivePolicy, AgentEntry, KeyEntry, KeyIdentity, OrganisationEntry, TenantEntry,
 };
@@ -70,6 +71,14 @@ pub enum FoldError {
         aggregate_id: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// An event is not there, though the log goes on behind it.
+    #[error("{what} is missing in the log of tenant {tenant}; run `counterfoil audit verify`")]
+    Missing {
+        /// Whose log it is.
+        tenant: TenantId,
+        /// Which.
+        what: String,
     },
 }
 
@@ -141,13 +150,26 @@ pub(super) struct Directory {
     organisations: HashMap<OrganisationId, Arc<OrganisationEntry>>,
     policies: HashMap<(TenantId, PolicyLayer), PolicyState>,
     pub(super) users: Users,
+    /// Logs that cannot be read to their end, and why: what this holds of them is not to be believed.
+    damaged: BTreeMap<TenantId, String>,
 }
 
 // Lookups.
 impl Directory {
-    pub(super) fn identify(&self, prefix: KeyPrefix, hash: &PresentedHash) -> Option<KeyIdentity> {
-        let candidates = self.keys.get(&prefix)?;
-        let key = *candidates.iter().find(|key| hash.matches(&key.hash))?;
+    pub(super) fn identify(
+        &self,
+        prefix: KeyPrefix,
+        hash: &PresentedHash,
+    ) -> Result<Option<KeyIdentity>, DamagedLog> {
+        let candidates = self.keys.get(&prefix).into_iter().flatten();
+        let Some(key) = candidates.into_iter().find(|key| hash.matches(&key.hash)) else {
+            return Ok(None);
+        };
+        self.check(key.tenant)?;
+        Ok(self.identity(*key))
+    }
+
+    fn identity(&self, key: KeyEntry) -> Option<KeyIdentity> {
         let tenant = self.tenant(key.tenant)?;
         Some(KeyIdentity {
             key,
@@ -157,6 +179,21 @@ impl Directory {
             tenant_policy: self.policy(key.tenant, PolicyLayer::Tenant),
             tenant,
         })
+    }
+
+    fn check(&self, tenant: TenantId) -> Result<(), DamagedLog> {
+        match self.damaged.get(&tenant) {
+            None => Ok(()),
+            Some(reason) => Err(DamagedLog {
+                tenant,
+                reason: reason.clone(),
+            }),
+        }
+    }
+
+    /// The logs that cannot be read to their end, by tenant.
+    pub(super) fn damaged(&self) -> &BTreeMap<TenantId, String> {
+        &self.damaged
     }
 
     pub(super) fn agent(&self, tenant: TenantId, agent: AgentId) -> Option<Arc<AgentEntry>> {
@@ -179,12 +216,19 @@ impl Directory {
                 self.organisations.get(&organisation)?.home_tenant
             }
         };
+        // Another one may have been activated since: none decides, which means deny.
+        self.check(log).ok()?;
         self.policies.get(&(log, layer))?.active.clone()
     }
 }
 
 // The fold. Applying an event again changes nothing.
 impl Directory {
+    /// Nothing that this holds of a tenant's own log counts any more.
+    pub(super) fn damage(&mut self, tenant: TenantId, reason: String) {
+        self.damaged.entry(tenant).or_insert(reason);
+    }
+
     pub(super) fn apply(&mut self, tenant: TenantId, change: Change) -> Option<Activation> {
         match change {
             Change::Agent(agent, event) => self.apply_agent(tenant, agent, event),

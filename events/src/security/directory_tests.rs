@@ -91,7 +91,7 @@ impl World {
     fn identify(&self) -> Option<KeyIdentity> {
         let presented = PresentedKey::parse(self.key.expose_text()).unwrap();
         let hash = presented.hash(&KeyPepper::new(PEPPER));
-        self.directory.identify(presented.prefix(), &hash)
+        self.directory.identify(presented.prefix(), &hash).unwrap()
     }
 }
 
@@ -131,11 +131,15 @@ fn a_key_that_was_never_issued_stands_for_nothing() {
     let presented = PresentedKey::parse(other.expose_text()).unwrap();
     let found = world
         .directory
-        .identify(presented.prefix(), &presented.hash(&pepper));
+        .identify(presented.prefix(), &presented.hash(&pepper))
+        .unwrap();
     assert!(found.is_none());
     // The right prefix with another secret.
     let ours = PresentedKey::parse(world.key.expose_text()).unwrap();
-    let found = world.directory.identify(ours.prefix(), &presented.hash(&pepper));
+    let found = world
+        .directory
+        .identify(ours.prefix(), &presented.hash(&pepper))
+        .unwrap();
     assert!(found.is_none());
 }
 

@@ -20,7 +20,7 @@ pub enum Freshness {
     },
     /// Deny: it is too old, or has never stood at the head.
     Stale {
-        /// How old; none before it stood at the head for the first time.
+        /// How old; none before it stood at the head for the first time, or while it is built anew.
         age: Option<Duration>,
     },
     /// Deny: it met an event that this build does not know and will not go on.
@@ -65,6 +65,11 @@ impl Clock {
     pub(super) fn stood_at_the_head(&self, moment: Instant) {
         let mut known = self.lock();
         known.stood_at = known.stood_at.max(Some(moment));
+    }
+
+    /// What is applied is not what the log holds: deny until it has stood at the head again.
+    pub(super) fn forget(&self) {
+        self.lock().stood_at = None;
     }
 
     pub(super) fn stop(&self, reason: String) {
@@ -122,6 +127,17 @@ mod tests {
         let now = Instant::now();
         clock.stood_at_the_head(now);
         clock.stood_at_the_head(now - Duration::from_secs(60));
+        assert_eq!(clock.freshness(), Freshness::Fresh);
+    }
+
+    #[test]
+    fn one_that_is_built_anew_denies_until_it_stands_at_the_head_again() {
+        let clock = Clock::default();
+        clock.stood_at_the_head(Instant::now());
+        clock.forget();
+        assert_eq!(clock.freshness(), Freshness::Stale { age: None });
+        assert!(!clock.has_stood_at_the_head());
+        clock.stood_at_the_head(Instant::now());
         assert_eq!(clock.freshness(), Freshness::Fresh);
     }
 

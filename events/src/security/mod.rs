@@ -6,17 +6,23 @@
 //! pointers; there is no I/O in them.
 //!
 //! - `directory` is the pure fold, `entries` what it holds, `feed` the reads, [`SecurityTail`] the task.
-//! - An event that this build does not know stops the tail for good: the process needs an upgrade, and denies.
+//! - An event that this build does not know stops the tail for good: the process needs an upgrade, and denies. One that
+//!   is damaged denies what its log has a say in (`damage`).
+//! - A log that was set back is read anew from its beginning, and everything is denied until that is done.
 
+mod damage;
 mod directory;
 mod entries;
 mod feed;
 mod freshness;
 mod tail;
+mod time;
 mod users;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+pub use damage::DamagedLog;
 pub use directory::FoldError;
 pub use entries::{ActivePolicy, AgentEntry, KeyEntry, KeyIdentity, OrganisationEntry, TenantEntry};
 pub use feed::FeedError;
@@ -28,14 +34,17 @@ use crate::agent::key::{KeyPepper, PresentedKey};
 use crate::ids::{AgentId, OrganisationId, TenantId, UserId};
 use crate::membership::{Role, Scope};
 use crate::policy::PolicyLayer;
+use crate::timestamp;
 use directory::Directory;
 use freshness::Clock;
+use time::PostgresClock;
 
 /// Who may act. Clones are one state.
 #[derive(Clone, Default)]
 pub struct SecurityState {
     directory: Arc<RwLock<Directory>>,
     clock: Arc<Clock>,
+    postgres_time: Arc<PostgresClock>,
 }
 
 impl SecurityState {
@@ -51,12 +60,30 @@ impl SecurityState {
         self.clock.has_stood_at_the_head()
     }
 
+    /// Postgres's time as of the last scan, and what has passed since: by which keys and tokens expire.
+    #[must_use]
+    pub fn postgres_time(&self) -> Arc<dyn timestamp::Clock> {
+        Arc::clone(&self.postgres_time) as Arc<dyn timestamp::Clock>
+    }
+
     /// What a presented key stands for; none for a key that was never issued. The state of key, agent, tenant and
     /// organisation, and the policies, are of one moment. Secrets are compared in constant time.
-    #[must_use]
-    pub fn identify(&self, key: &PresentedKey, pepper: &KeyPepper) -> Option<KeyIdentity> {
+    ///
+    /// # Errors
+    /// When the log that the key stands in is damaged: it may have been revoked in the part that cannot be read.
+    pub fn identify(
+        &self,
+        key: &PresentedKey,
+        pepper: &KeyPepper,
+    ) -> Result<Option<KeyIdentity>, DamagedLog> {
         let hash = key.hash(pepper);
         self.read().identify(key.prefix(), &hash)
+    }
+
+    /// The tenants whose logs are damaged, with what was found: their agents are denied.
+    #[must_use]
+    pub fn damaged(&self) -> BTreeMap<TenantId, String> {
+        self.read().damaged().clone()
     }
 
     /// What a user's presented token stands for; none for one that was never issued or was revoked.

@@ -5,7 +5,10 @@
 //! 2. A commit notice of this process does the same for its tenant at once; notices that come within a few
 //!    milliseconds are taken together.
 //! 3. Postgres away: the state ages, and says so; try again with the next scan.
-//! 4. An event that this build cannot fold ends the tail for good; the state denies from then on.
+//! 4. A log that does not continue what was read of it (restored to an earlier moment, a standby that lacked the last
+//!    commits): forget everything, deny, and read anew.
+//! 5. Damage in a tenant's log denies that tenant. In the platform's, and an event that this build does not know
+//!    anywhere, it ends the tail for good; the state denies from then on.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,16 +19,22 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::backbone::{Heads, HeadsReader, Heartbeat};
+use crate::backbone::{Heads, HeadsReader, Heartbeat, SeenHeads};
 use crate::ids::{Position, TenantId};
 use crate::ledger::{Committed, Database, LogReader, StoredEvent};
 use crate::policy::PolicyLayer;
 use crate::security::SecurityState;
-use crate::security::directory::{Activation, FoldError, decode};
+use crate::security::damage::{Sequences, incomplete, is_of_one_log};
+use crate::security::directory::{Activation, Change, Directory, FoldError, decode};
 use crate::security::feed::{FeedError, Range, TENANTS_PER_READ, check_kinds, read_after, read_first};
 
 /// Notices are gathered for so long: a busy process commits hundreds of times a second, and most commits have no say.
 const GATHER: Duration = Duration::from_millis(10);
+
+/// It beats at least so often, with Postgres away too.
+const BEAT: Duration = Duration::from_secs(1);
+/// Events folded between two beats of a long read.
+const EVENTS_PER_BEAT: u64 = 10_000;
 
 /// What the tail reads.
 pub struct TailParts {
@@ -80,7 +89,18 @@ struct Tail {
     state: SecurityState,
     pool: PgPool,
     log: LogReader,
+    heads: HeadsReader,
     cursors: HashMap<TenantId, Position>,
+    /// The heads of the last scan that was taken in.
+    seen: SeenHeads,
+    heartbeat: Heartbeat,
+}
+
+/// What is read: whole logs, aggregate by aggregate, or by position what came since.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Aggregates,
+    Positions,
 }
 
 async fn run(state: SecurityState, parts: TailParts, heartbeat: Heartbeat) {
@@ -90,16 +110,20 @@ async fn run(state: SecurityState, parts: TailParts, heartbeat: Heartbeat) {
         state,
         log: LogReader::new(pool.clone()),
         pool,
+        heads: heads.clone(),
         cursors: HashMap::new(),
+        seen: SeenHeads::default(),
+        heartbeat,
     };
     // A scan that was made before we began will do for a start.
     let mut scan = heads.latest();
     loop {
-        heartbeat.beat();
+        tail.heartbeat.beat();
         let result = match scan.take() {
             Some(heads) => tail.take_scan(&heads).await,
             None => tokio::select! {
                 latest = heads.next() => tail.take_scan(&latest).await,
+                () = tokio::time::sleep(BEAT) => Ok(()),
                 notice = next_notice(&mut notices) => match notice {
                     Some(first) => {
                         tokio::time::sleep(GATHER).await;
@@ -119,7 +143,9 @@ async fn run(state: SecurityState, parts: TailParts, heartbeat: Heartbeat) {
             }
             Err(FeedError::Fold(error)) => {
                 tracing::error!(%error, "the security state has stopped: everything is denied");
-                return tail.state.clock.stop(error.to_string());
+                tail.state.clock.stop(error.to_string());
+                // `/ready` says so; the loop itself is well, and starting it again would not help.
+                return tail.heartbeat.during(std::future::pending()).await;
             }
         }
         let age = tail.state.clock.age().unwrap_or(Duration::ZERO);
@@ -142,30 +168,109 @@ async fn next_notice(notices: &mut Option<broadcast::Receiver<Committed>>) -> Op
     }
 }
 
-/// The policies that began to decide in what was folded: the last one of each layer.
-#[derive(Default)]
-struct Began(HashMap<(TenantId, PolicyLayer), Activation>);
+/// Folding what one read brings.
+struct Folding<'t> {
+    state: &'t SecurityState,
+    heartbeat: &'t Heartbeat,
+    order: Order,
+    sequences: Sequences,
+    read: u64,
+    /// The policies that began to decide: the last one of each layer.
+    began: HashMap<(TenantId, PolicyLayer), Activation>,
+}
 
-impl Began {
-    fn fold(&mut self, state: &SecurityState, event: &StoredEvent) -> Result<(), FoldError> {
-        let change = decode(event)?;
-        if let Some(activation) = state.write().apply(event.recorded.tenant, change) {
+impl<'t> Folding<'t> {
+    fn new(state: &'t SecurityState, heartbeat: &'t Heartbeat, order: Order) -> Self {
+        Self {
+            state,
+            heartbeat,
+            order,
+            sequences: Sequences::default(),
+            read: 0,
+            began: HashMap::new(),
+        }
+    }
+
+    fn take(&mut self, event: &StoredEvent) -> Result<(), FoldError> {
+        self.read += 1;
+        if self.read.is_multiple_of(EVENTS_PER_BEAT) {
+            self.heartbeat.beat();
+        }
+        let tenant = event.recorded.tenant;
+        let whole = match self.order {
+            Order::Aggregates => self.sequences.take(event),
+            Order::Positions => Ok(()),
+        };
+        let change = match whole.and_then(|()| decode(event)) {
+            Ok(change) => change,
+            Err(error) => judge(self.state, tenant, error)?,
+        };
+        if let Some(activation) = self.state.write().apply(tenant, change) {
             let layer = activation.reference.layer;
-            self.0.insert((activation.tenant, layer), activation);
+            self.began.insert((activation.tenant, layer), activation);
         }
         Ok(())
     }
 }
 
+/// Step 5. Whom an event that cannot be folded concerns: its tenant alone, who is denied from here on, or everybody.
+fn judge(state: &SecurityState, tenant: TenantId, error: FoldError) -> Result<Change, FoldError> {
+    if !is_of_one_log(tenant, &error) {
+        return Err(error);
+    }
+    if !state.damaged().contains_key(&tenant) {
+        tracing::error!(%tenant, %error, "the log of a tenant is damaged: its agents are denied");
+        state.write().damage(tenant, error.to_string());
+    }
+    Ok(Change::None)
+}
+
 impl Tail {
     async fn take_scan(&mut self, heads: &Arc<Heads>) -> Result<(), FeedError> {
+        let mut heads = Arc::clone(heads);
+        if self.is_ahead_of(&heads) {
+            // A scan may have begun before a commit whose notice was faster; one that begins now may not show less.
+            heads = self.fresh_heads().await;
+        }
+        let rewound = self.seen.rewound(&self.log, &heads).await?;
+        if self.is_ahead_of(&heads) || !rewound.is_empty() {
+            self.begin_anew(&rewound);
+        }
         let ends = heads
             .by_tenant
             .values()
             .map(|head| (head.tenant, head.head.position));
         self.advance(ends.collect()).await?;
+        self.seen.note(&heads);
+        self.state.postgres_time.set(heads.server_time);
         self.state.clock.stood_at_the_head(heads.read_at);
         Ok(())
+    }
+
+    /// Whether more was read of some log than it holds.
+    fn is_ahead_of(&self, heads: &Heads) -> bool {
+        let end = |tenant| heads.by_tenant.get(tenant).map(|head| head.head.position);
+        let mut cursors = self.cursors.iter();
+        cursors.any(|(tenant, cursor)| end(tenant).is_none_or(|end| end < *cursor))
+    }
+
+    async fn fresh_heads(&mut self) -> Arc<Heads> {
+        let heartbeat = self.heartbeat.clone();
+        heartbeat.during(self.heads.fresh()).await
+    }
+
+    /// Step 4. Nobody is let in by what is known until the log has been read again.
+    fn begin_anew(&mut self, rewound: &[TenantId]) {
+        tracing::error!(
+            tenants = ?rewound,
+            "a log ends before what was read of it, or goes on differently: Postgres was set back. Everything is denied \
+             until the security state is built anew; run `counterfoil audit reconcile`"
+        );
+        metrics::counter!("counterfoil_security_rebuilds_total").increment(1);
+        self.state.clock.forget();
+        *self.state.write() = Directory::default();
+        self.cursors.clear();
+        self.seen = SeenHeads::default();
     }
 
     async fn take_notices(
@@ -182,35 +287,63 @@ impl Tail {
         self.advance(ends).await
     }
 
-    /// Reads and folds every log up to its end.
+    /// Reads and folds every log up to its end; of one that is damaged there is nothing more to know.
     async fn advance(&mut self, ends: HashMap<TenantId, Position>) -> Result<(), FeedError> {
+        let damaged = self.state.damaged();
         let behind = ends.into_iter().filter_map(|(tenant, until)| {
             let after = self.cursors.get(&tenant).copied().unwrap_or_default();
-            (after < until).then_some(Range { tenant, after, until })
+            (after < until && !damaged.contains_key(&tenant)).then_some(Range { tenant, after, until })
         });
         let (new, known): (Vec<Range>, Vec<Range>) = behind.partition(|range| range.after == Position::ZERO);
         for ranges in new.chunks(TENANTS_PER_READ) {
             check_kinds(&self.pool, ranges).await?;
-            let mut began = Began::default();
-            read_first(&self.pool, ranges, |event| began.fold(&self.state, &event)).await?;
+            let mut folding = Folding::new(&self.state, &self.heartbeat, Order::Aggregates);
+            read_first(&self.pool, ranges, |event| folding.take(&event)).await?;
+            let began = folding.began;
             self.arrive(began, ranges).await?;
         }
         for ranges in known.chunks(TENANTS_PER_READ) {
-            let mut began = Began::default();
-            read_after(&self.pool, ranges, |event| began.fold(&self.state, &event)).await?;
+            let mut folding = Folding::new(&self.state, &self.heartbeat, Order::Positions);
+            read_after(&self.pool, ranges, |event| folding.take(&event)).await?;
+            let began = folding.began;
+            self.check_whole(ranges).await?;
             self.arrive(began, ranges).await?;
         }
+        let damaged = self.state.damaged().len();
+        metrics::gauge!("counterfoil_security_damaged_logs").set(damaged as f64);
         Ok(())
     }
 
     /// Brings the sources of the policies that began to decide. The cursors move last: whatever fails before is done
     /// again, and folding an event again changes nothing.
-    async fn arrive(&mut self, began: Began, ranges: &[Range]) -> Result<(), FeedError> {
-        for activation in began.0.into_values() {
+    async fn arrive(
+        &mut self,
+        began: HashMap<(TenantId, PolicyLayer), Activation>,
+        ranges: &[Range],
+    ) -> Result<(), FeedError> {
+        for activation in began.into_values() {
             self.activate(activation).await?;
         }
         self.cursors
             .extend(ranges.iter().map(|range| (range.tenant, range.until)));
+        Ok(())
+    }
+
+    /// Each event of these stretches is there; unless the log was set back meanwhile, which the next scan tells.
+    async fn check_whole(&mut self, ranges: &[Range]) -> Result<(), FeedError> {
+        let incomplete = incomplete(&self.pool, ranges).await?;
+        if incomplete.is_empty() {
+            return Ok(());
+        }
+        let heads = self.fresh_heads().await;
+        for Range { tenant, after, until } in incomplete {
+            let end = heads.by_tenant.get(&tenant).map(|head| head.head.position);
+            if end.is_none_or(|end| end < until) {
+                continue;
+            }
+            let what = format!("an event after position {after}, up to {until},");
+            judge(&self.state, tenant, FoldError::Missing { tenant, what })?;
+        }
         Ok(())
     }
 

@@ -121,6 +121,8 @@ pub struct Context {
     pub verdicts: Vec<StepVerdict>,
     /// Whether a step raised a flag.
     pub flagged: bool,
+    /// Whether it could not be found out if the log took its ending.
+    pub outcome_unknown: bool,
 }
 
 impl Context {
@@ -150,6 +152,7 @@ impl Context {
             receipt: None,
             verdicts: Vec::new(),
             flagged: false,
+            outcome_unknown: false,
         }
     }
 

@@ -33,6 +33,8 @@ pub struct MemoryLog {
     keys: Mutex<HashMap<[u8; 32], Claimed>>,
     pub authorising_fails: AtomicBool,
     pub ending_fails: AtomicBool,
+    /// What fails leaves it open whether it was taken.
+    pub outcome_is_unknown: AtomicBool,
 }
 
 impl MemoryLog {
@@ -51,9 +53,16 @@ impl MemoryLog {
 
     fn end(&self, context: &CommandContext, id: CompletionId, record: Record) -> Result<Receipt, LogError> {
         if self.ending_fails.load(Ordering::SeqCst) {
-            return Err(LogError::Unavailable("switched off".into()));
+            return Err(self.switched_off());
         }
         Ok(self.append(context, id, record))
+    }
+
+    fn switched_off(&self) -> LogError {
+        match self.outcome_is_unknown.load(Ordering::SeqCst) {
+            true => LogError::OutcomeUnknown("switched off".into()),
+            false => LogError::Unavailable("switched off".into()),
+        }
     }
 
     fn claim(&self, context: &CommandContext, id: CompletionId) -> Result<(), AuthoriseError> {
@@ -115,7 +124,7 @@ impl CompletionLog for MemoryLog {
     ) -> BoxFuture<'a, Result<Receipt, AuthoriseError>> {
         async move {
             if self.authorising_fails.load(Ordering::SeqCst) {
-                return Err(LogError::Unavailable("switched off".into()).into());
+                return Err(self.switched_off().into());
             }
             self.claim(context, id)?;
             Ok(self.append(context, id, Record::Authorized(record)))
@@ -162,7 +171,7 @@ pub struct MemoryDirectory {
 impl KeyDirectory for MemoryDirectory {
     fn find(&self, key: &PresentedKey) -> Result<Option<Arc<AgentIdentity>>, DirectoryStale> {
         if self.stale.load(Ordering::SeqCst) {
-            return Err(DirectoryStale { age_ms: 6_000 });
+            return Err(DirectoryStale::Old { age_ms: 6_000 });
         }
         let known = key.hash(&self.pepper).matches(&self.hash);
         Ok(self

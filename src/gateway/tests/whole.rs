@@ -128,3 +128,16 @@ async fn the_body_is_withheld_when_the_settlement_is_not_durable() {
     assert_eq!(got.error(), "503 server_error audit_unavailable");
     assert_eq!(bench.log.names(), ["authorized"]);
 }
+
+#[tokio::test]
+async fn a_caller_is_told_when_it_is_not_known_whether_the_log_took_the_call() {
+    let bench = Bench::start().await;
+    bench.log.outcome_is_unknown.store(true, Ordering::SeqCst);
+    bench.log.authorising_fails.store(true, Ordering::SeqCst);
+    let got = bench.ask(&question("demo-small", "Hello")).await;
+    assert_eq!(got.error(), "503 server_error outcome_unknown");
+    bench.log.authorising_fails.store(false, Ordering::SeqCst);
+    bench.log.ending_fails.store(true, Ordering::SeqCst);
+    let got = bench.ask(&question("demo-small", "Hello")).await;
+    assert_eq!(got.error(), "503 server_error outcome_unknown");
+}

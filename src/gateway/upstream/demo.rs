@@ -49,6 +49,7 @@ impl Provider for DemoProvider {
     }
 
     fn call(&self, call: ProviderCall) -> BoxFuture<'_, Result<Answered, UpstreamError>> {
+        call.attempts.begin();
         let composed = Composed::new(&call);
         let answer = if call.request.stream {
             Answer::Stream(stream::iter(composed.events(&call.request)).map(Ok).boxed())

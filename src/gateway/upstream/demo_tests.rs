@@ -22,6 +22,7 @@ fn call(body: &Value) -> ProviderCall {
         traceparent: None,
         created: 1_700_000_000,
         authorization: None,
+        attempts: Default::default(),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod retry;
 pub mod stream;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -28,6 +29,23 @@ pub use error::{UpstreamError, UpstreamFault};
 use super::wire::ChatRequest;
 use super::wire::request::MaxTokensField;
 use super::wire::response::ChatCompletion;
+
+/// How many requests were sent for a call: shared with whoever cancels it, who gets no answer that says so.
+#[derive(Debug, Clone, Default)]
+pub struct Attempts(Arc<AtomicU16>);
+
+impl Attempts {
+    /// One more is about to be sent.
+    pub fn begin(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many were.
+    #[must_use]
+    pub fn count(&self) -> u16 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// One call, as a provider gets it.
 #[derive(Debug, Clone)]
@@ -48,6 +66,8 @@ pub struct ProviderCall {
     pub created: i64,
     /// The `Authorization` header with the key from the vault, opened for this call; marked as sensitive.
     pub authorization: Option<HeaderValue>,
+    /// Counts the requests that are sent for it.
+    pub attempts: Attempts,
 }
 
 /// What a provider committed to.

@@ -152,6 +152,7 @@ impl OpenAiProvider {
         let deadline = started + self.settings.limits.total;
         let mut attempts = 1;
         loop {
+            call.attempts.begin();
             let fault = match self.attempt(&call, deadline).await {
                 Ok(answer) => return Ok(Answered { answer, attempts }),
                 Err(fault) => fault,

@@ -52,6 +52,7 @@ fn call(body: &'static str) -> ProviderCall {
         traceparent: Some("00-11111111111111111111111111111111-2222222222222222-01".into()),
         created: 0,
         authorization: None,
+        attempts: Default::default(),
     }
 }
 
@@ -184,8 +185,11 @@ async fn a_server_error_is_repeated_and_a_lasting_one_ends_after_the_attempts() 
 
     let server = MockServer::start().await;
     answers(&server, vec![broken]).await;
-    let error = whole(&server).await.unwrap_err();
+    let (provider, call) = (OpenAiProvider::new(settings(&server.uri())).unwrap(), call(BODY));
+    let sent = call.attempts.clone();
+    let error = provider.call(call).await.err().unwrap();
     assert_eq!((error.fault.status(), error.attempts), (Some(500), 3));
+    assert_eq!(sent.count(), 3, "whoever cancels a call knows, too");
     assert_eq!(server.received_requests().await.unwrap().len(), 3);
 }
 

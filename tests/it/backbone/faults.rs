@@ -141,6 +141,22 @@ async fn a_start_without_nats_is_unverified_until_nats_comes() {
     stack.resume(ServerKind::Nats).await.unwrap();
     backbone.until_equal(&ledger).await;
     assert!(backbone.status.is_verified());
+
+    // What a server holds that comes back is anybody's guess, until it has been looked at.
+    stack.halt(ServerKind::Nats).await.unwrap();
+    backbone
+        .until("unverified again, and not leading", async || {
+            let status = &backbone.status.partitions()[&0];
+            status.head == HeadState::Unverified && !status.leading
+        })
+        .await;
+    stack.resume(ServerKind::Nats).await.unwrap();
+    backbone
+        .until("verified again, and leading", async || {
+            let status = &backbone.status.partitions()[&0];
+            status.head == HeadState::Verified && status.leading
+        })
+        .await;
     relay.stop().await;
     stack.stop().await;
 }
@@ -173,7 +189,7 @@ async fn a_stream_with_other_settings_is_refused_and_each_is_named() {
 }
 
 /// A clock that stands still until it is set.
-struct SetClock(Mutex<Timestamp>);
+pub(super) struct SetClock(pub(super) Mutex<Timestamp>);
 
 impl Clock for SetClock {
     fn now(&self) -> Timestamp {

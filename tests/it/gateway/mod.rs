@@ -2,4 +2,5 @@
 
 mod openai;
 mod providers;
+mod recorder;
 mod streams;

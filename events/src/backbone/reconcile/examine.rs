@@ -6,9 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use chrono::Utc;
-
-use crate::backbone::cursor::discarded_before;
+use crate::backbone::discarded::discarded_before;
 use crate::backbone::genuine::Judge;
 use crate::backbone::reconcile::ReconcileError;
 use crate::backbone::reconcile::coverage::Coverage;
@@ -99,17 +97,14 @@ async fn examine_partition(
     })
 }
 
-/// From when on the stream still holds everything; the outer none when there is no stream.
+/// Before when what the stream lacks counts as discarded; the outer none when there is no stream.
 async fn discarded(backbone: &Backbone, partition: u32) -> Result<Option<Option<Timestamp>>, BackboneError> {
     let Some(stream) = backbone.find_stream(partition).await? else {
         return Ok(None);
     };
     let info = stream.cached_info();
-    Ok(Some(discarded_before(
-        &info.state,
-        info.config.max_age,
-        Utc::now(),
-    )))
+    let before = discarded_before(backbone, &stream, &info.state, &info.config).await?;
+    Ok(Some(before))
 }
 
 impl Tally {

@@ -219,11 +219,12 @@ impl Repairer {
         loop {
             let stream = self.backbone.ensure_stream(partition).await?;
             let cursor = derive(&self.backbone, &stream).await?;
-            let behind = target.iter().map(|(tenant, head)| {
-                let reached = cursor.tenants.get(tenant).map_or(0, |end| end.position.0);
-                head.0.saturating_sub(reached)
-            });
-            match behind.sum() {
+            let mut behind = 0;
+            for (tenant, head) in &target {
+                let reached = cursor.published(&self.log, *tenant).await?;
+                behind += head.0.saturating_sub(reached.0);
+            }
+            match behind {
                 0 => return Ok(()),
                 lag_events if began.elapsed() > REFILL_TIMEOUT => {
                     return Err(ReconcileError::StillFilling {

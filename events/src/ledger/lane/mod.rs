@@ -42,7 +42,7 @@ const MISSES_BEFORE_LOCKING: u32 = 3;
 pub(super) struct Lane {
     tenant: TenantId,
     shared: Arc<Shared>,
-    queue: mpsc::Receiver<Waiting>,
+    queue: mpsc::UnboundedReceiver<Waiting>,
     waiting: WaitingRoom,
     head: Option<Head>,
     misses: u32,
@@ -65,7 +65,11 @@ struct Ready {
 }
 
 impl Lane {
-    pub(super) fn new(tenant: TenantId, shared: Arc<Shared>, queue: mpsc::Receiver<Waiting>) -> Self {
+    pub(super) fn new(
+        tenant: TenantId,
+        shared: Arc<Shared>,
+        queue: mpsc::UnboundedReceiver<Waiting>,
+    ) -> Self {
         Self {
             tenant,
             shared,
@@ -122,14 +126,9 @@ impl Lane {
     }
 
     fn drain(&mut self) {
-        while self.has_room() {
-            let Ok(next) = self.queue.try_recv() else { break };
+        while let Ok(next) = self.queue.try_recv() {
             self.waiting.enter(next);
         }
-    }
-
-    fn has_room(&self) -> bool {
-        self.waiting.len() < self.shared.options.queue_per_tenant
     }
 
     /// The batch to be written now: what was placed meanwhile, with whoever else has come. None when all of it is
@@ -249,11 +248,7 @@ impl Lane {
             if let Some(next) = self.waiting.next(limits) {
                 return next;
             }
-            let came = match self.has_room() {
-                true => self.queue.recv().await,
-                false => None,
-            };
-            match came {
+            match self.queue.recv().await {
                 Some(waiting) => self.waiting.enter(waiting),
                 None => pending().await,
             }

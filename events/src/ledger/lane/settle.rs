@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Lane, answer_all, unavailable};
+use super::{Lane, answer_all};
 use crate::ids::KeyId;
 use crate::ledger::call::{CALL_TIMEOUT, within};
 use crate::ledger::draft::Draft;
@@ -27,7 +27,9 @@ impl Lane {
             Outcome::Refused(refusal) => self.settle_refused(&refusal, draft).await,
             Outcome::Missing => draft.answer_all(&AppendError::MissingTenant(self.tenant)),
             Outcome::Superseded(current) => self.settle_superseded(current, draft).await,
-            Outcome::Failed(reason) => self.settle_failed(&reason, draft.into_waiting()),
+            Outcome::Failed { reason, permanent } => {
+                self.settle_failed(&reason, permanent, draft.into_waiting());
+            }
             Outcome::Unreached(reason) => draft.answer_all(&AppendError::Unavailable(reason)),
             Outcome::Unknown(reason) => {
                 tracing::warn!(tenant = %self.tenant, reason, "the outcome of an append is unknown; finding out");
@@ -37,11 +39,14 @@ impl Lane {
     }
 
     /// One request may have spoiled it for all of them.
-    fn settle_failed(&mut self, reason: &str, batch: Vec<Waiting>) {
+    fn settle_failed(&mut self, reason: &str, permanent: bool, batch: Vec<Waiting>) {
         self.head = None;
         tracing::error!(tenant = %self.tenant, requests = batch.len(), reason, "Postgres refused an append");
         if batch.len() == 1 {
-            let error = AppendError::Unavailable("Postgres refused the append".to_owned());
+            let error = match permanent {
+                true => AppendError::Impossible(reason.to_owned()),
+                false => AppendError::Unavailable("Postgres refused the append".to_owned()),
+            };
             return answer_all(batch, &error);
         }
         self.waiting.put_back_singly(batch);
@@ -108,9 +113,14 @@ impl Lane {
                     return Err(AppendError::KeyReused);
                 }
                 let receipts = self.shared.reader.receipts(self.tenant, *position, *count);
-                let receipts = within(CALL_TIMEOUT, receipts)
-                    .await
-                    .map_err(|error| unavailable(&error))?;
+                let receipts = within(CALL_TIMEOUT, receipts).await.map_err(|error| {
+                    tracing::warn!(tenant = %self.tenant, %error, "the receipts of an earlier request cannot be read");
+                    AppendError::ReceiptsUnread(self.tenant)
+                })?;
+                if receipts.len() != *count as usize {
+                    tracing::error!(tenant = %self.tenant, %position, count, "events of an earlier request are missing");
+                    return Err(AppendError::ReceiptsUnread(self.tenant));
+                }
                 Ok(Appended {
                     receipts,
                     replayed: true,

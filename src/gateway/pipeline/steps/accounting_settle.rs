@@ -1,5 +1,6 @@
-//! accounting.settle: what the call used and cost. The provider's own count where it gave one; else an estimate of what
-//! was seen, or the upper bound where nothing is known; both flagged. Priced with the price that was reserved.
+//! accounting.settle: what the call used and cost. The provider's own count where it gave one for the whole answer; else
+//! an estimate of what was seen (or what was reported, if that is more), or the upper bound where nothing is known;
+//! both flagged. Priced with the price that was reserved.
 
 use counterfoil_events::completion::Usage as RecordedUsage;
 use counterfoil_events::text::Code;
@@ -55,6 +56,21 @@ pub fn bill(used: Used, reservation: &Reservation, body_bytes: u64) -> Bill {
                     prompt_tokens,
                     completion_tokens,
                     ..Usage::default()
+                },
+                true,
+            )
+        }
+        // The larger of both: neither says how much the provider had written when the answer broke off.
+        Used::Part {
+            reported,
+            output_bytes,
+        } => {
+            let seen = tokens::estimate(output_bytes).min(reservation.output_tokens);
+            let completion_tokens = reported.completion_tokens.max(seen);
+            (
+                Usage {
+                    completion_tokens,
+                    ..reported
                 },
                 true,
             )
@@ -141,6 +157,23 @@ mod tests {
             })
             .1,
             100
+        );
+        let reported = Usage {
+            prompt_tokens: 10,
+            completion_tokens: 4,
+            ..Usage::default()
+        };
+        let part = |output_bytes| {
+            let (input, output, estimated, _) = billed(Used::of_a_part(Some(reported), output_bytes));
+            (input, output, estimated)
+        };
+        assert_eq!(part(40), (10, 10, true), "more was seen than was reported");
+        assert_eq!(part(4), (10, 4, true));
+        assert_eq!(part(4_000_000), (10, 100, true), "no more than was reserved");
+        assert_eq!(
+            Used::of_a_part(None, 40),
+            Used::Seen { output_bytes: 40 },
+            "nothing was reported"
         );
         let bound = billed(Used::Unknown);
         assert_eq!(bound, (1000, 100, true, reservation().max_cost.micros.0));

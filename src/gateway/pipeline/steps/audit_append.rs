@@ -43,7 +43,10 @@ fn run(context: &mut Context) -> BoxFuture<'_, Verdict> {
                 context.receipt = Some(receipt);
                 Verdict::Pass
             }
-            Err(error) => Verdict::Unavailable(error.to_string()),
+            Err(error) => {
+                context.outcome_unknown = matches!(error, LogError::OutcomeUnknown(_));
+                Verdict::Unavailable(error.to_string())
+            }
         }
     }
     .boxed()
@@ -54,7 +57,8 @@ async fn append(context: &Context, record: &Record) -> Result<Receipt, LogError>
     let mut pause = FIRST_PAUSE;
     loop {
         let error = match record.append(context).await {
-            Err(LogError::Unavailable(error)) => LogError::Unavailable(error),
+            // An ending that was taken after all answers with its receipt when it is tried again.
+            Err(error @ (LogError::Unavailable(_) | LogError::OutcomeUnknown(_))) => error,
             ended => return ended,
         };
         // A denial has cost nothing and can be asked for again, so nobody waits for its record.
