@@ -9,6 +9,7 @@ pub mod client;
 pub mod exit;
 mod keys;
 mod kms;
+mod nats_issuer;
 mod nouns;
 mod openapi;
 pub mod output;
@@ -29,7 +30,9 @@ use crate::config::{Config, Sources, TelemetryConfig};
 use crate::up::config_file;
 use crate::{faults, telemetry};
 use exit::{CliError, Exit, Outcome};
-use nouns::{AgentsCommand, KriCommand, Noun, OrganisationsCommand, PoliciesCommand, TenantsCommand};
+use nouns::{
+    AgentsCommand, KriCommand, Noun, OrganisationsCommand, OriginCommand, PoliciesCommand, TenantsCommand,
+};
 use output::Output;
 
 /// Where `up` keeps everything if it is not told.
@@ -94,7 +97,7 @@ enum Command {
     Projections(projections::ProjectionsCommand),
     /// Organisations: list, get, create, rename, suspend, resume
     Organisations(Noun<OrganisationsCommand>),
-    /// Tenants: list, get, create, rename, suspend, resume, and what carriers carry
+    /// Tenants: list, get, create, rename, suspend, resume, close, erase, and what carriers carry
     Tenants(Noun<TenantsCommand>),
     /// Agents and their API keys
     Agents(Noun<AgentsCommand>),
@@ -102,12 +105,16 @@ enum Command {
     Policies(Noun<PoliciesCommand>),
     /// Key risk indicators, their sources and runs
     Kri(Noun<KriCommand>),
+    /// The proof of origin: suspend it for a while, restore it
+    Origin(Noun<OriginCommand>),
     /// The keys that sign the log: list, rotate
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// The key-encryption key of the vault: hold it, make its next version, wrap anew
     #[command(subcommand)]
     Kms(kms::KmsCommand),
+    /// Print what the NATS server trusts to answer for tenants' programs that log in
+    NatsIssuer,
     /// Write the log, and the keys that continue it, into a directory, while the system runs or not
     Backup(backup::BackupArgs),
     /// Load a backup into an installation that has no log yet, and prove that it is whole
@@ -221,8 +228,10 @@ fn run(cli: Cli) -> Outcome {
         Command::Agents(noun) => block_on(noun.run(&cli.global, output)),
         Command::Policies(noun) => block_on(noun.run(&cli.global, output)),
         Command::Kri(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Origin(noun) => block_on(noun.run(&cli.global, output)),
         Command::Keys(command) => command.run(&cli.global, output),
         Command::Kms(command) => block_on(command.run(&cli.global)),
+        Command::NatsIssuer => nats_issuer::run(&cli.global),
         Command::Backup(args) => block_on(args.run(&cli.global, output)),
         Command::Restore(args) => block_on(args.run(&cli.global, output)),
         Command::Stack(command) => {

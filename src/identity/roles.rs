@@ -79,6 +79,7 @@ fn changes_inside(permission: Permission) -> bool {
             | P::KriSourcesTest
             | P::KriRunsRequest
             | P::SecretsWrite
+            | P::SubscribersWrite
     )
 }
 
@@ -122,6 +123,8 @@ mod tests {
             P::TenantsList,
             P::CarriersWrite,
             P::UsersWrite,
+            P::OriginSuspend,
+            P::TenantsClose,
         ];
         for role in Role::ALL.into_iter().skip(2) {
             assert!(

@@ -6,10 +6,12 @@ use counterfoil_consumers::projector::ProjectorStatus;
 use counterfoil_events::backbone::{Backbone, BackboneStatus};
 use counterfoil_events::ledger::Database;
 use counterfoil_events::security::{Freshness, SecurityState};
+use counterfoil_events::timestamp::Timestamp;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::basis::Basis;
+use crate::http::metrics::ORIGIN_SUSPENDED;
 use crate::http::{self, Component, Readiness};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -24,12 +26,23 @@ pub(super) struct Health {
     task: JoinHandle<()>,
 }
 
+/// What of it this process has.
+pub(super) struct Watched {
+    /// Whether it relays.
+    pub(super) relays: bool,
+    /// Whether it asks for proof of origin.
+    pub(super) proof: bool,
+    /// How its projections are, if it has any.
+    pub(super) projections: Option<ProjectorStatus>,
+}
+
 struct Looker {
     readiness: Readiness,
     postgres: Component,
     nats: Component,
     relay: Option<Component>,
     security: Component,
+    origin: Option<Component>,
     projections: Option<(Component, ProjectorStatus)>,
     database: Database,
     backbone: Backbone,
@@ -42,9 +55,13 @@ impl Health {
         readiness: &Readiness,
         basis: &Basis,
         state: SecurityState,
-        relays: bool,
-        projections: Option<ProjectorStatus>,
+        watched: Watched,
     ) -> Self {
+        let Watched {
+            relays,
+            proof,
+            projections,
+        } = watched;
         let looker = Looker {
             readiness: readiness.clone(),
             postgres: readiness.required("postgres"),
@@ -53,6 +70,7 @@ impl Health {
             relay: relays.then(|| readiness.optional("relay")),
             // Until it has stood at the head, nobody can be told apart.
             security: readiness.required("security_state"),
+            origin: proof.then(|| readiness.optional("origin_proof")),
             // Commands and completions do without them: only queries lag.
             projections: projections.map(|status| (readiness.optional("projections"), status)),
             database: basis.database.clone(),
@@ -111,6 +129,9 @@ impl Looker {
                 .down("has not stood at the head of the log for 5 s: keys are denied"),
             Freshness::Stopped { reason } => self.security.down(reason),
         }
+        if let Some(origin) = &self.origin {
+            self.look_at_origin(origin);
+        }
         if let Some((component, status)) = &self.projections {
             match status.problem() {
                 None => component.ok(),
@@ -123,5 +144,17 @@ impl Looker {
                 Some(trouble) => relay.degraded(trouble),
             }
         }
+    }
+
+    fn look_at_origin(&self, component: &Component) {
+        let until = self.state.origin_open_until();
+        let suspended = until.filter(|until| Timestamp::now() < *until);
+        match suspended {
+            None => component.ok(),
+            Some(until) => component.degraded(format!(
+                "suspended until {until}: requests are answered wherever they come from"
+            )),
+        }
+        metrics::gauge!(ORIGIN_SUSPENDED).set(f64::from(u8::from(suspended.is_some())));
     }
 }

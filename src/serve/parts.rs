@@ -8,7 +8,7 @@ use super::ServeError;
 use super::api::{ApiRole, Means};
 use super::basis::Basis;
 use super::consumers::ConsumersRole;
-use super::health::Health;
+use super::health::{Health, Watched};
 use super::relay::RelayRole;
 use super::runner::RunnerRole;
 use crate::commands::Commands;
@@ -37,8 +37,12 @@ impl Parts {
         let consumers = has(Role::Consumers).then(|| ConsumersRole::start(&basis));
         let runner = has(Role::Runner).then(|| RunnerRole::start(&basis, &config.kri));
         let api = ApiRole::start(&basis, means, config, &readiness);
-        let projections = consumers.as_ref().map(ConsumersRole::status);
-        let health = Health::start(&readiness, &basis, api.security(), relay.is_some(), projections);
+        let watched = Watched {
+            relays: relay.is_some(),
+            proof: config.origin.secret.is_some(),
+            projections: consumers.as_ref().map(ConsumersRole::status),
+        };
+        let health = Health::start(&readiness, &basis, api.security(), watched);
         Ok(Self {
             readiness,
             basis,

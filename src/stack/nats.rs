@@ -12,8 +12,10 @@ use super::error::StackError;
 use super::files;
 use super::probe::Probe;
 use super::server::{ServerKind, ServerSpec};
+use crate::subscriber::{ACCOUNT, CalloutKey, PLATFORM_ACCOUNT};
 
 pub(super) const USER: &str = "counterfoil";
+const CALLOUT_CONTEXT: &str = "counterfoil 2026 nats callout v1";
 /// Far above an envelope (65,535 bytes) with its headers; also NATS's own default, fixed here.
 const MAX_PAYLOAD_BYTES: u32 = 1024 * 1024;
 
@@ -26,10 +28,13 @@ pub(super) fn spec(
 ) -> Result<ServerSpec, StackError> {
     let dir = data_dir.of(ServerKind::Nats);
     let file = dir.join("nats.conf");
-    files::write_private(
-        &file,
-        configuration(port, password, &store_dir(data_dir)).as_bytes(),
-    )?;
+    let store = store_dir(data_dir);
+    move_streams_to_their_account(&store).map_err(|source| StackError::Io {
+        action: "moving streams in",
+        path: store.clone(),
+        source,
+    })?;
+    files::write_private(&file, configuration(port, password, &store).as_bytes())?;
     Ok(ServerSpec {
         kind: ServerKind::Nats,
         program,
@@ -64,16 +69,58 @@ pub(super) fn url(port: u16) -> String {
 }
 
 fn configuration(port: u16, password: &SecretString, store_dir: &Path) -> String {
+    let issuer = CalloutKey::new(callout_key(password)).map_or_else(|_| String::new(), |key| key.issuer());
     let password = password.expose_secret();
     let store_dir = quoted(store_dir);
+    let (fetch, info, ack) = (
+        "$JS.API.CONSUMER.MSG.NEXT.*.*",
+        "$JS.API.CONSUMER.INFO.*.*",
+        "$JS.ACK.>",
+    );
     format!(
         "# Written by counterfoil at each start.\n\
          server_name: counterfoil\n\
          listen: \"127.0.0.1:{port}\"\n\
          max_payload: {MAX_PAYLOAD_BYTES}\n\
-         authorization {{ user: {USER}, password: \"{password}\" }}\n\
-         jetstream {{ store_dir: {store_dir} }}\n"
+         jetstream {{ store_dir: {store_dir} }}\n\
+         accounts {{\n  \
+           {PLATFORM_ACCOUNT} {{\n    \
+             jetstream: enabled\n    \
+             users: [{{ user: {USER}, password: \"{password}\" }}]\n    \
+             exports: [\n      \
+               {{ service: \"{fetch}\", response_type: stream, accounts: [{ACCOUNT}] }}\n      \
+               {{ service: \"{info}\", accounts: [{ACCOUNT}] }}\n      \
+               {{ service: \"{ack}\", accounts: [{ACCOUNT}] }}\n    \
+             ]\n  \
+           }}\n  \
+           {ACCOUNT} {{\n    \
+             imports: [\n      \
+               {{ service: {{ account: {PLATFORM_ACCOUNT}, subject: \"{fetch}\" }} }}\n      \
+               {{ service: {{ account: {PLATFORM_ACCOUNT}, subject: \"{info}\" }} }}\n      \
+               {{ service: {{ account: {PLATFORM_ACCOUNT}, subject: \"{ack}\" }} }}\n    \
+             ]\n  \
+           }}\n\
+         }}\n\
+         authorization {{\n  \
+           auth_callout {{ issuer: {issuer}, account: {PLATFORM_ACCOUNT}, auth_users: [{USER}] }}\n\
+         }}\n"
     )
+}
+
+/// By which logins of subscribers are answered: derived from the password, so that there is one secret to keep.
+pub(super) fn callout_key(password: &SecretString) -> [u8; 32] {
+    blake3::derive_key(CALLOUT_CONTEXT, password.expose_secret().as_bytes())
+}
+
+/// Streams of before there were accounts lie under the one that the server names `$G`: they are found where they are
+/// looked for now. To be done while no server runs.
+fn move_streams_to_their_account(store_dir: &Path) -> std::io::Result<()> {
+    let root = store_dir.join("jetstream");
+    let (before, now) = (root.join("$G"), root.join(PLATFORM_ACCOUNT));
+    match before.exists() && !now.exists() {
+        true => std::fs::rename(before, now),
+        false => Ok(()),
+    }
 }
 
 fn quoted(path: &Path) -> String {

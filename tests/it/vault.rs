@@ -25,10 +25,10 @@ const FIRST: &str = "zq7-vault-canary-first";
 const SECOND: &str = "zq7-vault-canary-second";
 
 /// `counterfoil kms serve`; killed when dropped.
-struct KeyProcess(Child);
+pub struct KeyProcess(Child);
 
 impl KeyProcess {
-    async fn start(directory: &Path) -> Self {
+    pub async fn start(directory: &Path) -> Self {
         let mut child = Command::new(binary())
             .args([
                 "kms", "serve", "--create", "--keys", "kek", "--socket", "kms.sock",

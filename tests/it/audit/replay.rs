@@ -91,8 +91,10 @@ async fn every_kind_of_aggregate_is_replayed_and_postgres_es_arrives_at_the_same
         "kri_run",
         "kri_source",
         "organisation",
+        "origin",
         "policy",
         "secret",
+        "subscriber",
         "tenant",
         "user",
     ];

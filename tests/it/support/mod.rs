@@ -6,6 +6,7 @@ pub mod events;
 pub mod installation;
 pub mod invariants;
 pub mod ledger;
+pub mod person;
 pub mod pooler;
 pub mod projections;
 pub mod provider;
