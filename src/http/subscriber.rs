@@ -22,7 +22,7 @@ use super::request::Request;
 use super::route::{Route, State};
 use crate::commands::Commands;
 use crate::identity::Permission;
-use crate::subscriber::{Grant, partition_of};
+use crate::subscriber::{API_PREFIX, Grant, partition_of};
 
 /// What the group stands on.
 #[derive(Clone)]
@@ -64,6 +64,8 @@ pub struct SubscriberIssued {
     stream: String,
     /// The consumer to fetch from; it is there once the credential has logged in, and delivers this tenant's events alone.
     consumer: String,
+    /// How JetStream's subjects begin for it, in place of `$JS.API`.
+    api_prefix: &'static str,
     /// How the client's inbox must begin.
     inbox_prefix: String,
     #[serde(flatten)]
@@ -126,6 +128,7 @@ async fn issue(routes: SubscriberRoutes, request: Request<Json<IssueSubscriber>>
         password: key.expose_text().to_owned(),
         stream: grant.stream,
         consumer: grant.consumer,
+        api_prefix: API_PREFIX,
         inbox_prefix: grant.inbox,
         issued: command::command_answer(&executed),
     };

@@ -12,7 +12,7 @@ use super::error::StackError;
 use super::files;
 use super::probe::Probe;
 use super::server::{ServerKind, ServerSpec};
-use crate::subscriber::{ACCOUNT, CalloutKey, PLATFORM_ACCOUNT};
+use crate::subscriber::{ACCOUNT, API_PREFIX, CalloutKey, PLATFORM_ACCOUNT};
 
 pub(super) const USER: &str = "counterfoil";
 const CALLOUT_CONTEXT: &str = "counterfoil 2026 nats callout v1";
@@ -72,11 +72,7 @@ fn configuration(port: u16, password: &SecretString, store_dir: &Path) -> String
     let issuer = CalloutKey::new(callout_key(password)).map_or_else(|_| String::new(), |key| key.issuer());
     let password = password.expose_secret();
     let store_dir = quoted(store_dir);
-    let (fetch, info, ack) = (
-        "$JS.API.CONSUMER.MSG.NEXT.*.*",
-        "$JS.API.CONSUMER.INFO.*.*",
-        "$JS.ACK.>",
-    );
+    let (fetch, info, ack) = ("CONSUMER.MSG.NEXT.*.*", "CONSUMER.INFO.*.*", "$JS.ACK.>");
     format!(
         "# Written by counterfoil at each start.\n\
          server_name: counterfoil\n\
@@ -88,15 +84,15 @@ fn configuration(port: u16, password: &SecretString, store_dir: &Path) -> String
              jetstream: enabled\n    \
              users: [{{ user: {USER}, password: \"{password}\" }}]\n    \
              exports: [\n      \
-               {{ service: \"{fetch}\", response_type: stream, accounts: [{ACCOUNT}] }}\n      \
-               {{ service: \"{info}\", accounts: [{ACCOUNT}] }}\n      \
+               {{ service: \"$JS.API.{fetch}\", response_type: stream, accounts: [{ACCOUNT}] }}\n      \
+               {{ service: \"$JS.API.{info}\", accounts: [{ACCOUNT}] }}\n      \
                {{ service: \"{ack}\", accounts: [{ACCOUNT}] }}\n    \
              ]\n  \
            }}\n  \
            {ACCOUNT} {{\n    \
              imports: [\n      \
-               {{ service: {{ account: {PLATFORM_ACCOUNT}, subject: \"{fetch}\" }} }}\n      \
-               {{ service: {{ account: {PLATFORM_ACCOUNT}, subject: \"{info}\" }} }}\n      \
+               {{ service: {{ account: {PLATFORM_ACCOUNT}, subject: \"$JS.API.{fetch}\" }}, to: \"{API_PREFIX}.{fetch}\" }}\n      \
+               {{ service: {{ account: {PLATFORM_ACCOUNT}, subject: \"$JS.API.{info}\" }}, to: \"{API_PREFIX}.{info}\" }}\n      \
                {{ service: {{ account: {PLATFORM_ACCOUNT}, subject: \"{ack}\" }} }}\n    \
              ]\n  \
            }}\n\

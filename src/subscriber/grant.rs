@@ -10,6 +10,9 @@ use counterfoil_events::ids::{ApiKeyId, TenantId};
 pub const ACCOUNT: &str = "SUBSCRIBERS";
 /// The account of the platform's processes, with the streams.
 pub const PLATFORM_ACCOUNT: &str = "COUNTERFOIL";
+/// How JetStream's subjects begin in the subscribers' account: under their usual name the server would answer for that
+/// account, which has no JetStream of its own.
+pub const API_PREFIX: &str = "JS.COUNTERFOIL.API";
 /// A consumer that nobody asked for so long is forgotten by the server; credentials live shorter.
 const INACTIVE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most messages that are under way to a subscriber, unacknowledged: bounds what the server remembers of it.
@@ -48,8 +51,8 @@ impl Grant {
     pub fn publishes(&self) -> [String; 3] {
         let (stream, consumer) = (&self.stream, &self.consumer);
         [
-            format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"),
-            format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}"),
+            format!("{API_PREFIX}.CONSUMER.MSG.NEXT.{stream}.{consumer}"),
+            format!("{API_PREFIX}.CONSUMER.INFO.{stream}.{consumer}"),
             format!("$JS.ACK.{stream}.{consumer}.>"),
         ]
     }
@@ -91,8 +94,8 @@ mod tests {
         assert_eq!(
             grant.publishes(),
             [
-                format!("$JS.API.CONSUMER.MSG.NEXT.CF_EVENTS_3.subscriber_{name}"),
-                format!("$JS.API.CONSUMER.INFO.CF_EVENTS_3.subscriber_{name}"),
+                format!("JS.COUNTERFOIL.API.CONSUMER.MSG.NEXT.CF_EVENTS_3.subscriber_{name}"),
+                format!("JS.COUNTERFOIL.API.CONSUMER.INFO.CF_EVENTS_3.subscriber_{name}"),
                 format!("$JS.ACK.CF_EVENTS_3.subscriber_{name}.>"),
             ]
         );

@@ -14,4 +14,4 @@ mod grant;
 
 pub use callout::{Callout, CalloutParts, partition_of};
 pub use claims::CalloutKey;
-pub use grant::{ACCOUNT, Grant, PLATFORM_ACCOUNT};
+pub use grant::{ACCOUNT, API_PREFIX, Grant, PLATFORM_ACCOUNT};

@@ -64,7 +64,7 @@ async fn the_proof_is_suspended_and_restored_on_every_process_on_record_and_by_n
     );
     assert_eq!(
         post(SUSPEND, json!({"for_s": 900})).await.status,
-        422,
+        400,
         "no reason"
     );
     assert_eq!(

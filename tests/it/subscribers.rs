@@ -61,7 +61,7 @@ impl Subscriber {
             });
             match options.connect(&installation.config.nats.url).await {
                 Ok(client) => {
-                    let context = jetstream::new(client.clone());
+                    let context = jetstream::with_prefix(client.clone(), credential.text("api_prefix"));
                     let (consumer, stream) = (credential.text("consumer"), credential.text("stream"));
                     let consumer = context.get_consumer_from_stream(consumer, stream).await.unwrap();
                     return Self {
@@ -173,7 +173,9 @@ async fn a_tenants_program_follows_its_own_events_and_everything_else_is_refused
         ("STREAM.LIST".to_owned(), ""),
         ("INFO".to_owned(), ""),
     ] {
-        subscriber.publish(&format!("$JS.API.{command}"), payload).await;
+        for api in ["$JS.API", of_a.text("api_prefix")] {
+            subscriber.publish(&format!("{api}.{command}"), payload).await;
+        }
     }
     // To subscribe: everything, B's events, another's inbox, what the system says.
     for subject in [
@@ -192,7 +194,8 @@ async fn a_tenants_program_follows_its_own_events_and_everything_else_is_refused
     let before = grown(&server, &b).await;
     let into_b = format!("{prefix}.events.0.{}.agent", b.tenant);
     a.register_agent(&server, "bait", &["demo"]).await;
-    let fetch = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{own}");
+    let api = of_a.text("api_prefix");
+    let fetch = format!("{api}.CONSUMER.MSG.NEXT.{stream}.{own}");
     subscriber
         .client
         .publish_with_reply(fetch, into_b, r#"{"batch":1,"expires":1000000000}"#.into())
@@ -226,7 +229,7 @@ async fn a_revoked_credential_and_one_of_a_suspended_tenant_fetch_nothing_and_lo
     server.post(&path, &why).await.good();
     // Still connected, and with nothing to fetch from.
     let (consumer, stream) = (revoked.text("consumer"), revoked.text("stream"));
-    let context = jetstream::new(subscriber.client.clone());
+    let context = jetstream::with_prefix(subscriber.client.clone(), revoked.text("api_prefix"));
     let gone = context
         .get_consumer_from_stream::<jetstream::consumer::pull::Config, _, _>(consumer, stream)
         .await;
