@@ -126,6 +126,7 @@ fn quoted(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -136,8 +137,42 @@ mod tests {
         server_name: counterfoil
         listen: "127.0.0.1:20002"
         max_payload: 1048576
-        authorization { user: counterfoil, password: "secret" }
         jetstream { store_dir: "/data/a \"b\"/nats" }
+        accounts {
+          COUNTERFOIL {
+            jetstream: enabled
+            users: [{ user: counterfoil, password: "secret" }]
+            exports: [
+              { service: "$JS.API.CONSUMER.MSG.NEXT.*.*", response_type: stream, accounts: [SUBSCRIBERS] }
+              { service: "$JS.API.CONSUMER.INFO.*.*", accounts: [SUBSCRIBERS] }
+              { service: "$JS.ACK.>", accounts: [SUBSCRIBERS] }
+            ]
+          }
+          SUBSCRIBERS {
+            imports: [
+              { service: { account: COUNTERFOIL, subject: "$JS.API.CONSUMER.MSG.NEXT.*.*" }, to: "JS.COUNTERFOIL.API.CONSUMER.MSG.NEXT.*.*" }
+              { service: { account: COUNTERFOIL, subject: "$JS.API.CONSUMER.INFO.*.*" }, to: "JS.COUNTERFOIL.API.CONSUMER.INFO.*.*" }
+              { service: { account: COUNTERFOIL, subject: "$JS.ACK.>" } }
+            ]
+          }
+        }
+        authorization {
+          auth_callout { issuer: AA3CWXHVVJNKL27LM62DVZAF6LSYEOREHPZEN2OXIQOE2XFX447SKSUB, account: COUNTERFOIL, auth_users: [counterfoil] }
+        }
         "#);
+    }
+
+    #[test]
+    fn streams_of_before_there_were_accounts_are_moved_once() {
+        let store = tempfile::tempdir().unwrap();
+        let stream = |account: &str| store.path().join("jetstream").join(account).join("streams/CF");
+        move_streams_to_their_account(store.path()).unwrap();
+        std::fs::create_dir_all(stream("$G")).unwrap();
+        move_streams_to_their_account(store.path()).unwrap();
+        assert!(stream(PLATFORM_ACCOUNT).exists() && !stream("$G").exists());
+        // What is there stays.
+        std::fs::create_dir_all(stream("$G")).unwrap();
+        move_streams_to_their_account(store.path()).unwrap();
+        assert!(stream("$G").exists());
     }
 }
