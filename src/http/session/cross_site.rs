@@ -151,7 +151,8 @@ mod tests {
         let csrf = (X_CSRF_TOKEN, token.as_str());
         let (site, cross) = ((SEC_FETCH_SITE, "same-origin"), (SEC_FETCH_SITE, "cross-site"));
         let (own, other) = (("origin", OWN), ("origin", "https://evil.example"));
-        let cases: &[(&[(&str, &str)], Result<(), CrossSite>)] = &[
+        type Case<'c> = (&'c [(&'c str, &'c str)], Result<(), CrossSite>);
+        let cases: &[Case<'_>] = &[
             (&[site, own, csrf], Ok(())),
             (&[own, csrf], Ok(())),
             (&[site, csrf], Ok(())),
