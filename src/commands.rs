@@ -10,8 +10,10 @@ use counterfoil_events::kri::aggregates::run::KriRun;
 use counterfoil_events::kri::aggregates::source::KriSource;
 use counterfoil_events::ledger::Sequencer;
 use counterfoil_events::organisation::Organisation;
+use counterfoil_events::origin::Origin;
 use counterfoil_events::policy::Policy;
 use counterfoil_events::secret::Secret;
+use counterfoil_events::subscriber::Subscribers;
 use counterfoil_events::tenant::Tenant;
 use counterfoil_events::user::User;
 use counterfoil_events::vault_key::VaultKey;
@@ -28,6 +30,8 @@ pub struct Commands {
     pub tenants: CommandHandler<Tenant>,
     /// In the platform's log.
     pub users: CommandHandler<User>,
+    /// In the platform's log.
+    pub origin: CommandHandler<Origin>,
     /// In the platform's log.
     pub keyring: CommandHandler<SigningKeys>,
     /// In a tenant's log.
@@ -46,6 +50,8 @@ pub struct Commands {
     pub secrets: CommandHandler<Secret>,
     /// In the platform's log.
     pub vault_keys: CommandHandler<VaultKey>,
+    /// In a tenant's log.
+    pub subscribers: CommandHandler<Subscribers>,
 }
 
 impl Commands {
@@ -57,6 +63,7 @@ impl Commands {
             organisations: CommandHandler::new(sequencer.clone()),
             tenants: CommandHandler::new(sequencer.clone()),
             users: CommandHandler::new(sequencer.clone()),
+            origin: CommandHandler::new(sequencer.clone()),
             keyring: CommandHandler::new(sequencer.clone()),
             agents: CommandHandler::new(sequencer.clone()),
             policies: CommandHandler::new(sequencer.clone()),
@@ -66,6 +73,7 @@ impl Commands {
             kri_runs: CommandHandler::new(sequencer.clone()),
             secrets: CommandHandler::new(sequencer.clone()),
             vault_keys: CommandHandler::new(sequencer.clone()),
+            subscribers: CommandHandler::new(sequencer.clone()),
             sequencer,
         }
     }

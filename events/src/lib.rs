@@ -37,6 +37,8 @@ pub mod money;
 #[cfg(feature = "log")]
 pub mod organisation;
 #[cfg(feature = "log")]
+pub mod origin;
+#[cfg(feature = "log")]
 pub mod policy;
 #[cfg(feature = "log")]
 pub mod registry;
@@ -49,6 +51,8 @@ pub mod secret;
 #[cfg(feature = "log")]
 pub mod security;
 pub mod signature;
+#[cfg(feature = "log")]
+pub mod subscriber;
 #[cfg(feature = "log")]
 pub mod tenant;
 #[cfg(feature = "log")]

@@ -14,8 +14,10 @@ use crate::kri::aggregates::run::KriRunError;
 use crate::kri::aggregates::source::KriSourceError;
 use crate::money::Currency;
 use crate::organisation::OrganisationError;
+use crate::origin::OriginError;
 use crate::policy::PolicyError;
 use crate::secret::SecretError;
+use crate::subscriber::SubscriberError;
 use crate::tenant::TenantError;
 use crate::user::UserError;
 use crate::vault_key::VaultKeyError;
@@ -48,6 +50,13 @@ fn tenant() -> Vec<Box<dyn Rejection>> {
         E::Unchanged,
         E::AlreadySuspended,
         E::NotSuspended,
+        E::Closed,
+        E::NotClosed,
+        E::SuspendFirst,
+        E::HomeTenant,
+        E::Retention,
+        E::Retained("2036-11-20T12:00:00.000000Z".parse().unwrap()),
+        E::AlreadyErased,
         E::CarriesItself,
         E::NotCarried,
         E::OverCarried { left },
@@ -69,8 +78,16 @@ fn user() -> Vec<Box<dyn Rejection>> {
         E::TooManyGrants,
         E::TokenNotFound(ApiKeyId(Uuid::from_u128(1))),
         E::TooManyTokens,
+        E::SessionNotFound(ApiKeyId(Uuid::from_u128(1))),
+        E::NoSessions,
+        E::TooManySessions,
         E::ClockAtItsEnd,
     ])
+}
+
+fn origin() -> Vec<Box<dyn Rejection>> {
+    use OriginError as E;
+    boxed([E::TooLong, E::NotOpen, E::ClockAtItsEnd])
 }
 
 fn keyring() -> Vec<Box<dyn Rejection>> {
@@ -99,6 +116,9 @@ fn agent() -> Vec<Box<dyn Rejection>> {
         E::KeyNotFound(key),
         E::KeyIdTaken(key),
         E::TooManyKeys,
+        E::KeyEnding(key),
+        E::GraceTooLong,
+        E::ClockAtItsEnd,
         E::ExpiresInThePast,
     ])
 }
@@ -179,11 +199,18 @@ fn secret() -> Vec<Box<dyn Rejection>> {
     ])
 }
 
+fn subscriber() -> Vec<Box<dyn Rejection>> {
+    use SubscriberError as E;
+    let credential = ApiKeyId(Uuid::from_u128(1));
+    boxed([E::NotFound(credential), E::TooLong, E::TooMany, E::ClockAtItsEnd])
+}
+
 fn all() -> Vec<Box<dyn Rejection>> {
     let contexts = [
         organisation(),
         tenant(),
         user(),
+        origin(),
         keyring(),
         agent(),
         policy(),
@@ -191,6 +218,7 @@ fn all() -> Vec<Box<dyn Rejection>> {
         kri(),
         secret(),
         boxed([VaultKeyError::NotLater { newest: 2 }]),
+        subscriber(),
     ];
     contexts.into_iter().flatten().collect()
 }

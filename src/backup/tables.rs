@@ -60,7 +60,9 @@ pub struct Derived;
 
 impl Derived {
     /// Snapshots of aggregates, and what the projection engine remembers of read models that are not there either.
-    pub const TABLES: [&'static str; 5] = [
+    /// And when sessions were last used: a session without that has ended, so that after a restore people sign in anew.
+    pub const TABLES: [&'static str; 6] = [
+        "sessions",
         "snapshots",
         "projection_versions",
         "projection_cursors",

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Args;
+use counterfoil_events::timestamp::{Clock, SystemClock};
 use reqwest::{Client, Method, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use super::GlobalArgs;
 use super::exit::CliError;
 use crate::config::Config;
+use crate::http::origin::{X_ORIGIN_VERIFY, prove};
 
 /// Above the server's own limit for a handler, whose answer says more than ours would.
 const TIMEOUT: Duration = Duration::from_secs(40);
@@ -38,6 +40,8 @@ pub struct Api {
     client: Client,
     base: String,
     token: Option<SecretString>,
+    /// By which the origin knows its operator, where it asks for proof.
+    origin: Option<SecretString>,
 }
 
 impl Api {
@@ -46,11 +50,12 @@ impl Api {
     /// # Errors
     /// When TLS cannot be set up, or the configuration, which says what the arguments do not, cannot be used.
     pub fn new(args: ApiArgs, global: &GlobalArgs) -> Result<Self, CliError> {
-        let (base, token) = match args.url {
-            Some(url) => (url, args.token),
+        let (base, token, origin) = match args.url {
+            Some(url) => (url, args.token, None),
             None => {
                 let config = global.installation()?;
-                (address(&config), args.token.or(config.auth.bootstrap_token))
+                let token = args.token.or_else(|| config.auth.bootstrap_token.clone());
+                (address(&config), token, config.origin.secret)
             }
         };
         let client = Client::builder()
@@ -61,6 +66,7 @@ impl Api {
             client,
             base: base.trim_end_matches('/').to_owned(),
             token,
+            origin,
         })
     }
 
@@ -101,7 +107,15 @@ impl Api {
         body: Option<&Value>,
         headers: &[(&'static str, String)],
     ) -> Result<(StatusCode, Value), CliError> {
+        let proof = self.origin.as_ref().map(|secret| {
+            let now = SystemClock.now().as_datetime().timestamp();
+            let bare = path.split('?').next().unwrap_or_default();
+            prove(secret, now, &method, bare)
+        });
         let mut request = self.client.request(method, format!("{}{path}", self.base));
+        if let Some(proof) = proof {
+            request = request.header(X_ORIGIN_VERIFY, proof);
+        }
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
         }

@@ -9,6 +9,7 @@ pub mod client;
 pub mod exit;
 mod keys;
 mod kms;
+mod nats_issuer;
 mod nouns;
 mod openapi;
 pub mod output;
@@ -30,7 +31,8 @@ use crate::up::config_file;
 use crate::{faults, telemetry};
 use exit::{CliError, Exit, Outcome};
 use nouns::{
-    AgentsCommand, KriCommand, Noun, OrganisationsCommand, PoliciesCommand, SecretsCommand, TenantsCommand,
+    AgentsCommand, KriCommand, Noun, OrganisationsCommand, OriginCommand, PoliciesCommand, SecretsCommand,
+    TenantsCommand,
 };
 use output::Output;
 
@@ -96,7 +98,7 @@ enum Command {
     Projections(projections::ProjectionsCommand),
     /// Organisations: list, get, create, rename, suspend, resume
     Organisations(Noun<OrganisationsCommand>),
-    /// Tenants: list, get, create, rename, suspend, resume, and what carriers carry
+    /// Tenants: list, get, create, rename, suspend, resume, close, erase, and what carriers carry
     Tenants(Noun<TenantsCommand>),
     /// Agents and their API keys
     Agents(Noun<AgentsCommand>),
@@ -106,12 +108,16 @@ enum Command {
     Kri(Noun<KriCommand>),
     /// Secrets that the platform uses for a tenant: list, create, rotate, retire; none can be read back
     Secrets(Noun<SecretsCommand>),
+    /// The proof of origin: suspend it for a while, restore it
+    Origin(Noun<OriginCommand>),
     /// The keys that sign the log: list, rotate, import
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// The keys of the vault: hold the key-encryption key, make its next version, wrap anew; another key for an organisation
     #[command(subcommand)]
     Kms(kms::KmsCommand),
+    /// Print what the NATS server trusts to answer for tenants' programs that log in
+    NatsIssuer,
     /// Write the log, and the keys that continue it, into a directory, while the system runs or not
     Backup(backup::BackupArgs),
     /// Load a backup into an installation that has no log yet, and prove that it is whole
@@ -226,8 +232,10 @@ fn run(cli: Cli) -> Outcome {
         Command::Policies(noun) => block_on(noun.run(&cli.global, output)),
         Command::Kri(noun) => block_on(noun.run(&cli.global, output)),
         Command::Secrets(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Origin(noun) => block_on(noun.run(&cli.global, output)),
         Command::Keys(command) => command.run(&cli.global, output),
         Command::Kms(command) => block_on(command.run(&cli.global, output)),
+        Command::NatsIssuer => nats_issuer::run(&cli.global),
         Command::Backup(args) => block_on(args.run(&cli.global, output)),
         Command::Restore(args) => block_on(args.run(&cli.global, output)),
         Command::Stack(command) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::check::Checks;
+use crate::http::client_address::ProxyNetwork;
 use crate::http::{IntakeLimits, ServerLimits};
 
 /// The HTTP server.
@@ -26,6 +27,8 @@ pub struct HttpConfig {
     pub idle_timeout_ms: u64,
     /// For a client that does not read its answer.
     pub stalled_timeout_ms: u64,
+    /// Networks of the proxies in front, such as `10.0.0.0/8`: of their requests alone `X-Forwarded-For` says who sent them.
+    pub trusted_proxies: Vec<ProxyNetwork>,
     /// How long browsers shall ask for TLS alone; 0 does not say. Only where TLS ends in front of this server.
     pub hsts_max_age_s: u64,
     /// From the start of draining until what is left is aborted.
@@ -43,6 +46,7 @@ impl Default for HttpConfig {
             // Above the 60 s of common load balancers, so that they close first and no request meets a close.
             idle_timeout_ms: 75_000,
             stalled_timeout_ms: 30_000,
+            trusted_proxies: Vec::new(),
             hsts_max_age_s: 0,
             // Below the 30 s that Kubernetes and systemd wait before they kill.
             drain_deadline_ms: 20_000,
@@ -62,6 +66,13 @@ impl HttpConfig {
         );
         checks.within("http.idle_timeout_ms", self.idle_timeout_ms, 10..=3_600_000);
         checks.within("http.stalled_timeout_ms", self.stalled_timeout_ms, 10..=600_000);
+        // Each is compared with each address of each request's list.
+        checks.within("http.trusted_proxies", self.trusted_proxies.len(), 0..=64);
+        checks.require(
+            "http.trusted_proxies",
+            !self.trusted_proxies.iter().any(ProxyNetwork::is_everywhere),
+            "must not be the whole internet: whoever asks could say who they are",
+        );
         checks.within("http.hsts_max_age_s", self.hsts_max_age_s, 0..=63_072_000);
         checks.within("http.drain_deadline_ms", self.drain_deadline_ms, 10..=600_000);
     }

@@ -21,7 +21,7 @@ pub struct LimitsConfig {
     pub tenant_requests_per_minute: u32,
     /// How many of them may come at once.
     pub tenant_burst_requests: u32,
-    /// Sustained rate of completions from one address. Behind a proxy that is the proxy's.
+    /// Sustained rate of completions from one address. Behind a proxy see `http.trusted_proxies`.
     pub address_requests_per_minute: u32,
     /// How many of them may come at once.
     pub address_burst_requests: u32,

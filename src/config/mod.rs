@@ -17,6 +17,7 @@ mod policy;
 mod postgres;
 mod redis;
 mod roles;
+mod sessions;
 mod signing;
 mod subscriptions;
 mod telemetry;
@@ -45,6 +46,7 @@ pub use policy::PolicyConfig;
 pub use postgres::{PostgresConfig, PostgresRole, TlsMode};
 pub use redis::RedisConfig;
 pub use roles::{Role, RolesConfig};
+pub use sessions::SessionsConfig;
 pub use signing::SigningConfig;
 pub use subscriptions::SubscriptionsConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
@@ -77,6 +79,8 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// The key that signs events.
     pub signing: SigningConfig,
+    /// Sessions of people at a browser.
+    pub sessions: SessionsConfig,
     /// How many requests may come.
     pub limits: LimitsConfig,
     /// Event streams.
@@ -219,6 +223,7 @@ impl Config {
         self.gateway.check(&mut checks);
         self.kri.check(&mut checks);
         self.policy.check(&mut checks);
+        self.sessions.check(&mut checks, self.http.address);
         self.limits.check(&mut checks);
         self.subscriptions.check(&mut checks);
         self.roles.check(&mut checks);

@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::check::Checks;
+use crate::subscriber::CalloutKey;
 
 const DAY_S: u64 = 24 * 3600;
 
@@ -19,6 +20,9 @@ pub struct NatsConfig {
     pub user: Option<String>,
     /// Its password.
     pub password: Option<SecretString>,
+    /// 64 hexadecimal digits: the key that the server's auth callout trusts as `issuer`. With it tenants' programs may
+    /// log in by credentials that are issued here.
+    pub callout_key: Option<SecretString>,
     /// A credentials file instead of user and password.
     pub credentials_file: Option<PathBuf>,
     /// Certificates that the server's is checked against; the system's if absent.
@@ -43,6 +47,7 @@ impl Default for NatsConfig {
             url: "nats://127.0.0.1:4222".to_owned(),
             user: None,
             password: None,
+            callout_key: None,
             credentials_file: None,
             tls_ca_file: None,
             prefix: "counterfoil".to_owned(),
@@ -68,6 +73,11 @@ impl NatsConfig {
             sound,
             "must be `nats://host:port` or `tls://host:port`, with the login in nats.user and nats.password",
         );
+        checks.require(
+            "nats.callout_key",
+            self.callout_key.is_none() || self.callout_key().is_some(),
+            "must be 64 hexadecimal digits",
+        );
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
         let named = (1..=32).contains(&self.prefix.len()) && self.prefix.bytes().all(plain);
         checks.require(
@@ -88,6 +98,15 @@ impl NatsConfig {
             self.stream_duplicate_window_s,
             1..=3600,
         );
+    }
+
+    /// By which logins of subscribers are answered.
+    #[must_use]
+    pub fn callout_key(&self) -> Option<CalloutKey> {
+        let mut bytes = [0; 32];
+        let text = self.callout_key.as_ref()?;
+        hex::decode_to_slice(text.expose_secret(), &mut bytes).ok()?;
+        CalloutKey::new(bytes).ok()
     }
 
     /// The servers' addresses.

@@ -1,6 +1,7 @@
 //! Agents of a tenant, and their API keys.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use counterfoil_events::agent::key::{IssuedKey, KeyPepper};
 use counterfoil_events::agent::{AgentCommand, SpecCard};
@@ -44,6 +45,19 @@ pub struct SpecCardBody(SpecCard);
 #[serde(deny_unknown_fields, default)]
 pub struct IssueKey {
     /// When it stops working; never, if not given.
+    #[schema(value_type = Option<String>, example = "2027-01-01T00:00:00.000000Z")]
+    expires_at: Option<Timestamp>,
+}
+
+/// A new API key in place of another one.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotateKey {
+    /// How long the old key goes on working, in seconds, at most 604800 (a week); 0: not at all.
+    #[schema(example = 86_400)]
+    grace_s: u32,
+    /// When the new key stops working; never, if not given.
+    #[serde(default)]
     #[schema(value_type = Option<String>, example = "2027-01-01T00:00:00.000000Z")]
     expires_at: Option<Timestamp>,
 }
@@ -99,6 +113,14 @@ pub fn routes(agents: &State<Agents>) -> Vec<Route> {
         .permission(Permission::AgentKeysIssue)
         .answers::<KeyIssued>(201, "Issued")
         .handle(agents, issue_key),
+        Route::post(
+            "/v1/tenants/{tenant}/agents/{agent}/keys/{key}/rotate",
+            "Issue an API key in its place; it goes on working for a while, and ends by itself",
+        )
+        .tag(tag)
+        .permission(Permission::AgentKeysIssue)
+        .answers::<KeyIssued>(201, "Issued")
+        .handle(agents, rotate_key),
         Route::post(
             "/v1/tenants/{tenant}/agents/{agent}/keys/{key}/revoke",
             "Let an API key stop working at once",
@@ -163,8 +185,6 @@ async fn resume(agents: Agents, request: Request) -> Answer {
 }
 
 async fn issue_key(agents: Agents, request: Request<Json<IssueKey>>) -> Answer {
-    let tenant = request.tenant()?;
-    let agent: AgentId = request.param("agent")?;
     let key = IssuedKey::generate(&agents.pepper);
     let command = AgentCommand::IssueKey {
         key_id: key.id,
@@ -172,8 +192,27 @@ async fn issue_key(agents: Agents, request: Request<Json<IssueKey>>) -> Answer {
         expires_at: request.body.0.expires_at,
         now: Timestamp::now(),
     };
+    issued(&agents, &request, key, command).await
+}
+
+async fn rotate_key(agents: Agents, request: Request<Json<RotateKey>>) -> Answer {
+    let key = IssuedKey::generate(&agents.pepper);
+    let command = AgentCommand::RotateKey {
+        old: request.param("key")?,
+        grace: Duration::from_secs(u64::from(request.body.0.grace_s)),
+        key_id: key.id,
+        hash: key.hash,
+        expires_at: request.body.0.expires_at,
+        now: Timestamp::now(),
+    };
+    issued(&agents, &request, key, command).await
+}
+
+/// Carries a command out that leaves a new key, and shows the key.
+async fn issued<B>(agents: &Agents, request: &Request<B>, key: IssuedKey, command: AgentCommand) -> Answer {
+    let agent: AgentId = request.param("agent")?;
     let target = Target::Existing(agent.to_string());
-    let context = request.context.command(tenant);
+    let context = request.context.command(request.tenant()?);
     let executed = agents
         .commands
         .agents

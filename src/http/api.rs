@@ -8,12 +8,15 @@ use super::events::{self, Events};
 use super::health::{self, Readiness};
 use super::kri::{self, Kris};
 use super::organisation;
+use super::origin;
 use super::policy::{self, Policies};
 use super::queries::{self, Queries};
 use super::route::State;
 use super::secret::{self, SecretRoutes};
+use super::session::{self, SessionRoutes};
+use super::subscriber::{self, SubscriberRoutes};
 use super::table::{Group, RouteTable, TableError};
-use super::tenant;
+use super::tenant::{self, end::TenantEnds};
 use super::user::{self, Users};
 use crate::commands::Commands;
 use crate::gateway::Gateway;
@@ -25,8 +28,12 @@ pub struct Api {
     pub readiness: State<Readiness>,
     /// The commands of all contexts.
     pub commands: State<Arc<Commands>>,
+    /// What the end of tenants stands on.
+    pub tenant_ends: State<TenantEnds>,
     /// What agents' routes stand on.
     pub agents: State<Agents>,
+    /// What sessions' routes stand on.
+    pub sessions: State<SessionRoutes>,
     /// What users' routes stand on.
     pub users: State<Users>,
     /// What policies' routes stand on.
@@ -39,6 +46,8 @@ pub struct Api {
     pub events: State<Events>,
     /// What KRIs' routes stand on.
     pub kris: State<Kris>,
+    /// What subscribers' routes stand on.
+    pub subscribers: State<SubscriberRoutes>,
     /// What secrets' routes stand on.
     pub secrets: State<SecretRoutes>,
 }
@@ -52,12 +61,16 @@ pub fn table(api: &Api) -> Result<RouteTable, TableError> {
         Group::new(health::routes(&api.readiness)),
         Group::new(organisation::routes(&api.commands)),
         Group::new(tenant::routes(&api.commands)),
+        Group::new(tenant::end::routes(&api.tenant_ends)),
+        Group::new(origin::switch::routes(&api.commands)),
+        Group::new(session::routes(&api.sessions)),
         Group::new(user::routes(&api.users)),
         Group::new(agent::routes(&api.agents)),
         Group::new(policy::routes(&api.policies)),
         crate::gateway::handler::group(&api.gateway),
         Group::new(kri::routes(&api.kris)),
         Group::new(secret::routes(&api.secrets)),
+        Group::new(subscriber::routes(&api.subscribers)),
         Group::new(queries::routes(&api.queries)),
         Group::new(events::routes(&api.events)),
         Group::new(event_schemas::routes()),

@@ -10,16 +10,21 @@ use std::sync::Arc;
 use counterfoil_events::actor::Actor;
 use counterfoil_events::ids::{AgentId, ApiKeyId, OrganisationId, TenantId, UserId};
 use counterfoil_events::membership::{Grant, Scope};
+use counterfoil_events::tenant::TenantError;
 use counterfoil_events::user::UserKind;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 use warp::http::header::AUTHORIZATION;
-use warp::http::{HeaderMap, HeaderName};
+use warp::http::{HeaderMap, Method};
 
+use super::command;
 use super::context::RequestId;
 use super::problem::{self, ApiError};
 use super::request::PathParams;
-use crate::identity::{Crossing, Decision, Permission, Place, REASON, Record, Tree, crossing_reason, decide};
+use super::session::{Asked, SessionGate};
+use crate::identity::{Crossing, Decision, Permission, Place, Record, Tree, crossing_reason, decide};
+
+pub use super::admission::Admission;
 
 /// Longest credential that is looked at.
 const MAX_CREDENTIAL_BYTES: usize = 4096;
@@ -31,6 +36,8 @@ pub enum Access {
     Public,
     /// This permission, at the place that the path names.
     Needs(Permission),
+    /// A user, whatever roles it has: what the route does is the user's own.
+    SignedIn,
     /// To act as an agent: a live agent key. The tenant comes from the key.
     AgentKey,
 }
@@ -48,6 +55,7 @@ impl Access {
         match self {
             Self::Public => "public",
             Self::Needs(permission) => permission.as_str(),
+            Self::SignedIn => "signed_in",
             Self::AgentKey => "agent_key",
         }
     }
@@ -75,6 +83,8 @@ pub struct UserPrincipal {
     pub kind: UserKind,
     /// The roles that it has now.
     pub grants: Arc<[Grant]>,
+    /// The session by which it is known, if it is not by a token.
+    pub session: Option<ApiKeyId>,
 }
 
 /// An agent that has shown one of its keys.
@@ -134,6 +144,7 @@ pub trait Authenticate: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct Authenticators {
     kinds: Vec<Arc<dyn Authenticate>>,
+    sessions: Option<Arc<SessionGate>>,
     tree: Arc<dyn Tree + Send + Sync>,
     record: Option<Arc<dyn Record>>,
 }
@@ -168,6 +179,7 @@ impl Authenticators {
     pub fn new(tree: impl Tree + Send + Sync + 'static) -> Self {
         Self {
             kinds: Vec::new(),
+            sessions: None,
             tree: Arc::new(tree),
             record: None,
         }
@@ -193,11 +205,53 @@ impl Authenticators {
             .await
     }
 
+    /// Makes sure that the place of a path takes commands: a tenant that has ended takes none, but for its own end and for
+    /// taking roles away.
+    ///
+    /// # Errors
+    /// 409 for a command to a tenant that has ended.
+    pub fn takes(&self, access: Access, method: &Method, params: &PathParams) -> Result<(), ApiError> {
+        let Ok(Place {
+            scope: Scope::Tenant(tenant),
+            ..
+        }) = Place::of_path(params)
+        else {
+            return Ok(());
+        };
+        let changes = *method != Method::GET && *method != Method::HEAD;
+        let ends = access == Access::Needs(Permission::TenantsClose)
+            || (access == Access::Needs(Permission::MembersWrite) && *method == Method::DELETE);
+        match changes && !ends && self.tree.is_closed(tenant) {
+            false => Ok(()),
+            true => Err(command::rejected(&TenantError::Closed)),
+        }
+    }
+
     /// Adds a kind of credential.
     #[must_use]
     pub fn with(mut self, kind: impl Authenticate) -> Self {
         self.kinds.push(Arc::new(kind));
         self
+    }
+
+    /// Takes cookies of sessions, too.
+    #[must_use]
+    pub fn with_sessions(mut self, gate: Arc<SessionGate>) -> Self {
+        self.sessions = Some(gate);
+        self
+    }
+
+    /// Where a session is what the request shows: makes sure that it is in use, and that no other site has the browser
+    /// send it. To be asked before [`admit`](Self::admit).
+    ///
+    /// # Errors
+    /// 401 for a session that has ended, 403 for another site's request, 503 where it cannot be decided.
+    pub async fn session_stands(&self, access: Access, asked: Asked<'_>) -> Result<(), ApiError> {
+        let by_session = access != Access::Public && !asked.headers.contains_key(AUTHORIZATION);
+        match self.sessions.as_ref().filter(|_| by_session) {
+            Some(gate) => gate.stands(asked).await,
+            None => Ok(()),
+        }
     }
 
     /// Who sends these headers, made sure to be admitted to a route that asks for `access`, at the place that the
@@ -215,16 +269,17 @@ impl Authenticators {
         if access == Access::Public {
             return Ok(Admitted::plainly(Principal::Anonymous));
         }
-        let credential = bearer(headers).ok_or_else(unauthenticated)?;
-        let principal = self.identify(credential)?.ok_or_else(unauthenticated)?;
+        let principal = self.who(headers)?.ok_or_else(unauthenticated)?;
         let granted = match (access, &principal) {
             (Access::Public, _)
             | (Access::Needs(_), Principal::Bootstrap)
+            | (Access::SignedIn, Principal::User(_))
             | (Access::AgentKey, Principal::Agent(_)) => Ok(None),
             (Access::Needs(permission), Principal::User(user)) => {
                 self.check(user, permission, Place::of_path(params)?, headers)
             }
             (Access::Needs(_), Principal::Agent(_) | Principal::Anonymous)
+            | (Access::SignedIn, Principal::Agent(_) | Principal::Bootstrap | Principal::Anonymous)
             | (Access::AgentKey, Principal::User(_) | Principal::Bootstrap | Principal::Anonymous) => {
                 Err(problem::FORBIDDEN.detail("this credential is not allowed to use this route"))
             }
@@ -258,6 +313,17 @@ impl Authenticators {
         }
     }
 
+    /// By its bearer credential; by its cookie only where it shows none, so that a page that has a token of its own is
+    /// never somebody else by a cookie that came along.
+    fn who(&self, headers: &HeaderMap) -> Result<Option<Principal>, ApiError> {
+        if headers.contains_key(AUTHORIZATION) {
+            let credential = bearer(headers);
+            return credential.map_or(Ok(None), |credential| self.identify(credential));
+        }
+        let gate = self.sessions.as_ref();
+        gate.map_or(Ok(None), |gate| gate.identify(headers))
+    }
+
     fn identify(&self, credential: &str) -> Result<Option<Principal>, ApiError> {
         for kind in &self.kinds {
             if let Some(principal) = kind.authenticate(credential)? {
@@ -277,54 +343,7 @@ impl Admitted {
     }
 }
 
-/// The right by which a request was let in, to be asked again while a long answer goes on.
-#[derive(Clone)]
-pub struct Admission {
-    authenticators: Authenticators,
-    access: Access,
-    params: PathParams,
-    credential: HeaderMap,
-}
-
-impl Admission {
-    pub(super) fn new(
-        authenticators: &Authenticators,
-        access: Access,
-        params: &PathParams,
-        headers: &HeaderMap,
-    ) -> Self {
-        let reason = HeaderName::from_static(REASON);
-        let kept = [AUTHORIZATION, reason].into_iter();
-        let credential = kept.filter_map(|name| Some((name.clone(), headers.get(&name)?.clone())));
-        Self {
-            authenticators: authenticators.clone(),
-            access,
-            params: params.clone(),
-            credential: credential.collect(),
-        }
-    }
-
-    /// Whether the same request would be let in now.
-    ///
-    /// # Errors
-    /// As [`Authenticators::admit`].
-    pub fn still_stands(&self) -> Result<(), ApiError> {
-        self.authenticators
-            .admit(self.access, &self.params, &self.credential)
-            .map(|_| ())
-    }
-}
-
-impl std::fmt::Debug for Admission {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Never the credential.
-        f.debug_struct("Admission")
-            .field("access", &self.access)
-            .finish_non_exhaustive()
-    }
-}
-
-fn unauthenticated() -> ApiError {
+pub(super) fn unauthenticated() -> ApiError {
     problem::UNAUTHENTICATED.detail("send a valid credential as `Authorization: Bearer …`")
 }
 
@@ -363,41 +382,5 @@ impl Authenticate for BootstrapToken {
         // `blake3::Hash` compares in constant time.
         let same = blake3::keyed_hash(&self.key, credential.as_bytes()) == self.hash;
         Ok(same.then_some(Principal::Bootstrap))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use super::*;
-
-    /// A credential that can be taken back.
-    struct Revocable(Arc<AtomicBool>);
-
-    impl Authenticate for Revocable {
-        fn authenticate(&self, credential: &str) -> Result<Option<Principal>, ApiError> {
-            let stands = credential == "token" && !self.0.load(Ordering::Relaxed);
-            Ok(stands.then_some(Principal::Bootstrap))
-        }
-    }
-
-    #[test]
-    fn a_long_answer_finds_out_that_its_credential_was_taken_back() {
-        let revoked = Arc::new(AtomicBool::new(false));
-        let kinds = Authenticators::default().with(Revocable(Arc::clone(&revoked)));
-        let headers = HeaderMap::from_iter([(AUTHORIZATION, "Bearer token".parse().unwrap())]);
-        let admission = Admission::new(
-            &kinds,
-            Permission::EventsRead.into(),
-            &PathParams::default(),
-            &headers,
-        );
-        admission.still_stands().unwrap();
-        revoked.store(true, Ordering::Relaxed);
-        assert_eq!(admission.still_stands().unwrap_err().status(), 401);
-        let printed = format!("{admission:?}");
-        assert!(!printed.contains("token"), "{printed}");
     }
 }

@@ -46,7 +46,7 @@ pub struct RequestContext {
     pub fingerprint: RequestFingerprint,
     /// Method and template of the route, such as `POST /v1/tenants/{tenant}/agents`.
     pub route: &'static str,
-    /// The peer of the connection.
+    /// Who sent it: the peer of the connection, or whom trusted proxies name (without a port then).
     pub remote: Option<SocketAddr>,
 }
 

@@ -3,7 +3,7 @@
 //! 1. request id, shape of errors, and the security headers that every answer will have;
 //! 2. the proof of origin (403), before anything is told of what is here;
 //! 3. the route (404, 405), and in its path the tenant, which is a hint until somebody is known;
-//! 4. who it is, then whether it may, in this one place and before the body is read (401, 403, 404, 429);
+//! 4. of a browser's session, whether it is in use and no other site sends it; who it is, then whether it may, in this one place and before the body is read (401, 403, 404, 429);
 //!    a crossing into a tenant is put on record here;
 //! 5. headers and path parameters that every route shares (400);
 //! 6. the body, up to the route's limit, within a time (413, 408);
@@ -32,6 +32,7 @@ use super::lifecycle::Lifecycle;
 use super::problem::{self, ApiError, ErrorShape};
 use super::request::{PathParams, RawRequest, bad_param};
 use super::route::Route;
+use super::session::Asked;
 use super::stream::Upgrade;
 use super::table::{Found, RouteTable};
 use super::trail::Trail;
@@ -55,6 +56,7 @@ struct Incoming {
     path: String,
     query: String,
     headers: HeaderMap,
+    /// The client's address, see `client_address`; the connection's until that is known.
     peer: Option<SocketAddr>,
     upgrade: Option<Upgrade>,
 }
@@ -84,11 +86,14 @@ impl Dispatcher {
         self
     }
 
-    async fn serve<S, C>(&self, incoming: Incoming, body: S) -> Response
+    async fn serve<S, C>(&self, mut incoming: Incoming, body: S) -> Response
     where
         S: Stream<Item = Result<C, warp::Error>> + Send,
         C: Buf,
     {
+        incoming.peer = incoming
+            .peer
+            .map(|peer| self.guard.client(peer, &incoming.headers));
         let mut trail = Trail::begin(&incoming.method, &incoming.headers, incoming.peer);
         let shape = self.table.shape_of(&incoming.path);
         let is_sending = intake::is_sending(&incoming.headers);
@@ -124,12 +129,23 @@ impl Dispatcher {
         }
         let found = found?;
         trail.matched(&found);
+        let asked = Asked {
+            method,
+            headers,
+            upgrades: incoming.upgrade.is_some(),
+        };
+        self.authenticators
+            .session_stands(found.route.spec.access, asked)
+            .await
+            .map_err(|error| self.guard.refused(error, *peer))?;
         let Admitted { principal, crossing } = self
             .authenticators
             .admit(found.route.spec.access, &found.params, headers)
             .map_err(|error| self.guard.refused(error, *peer))?;
         trail.admitted(&principal);
         self.guard.command(&principal, method)?;
+        self.authenticators
+            .takes(found.route.spec.access, method, &found.params)?;
         if let Some(crossing) = &crossing {
             self.authenticators.enter(crossing, &trail.request_id).await?;
         }

@@ -14,7 +14,8 @@ use warp::http::{HeaderMap, HeaderValue, Method};
 
 use super::answer::Response;
 use super::auth::Principal;
-use super::origin::OriginProof;
+use super::client_address::TrustedProxies;
+use super::origin::{OpenUntil, OriginProof};
 use super::problem::{self, ApiError};
 use crate::config::Config;
 use crate::limits::{LocalLimiter, Rate, Verdict};
@@ -29,6 +30,7 @@ pub struct Guard {
     refused_credentials: Option<Rate>,
     counts: LocalLimiter,
     transport_security: Option<HeaderValue>,
+    proxies: TrustedProxies,
 }
 
 impl Default for Guard {
@@ -39,6 +41,7 @@ impl Default for Guard {
             refused_credentials: None,
             counts: LocalLimiter::new(ENTRIES_MAX),
             transport_security: None,
+            proxies: TrustedProxies::default(),
         }
     }
 }
@@ -54,6 +57,7 @@ impl Guard {
             commands: config.limits.commands(),
             refused_credentials: config.limits.refused_credentials(),
             transport_security: HeaderValue::from_str(&text).ok().filter(|_| max_age_s > 0),
+            proxies: TrustedProxies::new(config.http.trusted_proxies.clone()),
             ..Self::default()
         }
     }
@@ -65,12 +69,24 @@ impl Guard {
         self
     }
 
+    /// With the proof suspended as long as this says.
+    #[must_use]
+    pub fn origin_unless(mut self, open_until: OpenUntil) -> Self {
+        self.origin = self.origin.map(|origin| origin.unless(open_until));
+        self
+    }
+
     /// Refuses what has not come through the edge.
     pub(super) fn origin(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
         match &self.origin {
             Some(origin) => origin.check(method, path, headers),
             None => Ok(()),
         }
+    }
+
+    /// Who sent a request, behind proxies of ours.
+    pub(super) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
+        self.proxies.client(peer, headers)
     }
 
     /// The refusal of a credential as it is answered: beyond the rate of its address, 429.

@@ -22,6 +22,11 @@ pub(super) const COMPONENT: &str = "counterfoil_component_health";
 /// Counted by `limits`.
 pub(crate) const FALLBACK: &str = "counterfoil_limits_fallback_total";
 
+/// Counted by `origin`.
+pub(super) const UNPROVEN: &str = "counterfoil_origin_unproven_total";
+/// Reported by `serve`.
+pub(crate) const ORIGIN_SUSPENDED: &str = "counterfoil_origin_suspended";
+
 /// From 0.25 ms (a read from memory) to 60 s (a model that thinks), about three a decade.
 const DURATION_BUCKETS: [f64; 16] = [
     0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0,
@@ -62,6 +67,11 @@ fn describe() {
         CACHED,
         "Organisations' keys in memory, which serve while the KMS is away"
     );
+    describe_counter!(
+        UNPROVEN,
+        "Requests answered without proof of origin while it was suspended"
+    );
+    describe_gauge!(ORIGIN_SUSPENDED, "1 while the proof of origin is suspended");
     describe_counter!(LOST, "Connections given up: idle, slow_head, stalled");
 }
 

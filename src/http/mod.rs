@@ -3,6 +3,7 @@
 //! Read `route.rs` and `api.rs` to add an endpoint group, `dispatch.rs` for what happens to every request, `server.rs` for
 //! connections and draining. One file per endpoint group stands beside them.
 
+mod admission;
 mod connection;
 mod patience;
 mod trail;
@@ -12,6 +13,7 @@ pub mod answer;
 pub mod api;
 pub mod auth;
 pub mod body;
+pub mod client_address;
 pub mod command;
 pub mod context;
 pub mod dispatch;
@@ -36,7 +38,9 @@ pub mod route;
 pub mod schema;
 pub mod secret;
 pub mod server;
+pub mod session;
 pub mod stream;
+pub mod subscriber;
 pub mod table;
 pub mod tenant;
 pub mod user;

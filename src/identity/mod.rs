@@ -24,4 +24,4 @@ pub use place::Place;
 pub use reach::{Decision, Tree, decide};
 pub use render::render;
 pub use roles::permits;
-pub use tokens::UserTokens;
+pub use tokens::{UserTokens, live, principal};

@@ -61,10 +61,12 @@ permissions! {
     TenantsRead, "tenants.read", Register, "See a tenant's entry: name, owner, carriers, exposure";
     TenantsWrite, "tenants.write", Register, "Rename a tenant";
     TenantsSuspend, "tenants.suspend", Register, "Stop everything in a tenant, and let it go on";
+    TenantsClose, "tenants.close", Register, "End a tenant for good, and erase it when its time is over";
     CarriersWrite, "carriers.write", Register, "Let carriers carry a tenant's risk";
     ExposureWrite, "exposure.write", Register, "Say how much is at risk in a tenant";
     RollupsRead, "rollups.read", Register, "See a carrier's rollups; nothing beneath them";
     UsersWrite, "users.write", Register, "Enrol users, stop them, and issue their tokens";
+    OriginSuspend, "origin.suspend", Register, "Answer requests without proof of origin for a while, and end that";
     MembersRead, "members.read", Register, "See who has which roles at a place";
     MembersWrite, "members.write", Register, "Grant and revoke roles at a place";
     AgentsRead, "agents.read", Inside, "See agents";
@@ -82,5 +84,6 @@ permissions! {
     KriRunsRequest, "kri_runs.request", Inside, "Ask for a measurement";
     SecretsRead, "secrets.read", Inside, "See which secrets there are; what they say is nowhere shown";
     SecretsWrite, "secrets.write", Inside, "Store, rotate and retire secrets; none can be read back";
+    SubscribersWrite, "subscribers.write", Inside, "Issue and revoke credentials to follow the log over NATS";
     EventsRead, "events.read", Inside, "Read and follow the log, and its head notes";
 }

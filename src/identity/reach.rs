@@ -21,11 +21,20 @@ use super::roles::permits;
 pub trait Tree {
     /// The organisation that a tenant belongs to; none for a tenant that does not exist.
     fn organisation_of(&self, tenant: TenantId) -> Option<OrganisationId>;
+
+    /// Whether a tenant has ended, and takes no commands any more.
+    fn is_closed(&self, _tenant: TenantId) -> bool {
+        false
+    }
 }
 
 impl Tree for SecurityState {
     fn organisation_of(&self, tenant: TenantId) -> Option<OrganisationId> {
         self.tenant(tenant).map(|entry| entry.organisation)
+    }
+
+    fn is_closed(&self, tenant: TenantId) -> bool {
+        self.tenant(tenant).is_some_and(|entry| entry.closed)
     }
 }
 

@@ -103,7 +103,7 @@ mod tests {
             .routes()
             .filter_map(|route| match route.access() {
                 Access::Needs(permission) => Some(permission),
-                Access::Public | Access::AgentKey => None,
+                Access::Public | Access::SignedIn | Access::AgentKey => None,
             })
             .collect();
         let idle: Vec<_> = Permission::ALL

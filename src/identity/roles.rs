@@ -80,6 +80,7 @@ fn changes_inside(permission: Permission) -> bool {
             | P::KriSourcesTest
             | P::KriRunsRequest
             | P::SecretsWrite
+            | P::SubscribersWrite
     )
 }
 
@@ -123,6 +124,8 @@ mod tests {
             P::TenantsList,
             P::CarriersWrite,
             P::UsersWrite,
+            P::OriginSuspend,
+            P::TenantsClose,
         ];
         for role in Role::ALL.into_iter().skip(2) {
             assert!(

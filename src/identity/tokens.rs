@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use counterfoil_events::agent::key::{KeyPepper, PresentedKey, TOKEN_MARK};
-use counterfoil_events::security::SecurityState;
+use counterfoil_events::ids::ApiKeyId;
+use counterfoil_events::security::{SecurityState, UserIdentity};
+use counterfoil_events::timestamp::Timestamp;
 
 use crate::http::auth::{Authenticate, Principal, UserPrincipal};
 use crate::http::problem::{self, ApiError};
@@ -35,13 +37,21 @@ impl Authenticate for UserTokens {
         }
         let found = self.security.identify_user(&token, &self.pepper);
         let now = self.security.postgres_time().now();
-        let live = found.filter(|found| !found.entry.suspended && now < found.expires_at);
-        Ok(live.map(|found| {
-            Principal::User(UserPrincipal {
-                user: found.user,
-                kind: found.entry.kind,
-                grants: Arc::clone(&found.entry.grants),
-            })
-        }))
+        Ok(live(found, now).map(|found| Principal::User(principal(&found, None))))
+    }
+}
+
+/// What is found, unless its time is over or its user is suspended.
+pub fn live(found: Option<UserIdentity>, now: Timestamp) -> Option<UserIdentity> {
+    found.filter(|found| !found.entry.suspended && now < found.expires_at)
+}
+
+/// The user that acts by it.
+pub fn principal(found: &UserIdentity, session: Option<ApiKeyId>) -> UserPrincipal {
+    UserPrincipal {
+        user: found.user,
+        kind: found.entry.kind,
+        grants: Arc::clone(&found.entry.grants),
+        session,
     }
 }

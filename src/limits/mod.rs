@@ -8,6 +8,7 @@
 
 pub mod answers;
 pub mod gcra;
+pub mod last_uses;
 pub mod local;
 mod memory;
 mod redis_link;
@@ -15,6 +16,7 @@ pub mod requests;
 
 pub use answers::{AnswerKey, KeptAnswers};
 pub use gcra::{Rate, Verdict};
+pub use last_uses::LastUses;
 pub use local::LocalLimiter;
 pub use redis_link::RedisLink;
 pub use requests::RequestLimiter;

@@ -16,6 +16,7 @@ use super::ServeError;
 use super::basis::Basis;
 use crate::commands::Commands;
 use crate::config::{Config, Role};
+use crate::erasure::Erasure;
 use crate::gateway::catalogue::Catalogue;
 use crate::gateway::directory::AgentKeys;
 use crate::gateway::recorder::Recorder;
@@ -29,13 +30,18 @@ use crate::http::policy::Policies;
 use crate::http::queries::Queries;
 use crate::http::route::State;
 use crate::http::secret::SecretRoutes;
+use crate::http::session::{SessionGate, SessionRoutes};
+use crate::http::subscriber::SubscriberRoutes;
+use crate::http::tenant::end::TenantEnds;
 use crate::http::user::Users;
 use crate::http::{Authenticators, BootstrapToken, Dispatcher, Guard, Lifecycle, Readiness};
 use crate::identity::{OnRecord, UserTokens};
 use crate::kri::credential::Credentials;
-use crate::limits::{KeptAnswers, RedisLink, RequestLimiter};
+use crate::limits::{KeptAnswers, LastUses, RedisLink, RequestLimiter};
 use crate::policy::PolicyEngine;
+use crate::session::{SessionStore, Sessions};
 use crate::signing;
+use crate::subscriber::{Callout, CalloutParts};
 use crate::vault::Secrets;
 use crate::vault::kms::watched::WatchedKms;
 use crate::vault::renewal::Renewal;
@@ -86,6 +92,8 @@ pub(super) struct ApiRole {
     renewal: Renewal,
     commands: Arc<Commands>,
     pepper: Arc<KeyPepper>,
+    gate: Arc<SessionGate>,
+    callout: Option<Callout>,
 }
 
 impl ApiRole {
@@ -116,7 +124,22 @@ impl ApiRole {
             pepper: Arc::clone(&pepper),
             security: security.clone(),
         };
+        let gate = session_gate(basis, &means, config, &security);
+        let sessions = SessionRoutes {
+            commands: Arc::clone(&basis.commands),
+            gate: Arc::clone(&gate),
+        };
+        let callout = callout(basis, config, &security, &pepper);
+        let subscribers = SubscriberRoutes {
+            commands: Arc::clone(&basis.commands),
+            pepper: Arc::clone(&pepper),
+            backbone: basis.backbone.clone(),
+            heads: basis.heads.reader(),
+            answers_logins: callout.is_some(),
+        };
         let api = Api {
+            subscribers: State::new(subscribers),
+            sessions: State::new(sessions),
             events: State::new(events),
             secrets: State::new(routes),
             users: State::new(users),
@@ -137,6 +160,8 @@ impl ApiRole {
             renewal,
             commands: Arc::clone(&basis.commands),
             pepper,
+            gate,
+            callout,
         }
     }
 
@@ -161,7 +186,13 @@ impl ApiRole {
         };
         let limits = config.http.intake_limits();
         let dispatcher = Dispatcher::new(table, authenticators, lifecycle.clone(), limits);
-        Ok(dispatcher.guarded(Guard::new(config)))
+        let security = self.security.clone();
+        // A state too old to tell says nothing: proof is asked for.
+        let open_until = move || {
+            let known = security.freshness().may_answer();
+            known.then(|| security.origin_open_until()).flatten()
+        };
+        Ok(dispatcher.guarded(Guard::new(config).origin_unless(Arc::new(open_until))))
     }
 
     fn authenticators(&self, config: &Config) -> Result<Authenticators, ServeError> {
@@ -169,6 +200,7 @@ impl ApiRole {
         let token = token.ok_or(ServeError::NoBootstrapToken)?;
         Ok(Authenticators::new(self.security.clone())
             .recording(OnRecord(self.commands.clone()))
+            .with_sessions(self.gate.clone())
             .with(BootstrapToken::new(token))
             .with(UserTokens::new(self.security.clone(), self.pepper.clone()))
             .with(AgentKeys(self.directory.clone())))
@@ -176,6 +208,9 @@ impl ApiRole {
 
     pub(super) async fn stop(self) {
         self.waiting.stop().await;
+        if let Some(callout) = self.callout {
+            callout.stop().await;
+        }
         self.renewal.stop().await;
         self.subscriptions.stop().await;
         self.tail.stop().await;
@@ -195,6 +230,10 @@ fn of_commands(
     Api {
         readiness: State::new(readiness.clone()),
         commands: State::new(commands()),
+        tenant_ends: State::new(TenantEnds {
+            commands: commands(),
+            erasure: Erasure::new(basis.database.clone()),
+        }),
         agents: State::new(Agents {
             commands: commands(),
             pepper: Arc::clone(&means.pepper),
@@ -216,6 +255,40 @@ fn of_commands(
         })),
         ..Api::default()
     }
+}
+
+/// What answers the NATS server's question who may log in; only where the API is, whose commands issue credentials.
+fn callout(
+    basis: &Basis,
+    config: &Config,
+    security: &SecurityState,
+    pepper: &Arc<KeyPepper>,
+) -> Option<Callout> {
+    let key = config
+        .nats
+        .callout_key()
+        .filter(|_| config.roles.has(Role::Api))?;
+    Some(Callout::start(CalloutParts {
+        backbone: basis.backbone.clone(),
+        heads: basis.heads.reader(),
+        security: security.clone(),
+        pepper: Arc::clone(pepper),
+        key,
+    }))
+}
+
+/// What takes cookies of sessions.
+fn session_gate(basis: &Basis, means: &Means, config: &Config, security: &SecurityState) -> Arc<SessionGate> {
+    let idle = config.sessions.idle();
+    let uses = LastUses::new(means.redis.clone(), idle, config.limits.memory_entries_max);
+    let store = SessionStore::new(basis.database.clone());
+    Arc::new(SessionGate {
+        security: security.clone(),
+        pepper: Arc::clone(&means.pepper),
+        sessions: Arc::new(Sessions::new(store, uses, idle, Arc::new(SystemClock))),
+        cookie: config.sessions.cookie(),
+        origin: config.sessions.origin.clone(),
+    })
 }
 
 /// What completions are answered by.

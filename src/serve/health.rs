@@ -7,10 +7,12 @@ use counterfoil_consumers::projector::ProjectorStatus;
 use counterfoil_events::backbone::{Backbone, BackboneStatus};
 use counterfoil_events::ledger::Database;
 use counterfoil_events::security::{Freshness, SecurityState};
+use counterfoil_events::timestamp::Timestamp;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::basis::Basis;
+use crate::http::metrics::ORIGIN_SUSPENDED;
 use crate::http::{self, Component, Readiness};
 use crate::vault::Secrets;
 use crate::vault::cache::Cached;
@@ -35,6 +37,9 @@ pub(super) struct Watched {
     pub(super) secrets: Arc<Secrets>,
     /// Whether this process has the role `relay`.
     pub(super) relays: bool,
+    /// Whether it asks for proof of origin.
+    pub(super) proof: bool,
+    /// How its projections are, if it has any.
     pub(super) projections: Option<ProjectorStatus>,
 }
 
@@ -45,6 +50,7 @@ struct Looker {
     relay: Option<Component>,
     security: Component,
     kms: (Component, Arc<WatchedKms>, Arc<Secrets>),
+    origin: Option<Component>,
     projections: Option<(Component, ProjectorStatus)>,
     database: Database,
     backbone: Backbone,
@@ -59,6 +65,7 @@ impl Health {
             kms,
             secrets,
             relays,
+            proof,
             projections,
         } = watched;
         let looker = Looker {
@@ -71,6 +78,7 @@ impl Health {
             security: readiness.required("security_state"),
             // What is in memory serves on; what needs a key that is not is refused.
             kms: (readiness.optional("kms"), kms, secrets),
+            origin: proof.then(|| readiness.optional("origin_proof")),
             // Commands and completions do without them: only queries lag.
             projections: projections.map(|status| (readiness.optional("projections"), status)),
             database: basis.database.clone(),
@@ -146,6 +154,9 @@ impl Looker {
                 None => component.down(format!("{trouble}; no key is cached: the vault is shut")),
             },
         }
+        if let Some(origin) = &self.origin {
+            self.look_at_origin(origin);
+        }
         if let Some((component, status)) = &self.projections {
             match status.problem() {
                 None => component.ok(),
@@ -158,6 +169,18 @@ impl Looker {
                 Some(trouble) => relay.degraded(trouble),
             }
         }
+    }
+
+    fn look_at_origin(&self, component: &Component) {
+        let until = self.state.origin_open_until();
+        let suspended = until.filter(|until| Timestamp::now() < *until);
+        match suspended {
+            None => component.ok(),
+            Some(until) => component.degraded(format!(
+                "suspended until {until}: requests are answered wherever they come from"
+            )),
+        }
+        metrics::gauge!(ORIGIN_SUSPENDED).set(f64::from(u8::from(suspended.is_some())));
     }
 }
 

@@ -42,13 +42,13 @@ impl Parts {
         let consumers = has(Role::Consumers).then(|| ConsumersRole::start(&basis));
         let runner = has(Role::Runner).then(|| RunnerRole::start(&basis, &config.kri));
         let api = ApiRole::start(&basis, means, config, &readiness);
-        let projections = consumers.as_ref().map(ConsumersRole::status);
         let watched = Watched {
             state: api.security(),
             kms,
             secrets: Arc::clone(&basis.secrets),
             relays: relay.is_some(),
-            projections,
+            proof: config.origin.secret.is_some(),
+            projections: consumers.as_ref().map(ConsumersRole::status),
         };
         let health = Health::start(&readiness, &basis, watched);
         let loops = readiness.heartbeats();

@@ -25,6 +25,8 @@ pub struct Endpoints {
     pub nats_user: &'static str,
     /// That user's password.
     pub nats_password: SecretString,
+    /// By which logins of subscribers are answered, 64 hexadecimal digits.
+    pub nats_callout_key: SecretString,
     /// Redis's port.
     pub redis_port: u16,
     /// Redis's address with its password, `redis://:password@host:port/`.
@@ -47,6 +49,7 @@ impl Endpoints {
             nats_url: nats::url(nats_port),
             nats_user: nats::USER,
             nats_password: credentials.nats.clone(),
+            nats_callout_key: hex::encode(nats::callout_key(&credentials.nats)).into(),
             redis_port,
             redis_url: redis::url(redis_port, &credentials.redis),
             kms_socket,

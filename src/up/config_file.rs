@@ -61,6 +61,9 @@ fn text(config: &Config) -> String {
     if let Some(password) = &config.nats.password {
         line("nats.password", password.expose_secret());
     }
+    if let Some(key) = &config.nats.callout_key {
+        line("nats.callout_key", key.expose_secret());
+    }
     line("nats.prefix", &config.nats.prefix);
     if let Some(url) = &config.redis.url {
         line("redis.url", url.expose_secret());

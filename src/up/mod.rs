@@ -175,6 +175,7 @@ fn on_stack(mut config: Config, data: &Path, endpoints: &Endpoints, access: &Acc
     config.nats.url = endpoints.nats_url.clone();
     config.nats.user = Some(endpoints.nats_user.to_owned());
     config.nats.password = Some(endpoints.nats_password.clone());
+    config.nats.callout_key = Some(endpoints.nats_callout_key.clone());
     config.redis.url = Some(endpoints.redis_url.clone());
     if config.gateway.upstreams.is_empty() {
         // Somebody must answer; this provider says in every answer that it is none.

@@ -54,6 +54,9 @@ const REWRAP_VERSION: &str = "
 const DELETE_SECRET: &str = "
     DELETE FROM counterfoil.secret_versions WHERE tenant_id = $1 AND secret = $2";
 
+const DELETE_ALL: &str = "
+    DELETE FROM counterfoil.secret_versions WHERE tenant_id = $1";
+
 /// A key of an organisation, as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRow {
@@ -271,6 +274,20 @@ impl VaultStore {
         let deleted = sqlx::query(DELETE_SECRET)
             .bind(tenant.0)
             .bind(secret)
+            .execute(scope.connection())
+            .await?;
+        scope.commit().await?;
+        Ok(deleted.rows_affected())
+    }
+
+    /// Deletes all ciphertexts of a tenant; says how many there were.
+    ///
+    /// # Errors
+    /// When Postgres does not confirm.
+    pub async fn delete_all(&self, tenant: TenantId) -> Result<u64, sqlx::Error> {
+        let mut scope = self.0.tenant(tenant).await?;
+        let deleted = sqlx::query(DELETE_ALL)
+            .bind(tenant.0)
             .execute(scope.connection())
             .await?;
         scope.commit().await?;

@@ -2,65 +2,14 @@
 //! what is taken away on one process while another serves.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::time::{Duration, Instant};
-
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::installation::Installation;
+use crate::support::person::{Person, until};
 use crate::support::reply::Reply;
 use crate::support::served::Served;
 use crate::support::world::{World, agent_card};
-
-/// How long another process may take to follow the log, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A user with one token.
-struct Person {
-    id: String,
-    token: String,
-    token_id: String,
-}
-
-impl Person {
-    async fn enrolled(server: &Served) -> Self {
-        let made = server.post("/v1/users", &json!({"kind": "person"})).await.good();
-        let id = made["id"].as_str().unwrap().to_owned();
-        let issued = server
-            .post(&format!("/v1/users/{id}/tokens"), &Value::Null)
-            .await
-            .good();
-        let text = |name: &str| issued[name].as_str().unwrap().to_owned();
-        Self {
-            id,
-            token: text("token"),
-            token_id: text("token_id"),
-        }
-    }
-
-    /// With a role at a place such as `/v1/tenants/…`.
-    async fn with(server: &Served, place: &str, role: &str) -> Self {
-        let person = Self::enrolled(server).await;
-        let path = format!("{place}/members/{}/roles/{role}", person.id);
-        Reply::of(server.request(Method::PUT, &path)).await.good();
-        person
-    }
-
-    fn request(&self, server: &Served, method: Method, path: &str) -> reqwest::RequestBuilder {
-        let client = reqwest::Client::new();
-        client
-            .request(method, format!("{}{path}", server.url))
-            .bearer_auth(&self.token)
-    }
-
-    async fn get(&self, server: &Served, path: &str) -> Reply {
-        Reply::of(self.request(server, Method::GET, path)).await
-    }
-
-    async fn post(&self, server: &Served, path: &str, body: &Value) -> Reply {
-        Reply::of(self.request(server, Method::POST, path).json(body)).await
-    }
-}
 
 /// What a caller can tell two answers apart by, but for the request's id.
 fn seen(reply: &Reply) -> (u16, Vec<(String, String)>, Value) {
@@ -226,24 +175,6 @@ async fn the_platform_enters_a_tenant_only_with_a_reason_and_on_record() {
     server.stop().await;
 }
 
-/// Asks until the answer has this status.
-async fn until(status: u16, what: &str, ask: impl AsyncFn() -> Reply) {
-    let began = Instant::now();
-    loop {
-        let reply = ask().await;
-        if reply.status == status {
-            return;
-        }
-        assert!(
-            began.elapsed() < PATIENCE,
-            "{what}: still {} {}",
-            reply.status,
-            reply.text
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_process_takes_away_another_refuses() {
     let installation = Installation::new().await;
@@ -285,7 +216,7 @@ async fn the_kill_switch_of_an_agent_and_of_its_key_holds_on_another_process() {
     let (here, there) = (installation.serve().await, installation.serve().await);
     let world = World::new(&here, &["demo"]).await;
     let agent = world.path(&format!("/agents/{}", world.agent));
-    // Rotation: the next key works beside the first, which then goes.
+    // The next key works beside the first, which then goes.
     let next = here.post(&format!("{agent}/keys"), &json!({})).await.good();
     let text = |name: &str| next[name].as_str().unwrap().to_owned();
     let (next_key, next_id) = (text("api_key"), text("key_id"));
@@ -303,6 +234,59 @@ async fn the_kill_switch_of_an_agent_and_of_its_key_holds_on_another_process() {
     assert_eq!(ask(&world.key).await.status, 200, "the other key goes on");
     here.post(&format!("{agent}/suspend"), &why).await.good();
     until(403, "a suspended agent", async || ask(&world.key).await).await;
+    here.stop().await;
+    there.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_key_works_beside_the_next_until_its_time_on_every_process_with_nothing_more_said() {
+    let installation = Installation::new().await;
+    let (here, there) = (installation.serve().await, installation.serve().await);
+    let world = World::new(&here, &["demo"]).await;
+    let agent = world.path(&format!("/agents/{}", world.agent));
+    let issue = async || {
+        let issued = here.post(&format!("{agent}/keys"), &json!({})).await.good();
+        let text = |name: &str| issued[name].as_str().unwrap().to_owned();
+        (text("key_id"), text("api_key"))
+    };
+    let rotate = async |key: &str, grace_s: u32| {
+        let path = format!("{agent}/keys/{key}/rotate");
+        here.post(&path, &json!({ "grace_s": grace_s })).await
+    };
+    let ask = async |server: &Served, key: &str| {
+        let request = reqwest::Client::new().get(format!("{}/v1/models", server.url));
+        Reply::of(request.bearer_auth(key)).await
+    };
+    // A day of grace: both work, and the old one can still be killed at once.
+    let (first_id, first) = issue().await;
+    let rotated = rotate(&first_id, 86_400).await.good();
+    let next = rotated["api_key"].as_str().unwrap();
+    for server in [&here, &there] {
+        until(200, "the next key", async || ask(server, next).await).await;
+        assert_eq!(ask(server, &first).await.status, 200, "the old one goes on");
+    }
+    assert_eq!(rotate(&first_id, 60).await.json()["code"], "agent_key_ending");
+    let why = json!({"reason": "leaked"});
+    here.post(&format!("{agent}/keys/{first_id}/revoke"), &why)
+        .await
+        .good();
+    for server in [&here, &there] {
+        until(401, "killed within its grace", async || ask(server, &first).await).await;
+    }
+    // No grace, and one second of it: each ends by itself, with one event for each rotation.
+    for grace_s in [0, 1] {
+        let (id, key) = issue().await;
+        rotate(&id, grace_s).await.good();
+        for server in [&here, &there] {
+            until(401, "its time is over", async || ask(server, &key).await).await;
+        }
+    }
+    assert_eq!(rotate(&first_id, 604_801).await.status, 404, "it is gone");
+    let log = here
+        .get(&world.path("/events?types=AgentKeyRotated,AgentKeyRevoked"))
+        .await
+        .good();
+    assert_eq!(log["items"].as_array().unwrap().len(), 4, "{log}");
     here.stop().await;
     there.stop().await;
 }

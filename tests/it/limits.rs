@@ -18,6 +18,9 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use uuid::Uuid;
 
+use crate::support::installation::Installation;
+use crate::support::reply::Reply;
+use crate::support::served::Served;
 use crate::support::stack::{TempDir, shared_stack};
 
 /// What one process has of it.
@@ -367,4 +370,36 @@ async fn killed_stopped_full_or_evicting_redis_is_named_and_comes_back_by_itself
 
     process.stop().await;
     stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_of_ours_addresses_are_the_clients_and_of_anybody_else_nothing_is_believed() {
+    let limits = "limits.refused_credentials_per_minute = 1\nlimits.burst_refused_credentials = 2\n";
+    let proxied = format!("http.trusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n{limits}");
+    let refused = async |server: &Served, forwarded: &str| {
+        let request = reqwest::Client::new().get(format!("{}/v1/organisations", server.url));
+        let request = request.bearer_auth("wrong").header("x-forwarded-for", forwarded);
+        Reply::of(request).await.status
+    };
+    let installation = Installation::with(&proxied).await;
+    let server = installation.serve().await;
+    for client in ["198.51.100.1", "198.51.100.2, 10.0.0.7", "2001:db8::1"] {
+        let mut statuses = Vec::new();
+        for _ in 0..3 {
+            statuses.push(refused(&server, client).await);
+        }
+        assert_eq!(statuses, [401, 401, 429], "{client}");
+    }
+    // What a client invents in front of its address changes nothing.
+    assert_eq!(refused(&server, "192.0.2.99, 198.51.100.1").await, 429);
+    server.stop().await;
+    // Straight from whoever asks, it is worth nothing.
+    let installation = Installation::with(limits).await;
+    let server = installation.serve().await;
+    let mut statuses = Vec::new();
+    for n in 0..3 {
+        statuses.push(refused(&server, &format!("198.51.100.{n}")).await);
+    }
+    assert_eq!(statuses, [401, 401, 429]);
+    server.stop().await;
 }

@@ -9,6 +9,7 @@ mod memory;
 mod peer;
 mod processes;
 mod rebuild;
+mod refusals;
 mod verify;
 mod visible;
 
@@ -65,6 +66,10 @@ pub const ALL: &[Row] = &[
     Row {
         name: "processes",
         measure: |site, options, table| processes::measure(site, options, table).boxed_local(),
+    },
+    Row {
+        name: "refusals",
+        measure: |site, options, table| refusals::measure(site, options, table).boxed_local(),
     },
     Row {
         name: "growth",

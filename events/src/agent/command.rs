@@ -1,5 +1,7 @@
 //! What may be asked of an agent.
 
+use std::time::Duration;
+
 use super::SpecCard;
 use crate::ids::{ApiKeyHash, ApiKeyId};
 use crate::text::Code;
@@ -34,6 +36,21 @@ pub enum AgentCommand {
         /// When it stops working.
         expires_at: Option<Timestamp>,
         /// The present, against which `expires_at` is checked.
+        now: Timestamp,
+    },
+    /// Give it an API key in place of another one, which goes on working for a while.
+    RotateKey {
+        /// The key that ends.
+        old: ApiKeyId,
+        /// How long the old one goes on working, up to [`MAX_GRACE`](super::MAX_GRACE); zero: not at all.
+        grace: Duration,
+        /// The new key's name.
+        key_id: ApiKeyId,
+        /// The new key's keyed hash.
+        hash: ApiKeyHash,
+        /// When the new key stops working.
+        expires_at: Option<Timestamp>,
+        /// The present, from which the grace is counted.
         now: Timestamp,
     },
     /// Let one of its API keys stop working at once.

@@ -1,6 +1,6 @@
 //! Why a command to an agent is refused.
 
-use super::MAX_LIVE_KEYS;
+use super::{MAX_GRACE, MAX_LIVE_KEYS};
 use crate::ids::ApiKeyId;
 use crate::rejection::{Rejection, RejectionKind};
 
@@ -45,6 +45,15 @@ pub enum AgentError {
         "the agent has {MAX_LIVE_KEYS} keys that are not revoked, the most it may have: revoke one first"
     )]
     TooManyKeys,
+    /// It was rotated before.
+    #[error("the key {0} is ending already: rotate the one that replaced it")]
+    KeyEnding(ApiKeyId),
+    /// Longer than may be.
+    #[error("the grace of a key is at most {} seconds", MAX_GRACE.as_secs())]
+    GraceTooLong,
+    /// A clock that cannot be.
+    #[error("the clock stands at the end of time: set it right")]
+    ClockAtItsEnd,
     /// It would never work.
     #[error("the key would expire in the past: give a later time, or none")]
     ExpiresInThePast,
@@ -65,6 +74,9 @@ impl Rejection for AgentError {
             Self::KeyNotFound(_) => "agent_key_not_found",
             Self::KeyIdTaken(_) => "agent_key_id_taken",
             Self::TooManyKeys => "agent_too_many_keys",
+            Self::KeyEnding(_) => "agent_key_ending",
+            Self::GraceTooLong => "agent_key_grace_too_long",
+            Self::ClockAtItsEnd => "agent_clock_at_its_end",
             Self::ExpiresInThePast => "agent_key_expires_in_the_past",
         }
     }
@@ -75,12 +87,15 @@ impl Rejection for AgentError {
             Self::NoModels | Self::ModelTwice => RejectionKind::Invalid { field: "models" },
             Self::ToolScopeTwice => RejectionKind::Invalid { field: "tool_scopes" },
             Self::CardUnwritable => RejectionKind::Invalid { field: "card" },
+            Self::GraceTooLong => RejectionKind::Invalid { field: "grace_s" },
             Self::ExpiresInThePast => RejectionKind::Invalid { field: "expires_at" },
             Self::AlreadyExists
             | Self::Unchanged
             | Self::AlreadySuspended
             | Self::NotSuspended
             | Self::KeyIdTaken(_)
+            | Self::KeyEnding(_)
+            | Self::ClockAtItsEnd
             | Self::TooManyKeys => RejectionKind::Conflict,
         }
     }

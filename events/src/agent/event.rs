@@ -82,6 +82,19 @@ pub enum AgentEvent {
         /// When it stops working; never, if not given.
         expires_at: Option<Timestamp>,
     },
+    /// The agent has an API key in place of another one.
+    AgentKeyRotated {
+        /// The new key's name.
+        key_id: ApiKeyId,
+        /// The new key's keyed hash.
+        hash: ApiKeyHash,
+        /// When the new key stops working; never, if not given.
+        expires_at: Option<Timestamp>,
+        /// The key that it replaces.
+        old: ApiKeyId,
+        /// When the old key stops working, with no further event.
+        old_ends_at: Timestamp,
+    },
     /// One of the agent's API keys does not work any more.
     AgentKeyRevoked {
         /// Which key.

@@ -19,6 +19,10 @@ pub const KEY_MARK: &str = "cfk_";
 /// How every token of a user begins; otherwise it is made and kept as a key is. The mark is hashed with the rest, so
 /// that neither is ever taken for the other.
 pub const TOKEN_MARK: &str = "cfu_";
+/// How every session of a user begins, likewise.
+pub const SESSION_MARK: &str = "cfs_";
+/// How every credential of a subscriber by NATS begins, likewise.
+pub const SUBSCRIBER_MARK: &str = "cfn_";
 /// Characters of the prefix.
 pub const PREFIX_CHARS: usize = 8;
 /// Characters of the secret.

@@ -13,7 +13,8 @@ mod spec_card;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ use crate::timestamp::Timestamp;
 
 /// Most keys that an agent has at a time: one per deployment and one more to rotate to.
 pub const MAX_LIVE_KEYS: usize = 16;
+/// Longest that a replaced key goes on working: a week is enough to bring its successor to every deployment.
+pub const MAX_GRACE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// An agent's state; none before it is registered.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +52,9 @@ pub struct AgentDetails {
     pub suspended: bool,
     /// Its keys that are not revoked. An expired key counts until it is revoked.
     pub live_keys: BTreeSet<ApiKeyId>,
+    /// Its keys that were replaced and not revoked, with their ends; the latest [`MAX_LIVE_KEYS`] of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ending_keys: BTreeMap<ApiKeyId, Timestamp>,
 }
 
 event_sourced!(Agent, "agent", AgentCommand, AgentError, AgentEvent {
@@ -57,6 +63,7 @@ event_sourced!(Agent, "agent", AgentCommand, AgentError, AgentEvent {
     AgentSuspended,
     AgentResumed,
     AgentKeyIssued,
+    AgentKeyRotated,
     AgentKeyRevoked,
 });
 
@@ -81,8 +88,34 @@ impl Agent {
                     expires_at,
                     now,
                 },
-            ) => details.issue(key_id, hash, expires_at, now),
-            (Some(now), C::RevokeKey { key_id, reason }) if now.live_keys.contains(&key_id) => {
+            ) => details.issue(
+                NewKey {
+                    key_id,
+                    hash,
+                    expires_at,
+                },
+                now,
+            ),
+            (
+                Some(details),
+                C::RotateKey {
+                    old,
+                    grace,
+                    key_id,
+                    hash,
+                    expires_at,
+                    now,
+                },
+            ) => details.rotate(
+                (old, grace),
+                NewKey {
+                    key_id,
+                    hash,
+                    expires_at,
+                },
+                now,
+            ),
+            (Some(now), C::RevokeKey { key_id, reason }) if now.has_key(key_id) => {
                 Ok(E::AgentKeyRevoked { key_id, reason })
             }
             (Some(_), C::RevokeKey { key_id, .. }) => Err(Refused::KeyNotFound(key_id)),
@@ -98,6 +131,7 @@ impl Agent {
                     spec,
                     suspended: false,
                     live_keys: BTreeSet::new(),
+                    ending_keys: BTreeMap::new(),
                 });
             }
             // Each later event was decided on an agent that exists.
@@ -108,34 +142,111 @@ impl Agent {
             (E::AgentKeyIssued { key_id, .. }, Some(details)) => {
                 details.live_keys.insert(key_id);
             }
+            (
+                E::AgentKeyRotated {
+                    key_id,
+                    old,
+                    old_ends_at,
+                    ..
+                },
+                Some(details),
+            ) => {
+                details.live_keys.remove(&old);
+                details.live_keys.insert(key_id);
+                details.end(old, old_ends_at);
+            }
             (E::AgentKeyRevoked { key_id, .. }, Some(details)) => {
                 details.live_keys.remove(&key_id);
+                details.ending_keys.remove(&key_id);
             }
         }
     }
 }
 
+/// A key to be issued.
+struct NewKey {
+    key_id: ApiKeyId,
+    hash: ApiKeyHash,
+    expires_at: Option<Timestamp>,
+}
+
 impl AgentDetails {
-    fn issue(
-        &self,
-        key_id: ApiKeyId,
-        hash: ApiKeyHash,
-        expires_at: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<AgentEvent, AgentError> {
-        if self.live_keys.contains(&key_id) {
-            return Err(AgentError::KeyIdTaken(key_id));
+    fn has_key(&self, key: ApiKeyId) -> bool {
+        self.live_keys.contains(&key) || self.ending_keys.contains_key(&key)
+    }
+
+    /// How many of its keys may still work.
+    fn working(&self, now: Timestamp) -> usize {
+        let ending = self.ending_keys.values().filter(|end| **end > now).count();
+        self.live_keys.len() + ending
+    }
+
+    fn may_take(&self, key: &NewKey, now: Timestamp) -> Result<(), AgentError> {
+        if self.has_key(key.key_id) {
+            return Err(AgentError::KeyIdTaken(key.key_id));
         }
-        if self.live_keys.len() >= MAX_LIVE_KEYS {
+        if self.working(now) >= MAX_LIVE_KEYS {
             return Err(AgentError::TooManyKeys);
         }
-        if expires_at.is_some_and(|end| end <= now) {
+        if key.expires_at.is_some_and(|end| end <= now) {
             return Err(AgentError::ExpiresInThePast);
         }
+        Ok(())
+    }
+
+    fn issue(&self, key: NewKey, now: Timestamp) -> Result<AgentEvent, AgentError> {
+        self.may_take(&key, now)?;
+        let NewKey {
+            key_id,
+            hash,
+            expires_at,
+        } = key;
         Ok(AgentEvent::AgentKeyIssued {
             key_id,
             hash,
             expires_at,
         })
+    }
+
+    fn rotate(
+        &self,
+        (old, grace): (ApiKeyId, Duration),
+        key: NewKey,
+        now: Timestamp,
+    ) -> Result<AgentEvent, AgentError> {
+        if self.ending_keys.contains_key(&old) {
+            return Err(AgentError::KeyEnding(old));
+        }
+        if !self.live_keys.contains(&old) {
+            return Err(AgentError::KeyNotFound(old));
+        }
+        if grace > MAX_GRACE {
+            return Err(AgentError::GraceTooLong);
+        }
+        self.may_take(&key, now)?;
+        let NewKey {
+            key_id,
+            hash,
+            expires_at,
+        } = key;
+        Ok(AgentEvent::AgentKeyRotated {
+            key_id,
+            hash,
+            expires_at,
+            old,
+            old_ends_at: now.checked_add(grace).ok_or(AgentError::ClockAtItsEnd)?,
+        })
+    }
+
+    /// No more than [`MAX_LIVE_KEYS`] keys work at a time, so that those that end first, and go, have ended.
+    fn end(&mut self, key: ApiKeyId, ends_at: Timestamp) {
+        self.ending_keys.insert(key, ends_at);
+        while self.ending_keys.len() > MAX_LIVE_KEYS {
+            let first = self.ending_keys.iter().min_by_key(|(id, end)| (**end, **id));
+            let Some(first) = first.map(|(id, _)| *id) else {
+                break;
+            };
+            self.ending_keys.remove(&first);
+        }
     }
 }

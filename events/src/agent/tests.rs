@@ -243,3 +243,88 @@ fn a_suspended_agent_can_still_lose_a_key() {
         })
         .then_expect_events(vec![revoked]);
 }
+
+fn rotate(old: u128, new: u128, grace_s: u64, now: Timestamp) -> AgentCommand {
+    AgentCommand::RotateKey {
+        old: key(old),
+        grace: Duration::from_secs(grace_s),
+        key_id: key(new),
+        hash: ApiKeyHash([0; 32]),
+        expires_at: None,
+        now,
+    }
+}
+
+fn rotated(old: u128, new: u128, old_ends_at: Timestamp) -> AgentEvent {
+    AgentEvent::AgentKeyRotated {
+        key_id: key(new),
+        hash: ApiKeyHash([0; 32]),
+        expires_at: None,
+        old: key(old),
+        old_ends_at,
+    }
+}
+
+#[test]
+fn a_key_is_replaced_and_ends_by_itself_at_a_time_that_is_on_record() {
+    let given = || agent().given(vec![registered("x"), issued(1, None)]);
+    let noon = at("12:00:00");
+    given()
+        .when(rotate(1, 2, 60, noon))
+        .then_expect_events(vec![rotated(1, 2, at("12:01:00"))]);
+    given()
+        .when(rotate(1, 2, 0, noon))
+        .then_expect_events(vec![rotated(1, 2, noon)]);
+    given()
+        .when(rotate(1, 2, 7 * 24 * 3600 + 1, noon))
+        .then_expect_error(AgentError::GraceTooLong);
+    given()
+        .when(rotate(3, 2, 60, noon))
+        .then_expect_error(AgentError::KeyNotFound(key(3)));
+    let after = || given().and(vec![rotated(1, 2, at("12:01:00"))]);
+    after()
+        .when(rotate(1, 3, 60, noon))
+        .then_expect_error(AgentError::KeyEnding(key(1)));
+    // While it ends it can still be revoked, at once.
+    let (key_id, reason) = (key(1), LEAKED);
+    after()
+        .when(AgentCommand::RevokeKey { key_id, reason })
+        .then_expect_events(vec![AgentEvent::AgentKeyRevoked {
+            key_id: key(1),
+            reason: LEAKED,
+        }]);
+}
+
+#[test]
+fn a_key_that_ends_counts_until_its_end() {
+    let full: Vec<_> = std::iter::once(registered("x"))
+        .chain((0..15).map(|n| issued(n, None)))
+        .chain([rotated(1, 15, at("12:01:00"))])
+        .collect();
+    agent()
+        .given(full.clone())
+        .when(rotate(2, 16, 60, at("12:00:59")))
+        .then_expect_error(AgentError::TooManyKeys);
+    agent()
+        .given(full)
+        .when(rotate(2, 16, 60, at("12:01:00")))
+        .then_expect_events(vec![rotated(2, 16, at("12:02:00"))]);
+}
+
+#[test]
+fn however_often_keys_are_rotated_the_state_stays_bounded() {
+    let mut agent = Agent::default();
+    agent.fold(registered("x"));
+    agent.fold(issued(0, None));
+    for n in 0..100 {
+        let end = at("12:00:00").checked_add(Duration::from_secs(60 * u64::try_from(n).unwrap()));
+        agent.fold(rotated(n, n + 1, end.unwrap()));
+    }
+    let details = agent.details.unwrap();
+    assert_eq!(
+        (details.live_keys.len(), details.ending_keys.len()),
+        (1, MAX_LIVE_KEYS)
+    );
+    // The latest are kept.
+    assert!(details.ending_keys.contains_key(&key(99)) && !details.ending_keys.contains_key(&key(1)));
+}

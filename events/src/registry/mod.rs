@@ -19,9 +19,11 @@ use crate::kri::aggregates::indicator::Kri;
 use crate::kri::aggregates::run::KriRun;
 use crate::kri::aggregates::source::KriSource;
 use crate::organisation::Organisation;
+use crate::origin::Origin;
 use crate::policy::Policy;
 use crate::schema::{self, DecodeError, EventSchema, EventSourced};
 use crate::secret::Secret;
+use crate::subscriber::Subscribers;
 use crate::tenant::Tenant;
 use crate::user::User;
 use crate::vault_key::VaultKey;
@@ -49,6 +51,7 @@ pub const CATALOGUE: &[CatalogueEntry] = &[
     entry::<Organisation>(),
     entry::<Tenant>(),
     entry::<User>(),
+    entry::<Origin>(),
     entry::<SigningKeys>(),
     entry::<Agent>(),
     entry::<Policy>(),
@@ -58,6 +61,7 @@ pub const CATALOGUE: &[CatalogueEntry] = &[
     entry::<KriRun>(),
     entry::<Secret>(),
     entry::<VaultKey>(),
+    entry::<Subscribers>(),
 ];
 
 const fn entry<A: EventSourced>() -> CatalogueEntry {

@@ -1,4 +1,4 @@
-//! The fold: from events of agents, policies, tenants, organisations and users to what lookups ask for. Pure.
+//! The fold: from events of agents, policies, tenants, organisations, users and the switch of origin to what lookups ask for. Pure.
 //!
 //! The order between aggregates does not matter, only the order within each: so the first read of a log may go
 //! aggregate by aggregate. What refers to something that is not there yet is simply not found.
@@ -19,24 +19,30 @@ use crate::keyring::SigningKeys;
 use crate::kri::aggregates::{indicator::Kri, run::KriRun, source::KriSource};
 use crate::ledger::StoredEvent;
 use crate::organisation::{Organisation, OrganisationEvent};
+use crate::origin::{Origin, OriginEvent};
 use crate::policy::{Policy, PolicyEvent, PolicyLayer, PolicyRef};
 use crate::secret::Secret;
 use crate::security::damage::DamagedLog;
 use crate::security::entries::{
     ActivePolicy, AgentEntry, KeyEntry, KeyIdentity, OrganisationEntry, TenantEntry,
 };
+use crate::security::subscribers::SubscriberEntries;
 use crate::security::users::Users;
+use crate::subscriber::{SubscriberEvent, Subscribers};
 use crate::tenant::{Tenant, TenantEvent};
+use crate::timestamp::Timestamp;
 use crate::user::{User, UserEvent};
 use crate::vault_key::VaultKey;
 
 /// What the state is folded from.
-pub(super) const FOLDED: [&str; 5] = [
+pub(super) const FOLDED: [&str; 7] = [
     Agent::TYPE,
     Policy::TYPE,
     Tenant::TYPE,
     Organisation::TYPE,
     User::TYPE,
+    Origin::TYPE,
+    Subscribers::TYPE,
 ];
 /// What has no say in who may act. Everything else is unknown to this build.
 pub(super) const PASSED_OVER: [&str; 7] = [
@@ -90,6 +96,8 @@ pub(super) enum Change {
     Tenant(TenantId, TenantEvent),
     Organisation(OrganisationId, OrganisationEvent),
     User(UserId, UserEvent),
+    Origin(OriginEvent),
+    Subscriber(SubscriberEvent),
     /// It has no say in that.
     None,
 }
@@ -103,13 +111,15 @@ pub(super) fn decode(event: &StoredEvent) -> Result<Change, FoldError> {
     Ok(match event.aggregate.as_str() {
         Agent::TYPE => Change::Agent(id(event)?, decode_stored::<Agent>(event)?),
         Policy::TYPE => Change::Policy(id(event)?, decode_stored::<Policy>(event)?),
-        // Only the platform's log says what tenants, organisations and users there are.
+        // Only the platform's log says what tenants, organisations and users there are, and how the switch stands.
         Tenant::TYPE if platform => Change::Tenant(id(event)?, decode_stored::<Tenant>(event)?),
         Organisation::TYPE if platform => {
             Change::Organisation(id(event)?, decode_stored::<Organisation>(event)?)
         }
         User::TYPE if platform => Change::User(id(event)?, decode_stored::<User>(event)?),
-        Tenant::TYPE | Organisation::TYPE | User::TYPE => Change::None,
+        Origin::TYPE if platform => Change::Origin(decode_stored::<Origin>(event)?),
+        Tenant::TYPE | Organisation::TYPE | User::TYPE | Origin::TYPE => Change::None,
+        Subscribers::TYPE => Change::Subscriber(decode_stored::<Subscribers>(event)?),
         passed if PASSED_OVER.contains(&passed) => Change::None,
         unknown => return Err(FoldError::UnknownAggregate(unknown.to_owned())),
     })
@@ -152,6 +162,9 @@ pub(super) struct Directory {
     pub(super) users: Users,
     /// Logs that cannot be read to their end, and why: what this holds of them is not to be believed.
     damaged: BTreeMap<TenantId, String>,
+    pub(super) subscribers: SubscriberEntries,
+    /// Until when no proof of origin is asked for.
+    pub(super) origin_open_until: Option<Timestamp>,
 }
 
 // Lookups.
@@ -170,7 +183,8 @@ impl Directory {
     }
 
     fn identity(&self, key: KeyEntry) -> Option<KeyIdentity> {
-        let tenant = self.tenant(key.tenant)?;
+        // Whoever comes with a key of a tenant that has ended is nobody, and leaves no event in its log.
+        let tenant = self.tenant(key.tenant).filter(|tenant| !tenant.closed)?;
         Some(KeyIdentity {
             key,
             agent: self.agent(key.tenant, key.agent)?,
@@ -236,6 +250,11 @@ impl Directory {
             Change::Tenant(tenant, event) => self.apply_tenant(tenant, event),
             Change::Organisation(organisation, event) => self.apply_organisation(organisation, event),
             Change::User(user, event) => self.users.apply(user, event),
+            Change::Subscriber(event) => self.subscribers.apply(tenant, event),
+            Change::Origin(OriginEvent::OriginProofSuspended { until, .. }) => {
+                self.origin_open_until = Some(until);
+            }
+            Change::Origin(OriginEvent::OriginProofRestored { .. }) => self.origin_open_until = None,
             Change::None => {}
         }
         None
@@ -296,6 +315,23 @@ impl Directory {
                 expires_at,
                 revoked: false,
             }),
+            E::AgentKeyRotated {
+                key_id,
+                hash,
+                expires_at,
+                old,
+                old_ends_at,
+            } => {
+                self.end(tenant, agent, (old, old_ends_at));
+                self.issue(KeyEntry {
+                    tenant,
+                    agent,
+                    key_id,
+                    hash,
+                    expires_at,
+                    revoked: false,
+                });
+            }
             E::AgentKeyRevoked { key_id, .. } => self.revoke(tenant, agent, key_id),
         }
     }
@@ -316,10 +352,25 @@ impl Directory {
         }
     }
 
+    /// It ends at this time, unless it ends before.
+    fn end(&mut self, tenant: TenantId, agent: AgentId, (key_id, at): (ApiKeyId, Timestamp)) {
+        self.key(tenant, agent, key_id).for_each(|key| {
+            key.expires_at = Some(key.expires_at.map_or(at, |end| end.min(at)));
+        });
+    }
+
     fn revoke(&mut self, tenant: TenantId, agent: AgentId, key_id: ApiKeyId) {
+        self.key(tenant, agent, key_id).for_each(|key| key.revoked = true);
+    }
+
+    fn key(
+        &mut self,
+        tenant: TenantId,
+        agent: AgentId,
+        key_id: ApiKeyId,
+    ) -> impl Iterator<Item = &mut KeyEntry> {
         let keys = self.keys.get_mut(&KeyPrefix::of(key_id)).into_iter().flatten();
-        keys.filter(|key| (key.tenant, key.agent, key.key_id) == (tenant, agent, key_id))
-            .for_each(|key| key.revoked = true);
+        keys.filter(move |key| (key.tenant, key.agent, key.key_id) == (tenant, agent, key_id))
     }
 
     fn apply_policy(
@@ -360,6 +411,7 @@ impl Directory {
                 name,
                 home,
                 suspended: false,
+                closed: false,
                 carriers: BTreeMap::new(),
             };
             self.tenants.insert(tenant, Arc::new(entry));
@@ -371,10 +423,11 @@ impl Directory {
         };
         let entry = Arc::make_mut(entry);
         match event {
-            E::TenantCreated { .. } | E::ExposureSet { .. } => {}
+            E::TenantCreated { .. } | E::ExposureSet { .. } | E::TenantErased { .. } => {}
             E::TenantRenamed { name } => entry.name = name,
             E::TenantSuspended { .. } => entry.suspended = true,
             E::TenantResumed {} => entry.suspended = false,
+            E::TenantClosed { .. } => entry.closed = true,
             E::TenantCarried { carrier, share } => drop(entry.carriers.insert(carrier, share)),
             E::TenantReleased { carrier } => drop(entry.carriers.remove(&carrier)),
         }

@@ -253,3 +253,42 @@ fn each_kind_of_the_catalogue_is_folded_or_passed_over() {
         assert!(folded != passed, "{}", entry.aggregate);
     }
 }
+
+#[test]
+fn a_replaced_key_has_an_end_and_read_again_still_has_it() {
+    let mut world = World::new();
+    let next = IssuedKey::generate(&KeyPepper::new(PEPPER));
+    let end: Timestamp = "2026-11-20T13:00:00.000000Z".parse().unwrap();
+    let rotated = |old_ends_at| AgentEvent::AgentKeyRotated {
+        key_id: next.id,
+        hash: next.hash,
+        expires_at: None,
+        old: world.key.id,
+        old_ends_at,
+    };
+    let (first, later) = (
+        rotated(end),
+        rotated("2026-11-20T14:00:00.000000Z".parse().unwrap()),
+    );
+    world.agent(first.clone());
+    assert_eq!(world.identify().unwrap().key.expires_at, Some(end));
+    assert!(!world.identify().unwrap().key.revoked);
+    world.begin();
+    world.agent(first);
+    // Never later than was said before.
+    world.agent(later);
+    assert_eq!(world.identify().unwrap().key.expires_at, Some(end));
+    assert_eq!(world.directory.keys.values().flatten().count(), 2);
+}
+
+#[test]
+fn a_key_of_a_tenant_that_has_ended_stands_for_nothing() {
+    let mut world = World::new();
+    let closed = TenantEvent::TenantClosed {
+        reason: code("contract_ended"),
+        retain_until: "2036-11-20T12:00:00.000000Z".parse().unwrap(),
+    };
+    world.platform(Change::Tenant(world.tenant, closed));
+    assert!(world.identify().is_none());
+    assert!(world.directory.tenant(world.tenant).unwrap().closed);
+}

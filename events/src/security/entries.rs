@@ -23,6 +23,8 @@ pub struct TenantEntry {
     pub home: bool,
     /// Whether everything in it is stopped.
     pub suspended: bool,
+    /// Whether it has ended, for good.
+    pub closed: bool,
     /// Who carries which share of its risk.
     pub carriers: BTreeMap<OrganisationId, Share>,
 }

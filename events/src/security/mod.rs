@@ -11,10 +11,12 @@
 //! - A log that was set back is read anew from its beginning, and everything is denied until that is done.
 
 mod damage;
+mod credentials;
 mod directory;
 mod entries;
 mod feed;
 mod freshness;
+mod subscribers;
 mod tail;
 mod time;
 mod users;
@@ -27,14 +29,15 @@ pub use directory::FoldError;
 pub use entries::{ActivePolicy, AgentEntry, KeyEntry, KeyIdentity, OrganisationEntry, TenantEntry};
 pub use feed::FeedError;
 pub use freshness::{DEGRADED_AFTER, DENIED_AFTER, Freshness};
+pub use subscribers::SubscriberEntry;
 pub use tail::{SecurityTail, TailParts};
 pub use users::{UserEntry, UserIdentity};
 
 use crate::agent::key::{KeyPepper, PresentedKey};
-use crate::ids::{AgentId, OrganisationId, TenantId, UserId};
+use crate::ids::{AgentId, ApiKeyId, OrganisationId, TenantId, UserId};
 use crate::membership::{Role, Scope};
 use crate::policy::PolicyLayer;
-use crate::timestamp;
+use crate::timestamp::{self, Timestamp};
 use directory::Directory;
 use freshness::Clock;
 use time::PostgresClock;
@@ -91,6 +94,37 @@ impl SecurityState {
     pub fn identify_user(&self, token: &PresentedKey, pepper: &KeyPepper) -> Option<UserIdentity> {
         let hash = token.hash(pepper);
         self.read().users.identify(token.prefix(), &hash)
+    }
+
+    /// What a presented session stands for, its user among it; none for one that was never opened or has been ended.
+    #[must_use]
+    pub fn identify_session(&self, session: &PresentedKey, pepper: &KeyPepper) -> Option<UserIdentity> {
+        let hash = session.hash(pepper);
+        self.read().users.identify_session(session.prefix(), &hash)
+    }
+
+    /// A user's sessions that were not ended, with their ends; some may have passed.
+    #[must_use]
+    pub fn sessions_of(&self, user: UserId) -> Vec<(ApiKeyId, Timestamp)> {
+        self.read().users.sessions_of(user)
+    }
+
+    /// Whose events a presented credential of this name opens; none for one that was never issued or was revoked.
+    #[must_use]
+    pub fn subscriber(
+        &self,
+        id: ApiKeyId,
+        shown: &PresentedKey,
+        pepper: &KeyPepper,
+    ) -> Option<SubscriberEntry> {
+        let hash = shown.hash(pepper);
+        self.read().subscribers.find(id, &hash)
+    }
+
+    /// Until when no proof of origin is asked for; it may have passed. None: it is asked for.
+    #[must_use]
+    pub fn origin_open_until(&self) -> Option<Timestamp> {
+        self.read().origin_open_until
     }
 
     /// Who has which roles at just this place, after a user, in the order of ids.

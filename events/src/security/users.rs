@@ -1,6 +1,4 @@
-//! Users, their roles and their tokens: the part of the fold that tells who acts, beside agents and their keys.
-//!
-//! A revoked token is gone: whoever shows it is nobody. One that ended goes when its user gets the next.
+//! Users, their roles, tokens and sessions: the part of the fold that tells who acts, beside agents and their keys.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,8 +6,9 @@ use std::sync::Arc;
 use crate::agent::key::{KeyPrefix, PresentedHash};
 use crate::ids::{ApiKeyHash, ApiKeyId, UserId};
 use crate::membership::{Grant, Role, Scope};
+use crate::security::credentials::{Credential, Credentials};
 use crate::timestamp::Timestamp;
-use crate::user::{TOKEN_LIFE, UserEvent, UserKind};
+use crate::user::{SESSION_LIFE, TOKEN_LIFE, UserEvent, UserKind};
 
 /// A user.
 #[derive(Debug, Clone)]
@@ -22,43 +21,52 @@ pub struct UserEntry {
     pub grants: Arc<[Grant]>,
 }
 
-/// What a token stands for, all of one moment.
+/// What a token or a session stands for, all of one moment.
 #[derive(Debug, Clone)]
 pub struct UserIdentity {
     /// Whose it is.
     pub user: UserId,
-    /// When the token stops working.
+    /// The name of the token or the session.
+    pub credential: ApiKeyId,
+    /// Its keyed hash.
+    pub hash: ApiKeyHash,
+    /// When it stops working.
     pub expires_at: Timestamp,
     /// The user.
     pub entry: Arc<UserEntry>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct TokenEntry {
-    user: UserId,
-    token_id: ApiKeyId,
-    hash: ApiKeyHash,
-    expires_at: Timestamp,
 }
 
 /// All of them.
 #[derive(Default)]
 pub(super) struct Users {
     users: HashMap<UserId, Arc<UserEntry>>,
-    /// By the public part of the token, which few share.
-    tokens: HashMap<KeyPrefix, Vec<TokenEntry>>,
-    /// So that a user's next token finds the ones before.
-    tokens_of: HashMap<UserId, Vec<(ApiKeyId, Timestamp)>>,
+    tokens: Credentials<TOKEN_LIFE_S>,
+    sessions: Credentials<SESSION_LIFE_S>,
 }
+
+const TOKEN_LIFE_S: u64 = TOKEN_LIFE.as_secs();
+const SESSION_LIFE_S: u64 = SESSION_LIFE.as_secs();
 
 impl Users {
     pub(super) fn identify(&self, prefix: KeyPrefix, hash: &PresentedHash) -> Option<UserIdentity> {
-        let candidates = self.tokens.get(&prefix)?;
-        let token = candidates.iter().find(|token| hash.matches(&token.hash))?;
+        self.of(self.tokens.find(prefix, hash)?)
+    }
+
+    pub(super) fn identify_session(&self, prefix: KeyPrefix, hash: &PresentedHash) -> Option<UserIdentity> {
+        self.of(self.sessions.find(prefix, hash)?)
+    }
+
+    pub(super) fn sessions_of(&self, user: UserId) -> Vec<(ApiKeyId, Timestamp)> {
+        self.sessions.of(user).collect()
+    }
+
+    fn of(&self, shown: Credential) -> Option<UserIdentity> {
         Some(UserIdentity {
-            user: token.user,
-            expires_at: token.expires_at,
-            entry: self.users.get(&token.user).cloned()?,
+            user: shown.user,
+            credential: shown.id,
+            hash: shown.hash,
+            expires_at: shown.expires_at,
+            entry: self.users.get(&shown.user).cloned()?,
         })
     }
 
@@ -105,13 +113,25 @@ impl Users {
                 token_id,
                 hash,
                 expires_at,
-            } => self.issue(TokenEntry {
+            } => self.tokens.issue(Credential {
                 user,
-                token_id,
+                id: token_id,
                 hash,
                 expires_at,
             }),
-            E::UserTokenRevoked { token_id, .. } => self.forget(user, |id, _| id == token_id),
+            E::UserTokenRevoked { token_id, .. } => self.tokens.forget(user, |id, _| id == token_id),
+            E::UserSessionOpened {
+                session_id,
+                hash,
+                expires_at,
+            } => self.sessions.issue(Credential {
+                user,
+                id: session_id,
+                hash,
+                expires_at,
+            }),
+            E::UserSessionEnded { session_id, .. } => self.sessions.forget(user, |id, _| id == session_id),
+            E::UserSessionsEnded { .. } => self.sessions.forget(user, |_, _| true),
             E::TenantEntered { .. } => {}
         }
     }
@@ -122,40 +142,13 @@ impl Users {
             change(Arc::make_mut(entry));
         }
     }
-
-    fn issue(&mut self, token: TokenEntry) {
-        let issued_at = token.expires_at.checked_sub(TOKEN_LIFE);
-        self.forget(token.user, |id, end| {
-            id == token.token_id || issued_at.is_some_and(|now| end <= now)
-        });
-        let known = self.tokens_of.entry(token.user).or_default();
-        known.push((token.token_id, token.expires_at));
-        let prefix = KeyPrefix::of(token.token_id);
-        self.tokens.entry(prefix).or_default().push(token);
-    }
-
-    fn forget(&mut self, user: UserId, which: impl Fn(ApiKeyId, Timestamp) -> bool) {
-        let Some(known) = self.tokens_of.get_mut(&user) else {
-            return;
-        };
-        let gone = known.extract_if(.., |(id, end)| which(*id, *end));
-        for (id, _) in gone {
-            let prefix = KeyPrefix::of(id);
-            if let Some(tokens) = self.tokens.get_mut(&prefix) {
-                tokens.retain(|token| (token.user, token.token_id) != (user, id));
-                if tokens.is_empty() {
-                    self.tokens.remove(&prefix);
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::agent::key::{IssuedKey, KeyPepper, PresentedKey, TOKEN_MARK};
+    use crate::agent::key::{IssuedKey, KeyPepper, PresentedKey, SESSION_MARK, TOKEN_MARK};
     use crate::ids::TenantId;
     use crate::text::Code;
 
@@ -232,7 +225,7 @@ mod tests {
             reason: LEFT,
         });
         assert!(find(&w.users, &w.token).is_none());
-        assert!(w.users.tokens.is_empty());
+        assert_eq!(w.users.tokens.len(), 0);
     }
 
     #[test]
@@ -249,6 +242,41 @@ mod tests {
     }
 
     #[test]
+    fn a_session_stands_for_its_user_until_it_is_ended_alone_or_with_all() {
+        let mut w = World::new();
+        let sessions = [(); 3].map(|()| IssuedKey::generate_marked(SESSION_MARK, &pepper()));
+        for session in &sessions {
+            w.tell(UserEvent::UserSessionOpened {
+                session_id: session.id,
+                hash: session.hash,
+                expires_at: time("2026-11-21T00:00:00.000000Z"),
+            });
+        }
+        let find = |users: &Users, session: &IssuedKey| {
+            let presented = PresentedKey::parse_marked(SESSION_MARK, session.expose_text()).unwrap();
+            let found = users.identify_session(presented.prefix(), &presented.hash(&pepper()))?;
+            // A session is no token.
+            assert!(
+                users
+                    .identify(presented.prefix(), &presented.hash(&pepper()))
+                    .is_none()
+            );
+            Some((found.user, found.credential))
+        };
+        assert_eq!(find(&w.users, &sessions[0]), Some((w.user, sessions[0].id)));
+        let session_id = sessions[0].id;
+        w.tell(UserEvent::UserSessionEnded {
+            session_id,
+            reason: LEFT,
+        });
+        assert_eq!(find(&w.users, &sessions[0]), None);
+        assert_eq!(find(&w.users, &sessions[1]), Some((w.user, sessions[1].id)));
+        w.tell(UserEvent::UserSessionsEnded { reason: LEFT });
+        assert!(sessions.iter().all(|session| find(&w.users, session).is_none()));
+        assert!(w.users.sessions_of(w.user).is_empty());
+    }
+
+    #[test]
     fn folding_events_again_changes_nothing() {
         let mut w = World::new();
         w.tell(UserEvent::UserSuspended { reason: LEFT });
@@ -256,7 +284,7 @@ mod tests {
         let found = find(&w.users, &w.token).unwrap();
         assert!(found.entry.suspended);
         assert_eq!(found.entry.grants.len(), 1);
-        assert_eq!(w.users.tokens.values().flatten().count(), 1);
+        assert_eq!(w.users.tokens.len(), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::Share;
 use crate::ids::OrganisationId;
 use crate::money::Money;
 use crate::text::{Code, Name};
+use crate::timestamp::Timestamp;
 
 /// A command to a tenant.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +30,22 @@ pub enum TenantCommand {
     },
     /// Let it go on.
     Resume,
+    /// End it for good: it takes no commands and no calls any more, and is kept until a date.
+    Close {
+        /// Why, as a stable code.
+        reason: Code,
+        /// Until when everything of it is kept.
+        retain_until: Timestamp,
+        /// The present, against which `retain_until` is checked.
+        now: Timestamp,
+    },
+    /// Say that what can be erased of it was erased.
+    Erase {
+        /// How many sealed versions of secrets were destroyed.
+        secrets: u32,
+        /// The present: nothing is erased before the date.
+        now: Timestamp,
+    },
     /// Let a carrier carry a share of its risk, in place of the share it carried before.
     Carry {
         /// Which organisation.

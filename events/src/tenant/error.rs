@@ -2,8 +2,9 @@
 
 use rust_decimal::Decimal;
 
-use super::MAX_CARRIERS;
+use super::{MAX_CARRIERS, MAX_RETENTION};
 use crate::rejection::{Rejection, RejectionKind};
+use crate::timestamp::Timestamp;
 
 /// A refusal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -23,6 +24,27 @@ pub enum TenantError {
     /// Not suspended.
     #[error("the tenant is not suspended")]
     NotSuspended,
+    /// It has ended.
+    #[error("the tenant is closed, for good")]
+    Closed,
+    /// It goes on.
+    #[error("the tenant is not closed: close it first, with the date until which it is kept")]
+    NotClosed,
+    /// Calls may come in still.
+    #[error("the tenant is not suspended: suspend it, export its log, and close it then")]
+    SuspendFirst,
+    /// A home without an organisation's people.
+    #[error("this is its organisation's home tenant: it ends with the organisation alone")]
+    HomeTenant,
+    /// A date that is none.
+    #[error("retention lasts from now to {} years from now", MAX_RETENTION.as_secs() / (365 * 86_400))]
+    Retention,
+    /// Too early.
+    #[error("the tenant is kept until {0}: erase it then")]
+    Retained(Timestamp),
+    /// Erased before.
+    #[error("the tenant was erased before")]
+    AlreadyErased,
     /// Risk that stays at home is retained, not carried.
     #[error("the tenant's own organisation cannot carry it: what no carrier carries is its retention")]
     CarriesItself,
@@ -51,6 +73,13 @@ impl Rejection for TenantError {
             Self::Unchanged => "tenant_unchanged",
             Self::AlreadySuspended => "tenant_already_suspended",
             Self::NotSuspended => "tenant_not_suspended",
+            Self::Closed => "tenant_closed",
+            Self::NotClosed => "tenant_not_closed",
+            Self::SuspendFirst => "tenant_suspend_first",
+            Self::HomeTenant => "tenant_home",
+            Self::Retention => "tenant_retention",
+            Self::Retained(_) => "tenant_retained",
+            Self::AlreadyErased => "tenant_already_erased",
             Self::CarriesItself => "tenant_carries_itself",
             Self::NotCarried => "tenant_not_carried",
             Self::OverCarried { .. } => "tenant_over_carried",
@@ -62,12 +91,21 @@ impl Rejection for TenantError {
     fn kind(&self) -> RejectionKind {
         match self {
             Self::NotFound | Self::NotCarried => RejectionKind::NotFound,
+            Self::Retention => RejectionKind::Invalid {
+                field: "retain_until",
+            },
             Self::CarriesItself => RejectionKind::Invalid { field: "carrier" },
             Self::NegativeExposure => RejectionKind::Invalid { field: "amount" },
             Self::AlreadyExists
             | Self::Unchanged
             | Self::AlreadySuspended
             | Self::NotSuspended
+            | Self::Closed
+            | Self::NotClosed
+            | Self::SuspendFirst
+            | Self::HomeTenant
+            | Self::Retained(_)
+            | Self::AlreadyErased
             | Self::OverCarried { .. }
             | Self::TooManyCarriers => RejectionKind::Conflict,
         }

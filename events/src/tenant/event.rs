@@ -7,6 +7,7 @@ use super::Share;
 use crate::ids::OrganisationId;
 use crate::money::Money;
 use crate::text::{Code, Name};
+use crate::timestamp::Timestamp;
 
 /// An event of a tenant, in the platform's log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +45,18 @@ pub enum TenantEvent {
     TenantReleased {
         /// Which organisation.
         carrier: OrganisationId,
+    },
+    /// The tenant has ended: it takes no commands and no calls any more.
+    TenantClosed {
+        /// Why, as a stable code.
+        reason: Code,
+        /// Until when everything of it is kept.
+        retain_until: Timestamp,
+    },
+    /// What can be erased of a tenant that has ended was erased; its log stays, and verifies.
+    TenantErased {
+        /// How many sealed versions of secrets were destroyed.
+        secrets: u32,
     },
     /// This much is at risk in the tenant.
     ExposureSet {

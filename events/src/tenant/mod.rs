@@ -5,6 +5,10 @@
 //! whole at most; what is missing is the organisation's own retention. That a carrier exists and may carry is
 //! checked by the caller, since it stands in another aggregate.
 //!
+//! It ends in three steps, each a command and none to be taken back: suspended, so that nothing comes in; closed, with a
+//! date until which everything is kept; and, after that date, erased: the ciphertexts of its secrets go and what links
+//! people to it, its log stays.
+//!
 //! [`TenantId`]: crate::ids::TenantId
 
 mod command;
@@ -15,6 +19,7 @@ mod share;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,10 +32,13 @@ pub use share::{Share, ShareError};
 use crate::aggregate::event_sourced;
 use crate::ids::OrganisationId;
 use crate::money::{Micros, Money};
-use crate::text::Name;
+use crate::text::{Code, Name};
+use crate::timestamp::Timestamp;
 
 /// Most carriers of one tenant. Co-insurance panels have a handful; the limit bounds the state and the rollups.
 pub const MAX_CARRIERS: usize = 32;
+/// Longest retention: thirty years, the longest that liability for what an insured did may take to lapse.
+pub const MAX_RETENTION: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// A tenant's state; none before it is created.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -56,6 +64,19 @@ pub struct TenantDetails {
     pub carriers: BTreeMap<OrganisationId, Share>,
     /// How much is at risk in it, once somebody said so.
     pub exposure: Option<Money>,
+    /// How it ended, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<TenantEnd>,
+}
+
+/// The end of a tenant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantEnd {
+    /// Until when everything of it is kept.
+    pub retain_until: Timestamp,
+    /// Whether what can be erased was erased.
+    pub erased: bool,
 }
 
 event_sourced!(
@@ -71,6 +92,8 @@ event_sourced!(
         TenantCarried,
         TenantReleased,
         ExposureSet,
+        TenantClosed,
+        TenantErased,
     }
 );
 
@@ -93,6 +116,19 @@ impl Tenant {
             }),
             (None, _) => Err(Refused::NotFound),
             (Some(_), C::Create { .. }) => Err(Refused::AlreadyExists),
+            (Some(now), C::Erase { secrets, now: time }) => {
+                now.may_be_erased(time).map(|()| E::TenantErased { secrets })
+            }
+            // It can be renamed, carried or resumed no more.
+            (Some(now), _) if now.end.is_some() => Err(Refused::Closed),
+            (
+                Some(details),
+                C::Close {
+                    reason,
+                    retain_until,
+                    now,
+                },
+            ) => details.close(reason, retain_until, now),
             (Some(now), C::Rename { name }) if now.name == name => Err(Refused::Unchanged),
             (Some(_), C::Rename { name }) => Ok(E::TenantRenamed { name }),
             (Some(now), C::Suspend { .. }) if now.suspended => Err(Refused::AlreadySuspended),
@@ -131,6 +167,7 @@ impl Tenant {
                     suspended: false,
                     carriers: BTreeMap::new(),
                     exposure: None,
+                    end: None,
                 });
             }
             // Each later event was decided on a tenant that exists.
@@ -145,11 +182,54 @@ impl Tenant {
                 details.carriers.remove(&carrier);
             }
             (E::ExposureSet { amount }, Some(details)) => details.exposure = Some(amount),
+            (E::TenantClosed { retain_until, .. }, Some(details)) => {
+                details.end = Some(TenantEnd {
+                    retain_until,
+                    erased: false,
+                });
+            }
+            (E::TenantErased { .. }, Some(details)) => {
+                if let Some(end) = &mut details.end {
+                    end.erased = true;
+                }
+            }
         }
     }
 }
 
 impl TenantDetails {
+    fn close(
+        &self,
+        reason: Code,
+        retain_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<TenantEvent, TenantError> {
+        if self.home {
+            return Err(TenantError::HomeTenant);
+        }
+        if !self.suspended {
+            return Err(TenantError::SuspendFirst);
+        }
+        let latest = now.checked_add(MAX_RETENTION);
+        if retain_until < now || latest.is_none_or(|latest| retain_until > latest) {
+            return Err(TenantError::Retention);
+        }
+        Ok(TenantEvent::TenantClosed { reason, retain_until })
+    }
+
+    /// Whether it may be erased at this moment: it is closed, its time is over, and it was not erased before.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_be_erased(&self, now: Timestamp) -> Result<(), TenantError> {
+        match self.end {
+            None => Err(TenantError::NotClosed),
+            Some(TenantEnd { erased: true, .. }) => Err(TenantError::AlreadyErased),
+            Some(end) if now < end.retain_until => Err(TenantError::Retained(end.retain_until)),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// A carrier that carries already gets the new share in place of its old one.
     fn carry(&self, carrier: OrganisationId, share: Share) -> Result<TenantEvent, TenantError> {
         if carrier == self.organisation {

@@ -212,3 +212,98 @@ proptest! {
         }
     }
 }
+
+const ENDED: Code = Code::literal("contract_ended");
+
+fn at(text: &str) -> Timestamp {
+    format!("{text}T12:00:00.000000Z").parse().unwrap()
+}
+
+fn suspended() -> TenantEvent {
+    TenantEvent::TenantSuspended { reason: ENDED }
+}
+
+fn close(retain_until: &str, now: &str) -> TenantCommand {
+    TenantCommand::Close {
+        reason: ENDED,
+        retain_until: at(retain_until),
+        now: at(now),
+    }
+}
+
+fn closed(retain_until: &str) -> TenantEvent {
+    TenantEvent::TenantClosed {
+        reason: ENDED,
+        retain_until: at(retain_until),
+    }
+}
+
+fn erase(now: &str) -> TenantCommand {
+    TenantCommand::Erase {
+        secrets: 3,
+        now: at(now),
+    }
+}
+
+#[test]
+fn a_tenant_is_closed_once_it_is_suspended_until_a_date_that_is_one() {
+    let given = || tenant().given(vec![created(), suspended()]);
+    given()
+        .when(close("2036-11-20", "2026-11-20"))
+        .then_expect_events(vec![closed("2036-11-20")]);
+    tenant()
+        .given(vec![created()])
+        .when(close("2036-11-20", "2026-11-20"))
+        .then_expect_error(TenantError::SuspendFirst);
+    for until in ["2026-11-19", "2056-11-20"] {
+        given()
+            .when(close(until, "2026-11-20"))
+            .then_expect_error(TenantError::Retention);
+    }
+    let home = TenantEvent::TenantCreated {
+        organisation: organisation(1),
+        name: name(),
+        home: true,
+    };
+    tenant()
+        .given(vec![home, suspended()])
+        .when(close("2036-11-20", "2026-11-20"))
+        .then_expect_error(TenantError::HomeTenant);
+}
+
+#[test]
+fn a_closed_tenant_takes_nothing_but_its_erasure() {
+    for command in [
+        TenantCommand::Rename { name: name() },
+        TenantCommand::Resume,
+        TenantCommand::Suspend { reason: ENDED },
+        carry(2, "0.5"),
+        TenantCommand::SetExposure { amount: exposure(1) },
+        close("2036-11-20", "2026-11-20"),
+    ] {
+        tenant()
+            .given(vec![created(), suspended(), closed("2036-11-20")])
+            .when(command)
+            .then_expect_error(TenantError::Closed);
+    }
+}
+
+#[test]
+fn a_tenant_is_erased_once_and_not_before_its_date() {
+    let given = || tenant().given(vec![created(), suspended(), closed("2036-11-20")]);
+    let erased = TenantEvent::TenantErased { secrets: 3 };
+    tenant()
+        .given(vec![created(), suspended()])
+        .when(erase("2036-11-20"))
+        .then_expect_error(TenantError::NotClosed);
+    given()
+        .when(erase("2036-11-19"))
+        .then_expect_error(TenantError::Retained(at("2036-11-20")));
+    given()
+        .when(erase("2036-11-20"))
+        .then_expect_events(vec![erased.clone()]);
+    given()
+        .and(vec![erased])
+        .when(erase("2036-11-21"))
+        .then_expect_error(TenantError::AlreadyErased);
+}

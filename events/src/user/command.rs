@@ -41,6 +41,27 @@ pub enum UserCommand {
         /// Why, as a stable code.
         reason: Code,
     },
+    /// Open a session for it.
+    OpenSession {
+        /// The session's name.
+        session_id: ApiKeyId,
+        /// The keyed hash of what its holder shows.
+        hash: ApiKeyHash,
+        /// From when on.
+        now: Timestamp,
+    },
+    /// End one of its sessions at once.
+    EndSession {
+        /// Which one.
+        session_id: ApiKeyId,
+        /// Why, as a stable code.
+        reason: Code,
+    },
+    /// End all of its sessions at once.
+    EndSessions {
+        /// Why, as a stable code.
+        reason: Code,
+    },
     /// Let it, by a role of the platform, enter a tenant.
     Enter {
         /// Which one.

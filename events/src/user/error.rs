@@ -1,6 +1,6 @@
 //! Why a command to a user is refused.
 
-use super::{MAX_GRANTS, MAX_LIVE_TOKENS};
+use super::{MAX_GRANTS, MAX_LIVE_SESSIONS, MAX_LIVE_TOKENS};
 use crate::ids::ApiKeyId;
 use crate::rejection::{Rejection, RejectionKind};
 
@@ -41,6 +41,15 @@ pub enum UserError {
         "the user has {MAX_LIVE_TOKENS} tokens that work, the most it may have: revoke one, or wait for an end"
     )]
     TooManyTokens,
+    /// No such session.
+    #[error("the user has no session {0}, or it ended before")]
+    SessionNotFound(ApiKeyId),
+    /// No session at all.
+    #[error("the user has no session")]
+    NoSessions,
+    /// No room for another session.
+    #[error("the user has {MAX_LIVE_SESSIONS} sessions, the most it may have: end one, or wait for an end")]
+    TooManySessions,
     /// A clock that cannot be.
     #[error("the clock stands at the end of time: set it right")]
     ClockAtItsEnd,
@@ -59,13 +68,20 @@ impl Rejection for UserError {
             Self::TooManyGrants => "user_too_many_grants",
             Self::TokenNotFound(_) => "user_token_not_found",
             Self::TooManyTokens => "user_too_many_tokens",
+            Self::SessionNotFound(_) => "user_session_not_found",
+            Self::NoSessions => "user_no_sessions",
+            Self::TooManySessions => "user_too_many_sessions",
             Self::ClockAtItsEnd => "user_clock_at_its_end",
         }
     }
 
     fn kind(&self) -> RejectionKind {
         match self {
-            Self::NotFound | Self::NotGranted | Self::TokenNotFound(_) => RejectionKind::NotFound,
+            Self::NotFound
+            | Self::NotGranted
+            | Self::TokenNotFound(_)
+            | Self::SessionNotFound(_)
+            | Self::NoSessions => RejectionKind::NotFound,
             Self::AlreadyExists
             | Self::AlreadySuspended
             | Self::NotSuspended
@@ -73,6 +89,7 @@ impl Rejection for UserError {
             | Self::AlreadyGranted
             | Self::TooManyGrants
             | Self::TooManyTokens
+            | Self::TooManySessions
             | Self::ClockAtItsEnd => RejectionKind::Conflict,
         }
     }

@@ -60,6 +60,27 @@ pub enum UserEvent {
         /// Why, as a stable code.
         reason: Code,
     },
+    /// The user has a session.
+    UserSessionOpened {
+        /// The session's name.
+        session_id: ApiKeyId,
+        /// The keyed hash of what its holder shows.
+        hash: ApiKeyHash,
+        /// When it ends at the latest, however much it is used.
+        expires_at: Timestamp,
+    },
+    /// One of the user's sessions has ended.
+    UserSessionEnded {
+        /// Which one.
+        session_id: ApiKeyId,
+        /// Why, as a stable code.
+        reason: Code,
+    },
+    /// All of the user's sessions have ended.
+    UserSessionsEnded {
+        /// Why, as a stable code.
+        reason: Code,
+    },
     /// The user, by a role of the platform, enters a tenant.
     TenantEntered {
         /// Which one.

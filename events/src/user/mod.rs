@@ -3,7 +3,8 @@
 //! A user stands in the platform's log (aggregate id: the [`UserId`](crate::ids::UserId)) and says nothing of who it
 //! is: no name, no address, no subject. A role is granted at a place ([`crate::membership`]); that the place exists is
 //! checked by the caller, since it stands in another aggregate. A token lives [`TOKEN_LIFE`], no longer, and is kept as
-//! a keyed hash; it carries no right of its own, only its user's roles of the moment.
+//! a keyed hash; it carries no right of its own, only its user's roles of the moment. So does a session, which lives
+//! [`SESSION_LIFE`] at the most; that it ends sooner when it is not used is not for the log to say.
 
 mod command;
 mod error;
@@ -30,6 +31,10 @@ use crate::timestamp::Timestamp;
 pub const TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
 /// Most tokens of a user that work at a time.
 pub const MAX_LIVE_TOKENS: usize = 16;
+/// How long a session works at the most, however much it is used: a working day.
+pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
+/// Most sessions of a user at a time.
+pub const MAX_LIVE_SESSIONS: usize = 16;
 /// Most roles of a user: whoever needs more has them at the organisation.
 pub const MAX_GRANTS: usize = 64;
 
@@ -53,6 +58,9 @@ pub struct UserDetails {
     pub grants: BTreeSet<Grant>,
     /// Its tokens that are not revoked, with their ends; those that had ended when the latest was issued are gone.
     pub live_tokens: BTreeMap<ApiKeyId, Timestamp>,
+    /// Its sessions that were not ended, likewise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub live_sessions: BTreeMap<ApiKeyId, Timestamp>,
 }
 
 event_sourced!(
@@ -68,6 +76,9 @@ event_sourced!(
         MembershipRevoked,
         UserTokenIssued,
         UserTokenRevoked,
+        UserSessionOpened,
+        UserSessionEnded,
+        UserSessionsEnded,
         TenantEntered,
     }
 );
@@ -94,6 +105,22 @@ impl User {
                 Ok(E::UserTokenRevoked { token_id, reason })
             }
             (Some(_), C::RevokeToken { token_id, .. }) => Err(Refused::TokenNotFound(token_id)),
+            (
+                Some(details),
+                C::OpenSession {
+                    session_id,
+                    hash,
+                    now,
+                },
+            ) => details.open_session(session_id, hash, now),
+            (Some(now), C::EndSession { session_id, reason })
+                if now.live_sessions.contains_key(&session_id) =>
+            {
+                Ok(E::UserSessionEnded { session_id, reason })
+            }
+            (Some(_), C::EndSession { session_id, .. }) => Err(Refused::SessionNotFound(session_id)),
+            (Some(now), C::EndSessions { .. }) if now.live_sessions.is_empty() => Err(Refused::NoSessions),
+            (Some(_), C::EndSessions { reason }) => Ok(E::UserSessionsEnded { reason }),
             (Some(now), C::Enter { .. }) if now.suspended => Err(Refused::Suspended),
             (
                 Some(_),
@@ -120,6 +147,7 @@ impl User {
                     suspended: false,
                     grants: BTreeSet::new(),
                     live_tokens: BTreeMap::new(),
+                    live_sessions: BTreeMap::new(),
                 });
             }
             // Each later event was decided on a user that exists.
@@ -133,10 +161,22 @@ impl User {
                     token_id, expires_at, ..
                 },
                 Some(details),
-            ) => details.take(token_id, expires_at),
+            ) => keep_live(&mut details.live_tokens, (token_id, expires_at), TOKEN_LIFE),
             (E::UserTokenRevoked { token_id, .. }, Some(details)) => {
                 details.live_tokens.remove(&token_id);
             }
+            (
+                E::UserSessionOpened {
+                    session_id,
+                    expires_at,
+                    ..
+                },
+                Some(details),
+            ) => keep_live(&mut details.live_sessions, (session_id, expires_at), SESSION_LIFE),
+            (E::UserSessionEnded { session_id, .. }, Some(details)) => {
+                details.live_sessions.remove(&session_id);
+            }
+            (E::UserSessionsEnded { .. }, Some(details)) => details.live_sessions.clear(),
             (E::TenantEntered { .. }, Some(_)) => {}
         }
     }
@@ -168,10 +208,34 @@ impl UserDetails {
         })
     }
 
-    /// Every token lives equally long, so that a new one's end tells which have ended: the state stays bounded.
-    fn take(&mut self, token_id: ApiKeyId, expires_at: Timestamp) {
-        let issued_at = expires_at.checked_sub(TOKEN_LIFE).unwrap_or(Timestamp::EPOCH);
-        self.live_tokens.retain(|_, end| *end > issued_at);
-        self.live_tokens.insert(token_id, expires_at);
+    fn open_session(
+        &self,
+        session_id: ApiKeyId,
+        hash: ApiKeyHash,
+        now: Timestamp,
+    ) -> Result<UserEvent, UserError> {
+        if self.suspended {
+            return Err(UserError::Suspended);
+        }
+        if self.live_sessions.values().filter(|end| **end > now).count() >= MAX_LIVE_SESSIONS {
+            return Err(UserError::TooManySessions);
+        }
+        let expires_at = now.checked_add(SESSION_LIFE).ok_or(UserError::ClockAtItsEnd)?;
+        Ok(UserEvent::UserSessionOpened {
+            session_id,
+            hash,
+            expires_at,
+        })
     }
+}
+
+/// All of one kind live equally long, so that a new one's end tells which have ended: the state stays bounded.
+fn keep_live(
+    live: &mut BTreeMap<ApiKeyId, Timestamp>,
+    (id, expires_at): (ApiKeyId, Timestamp),
+    life: Duration,
+) {
+    let begun_at = expires_at.checked_sub(life).unwrap_or(Timestamp::EPOCH);
+    live.retain(|_, end| *end > begun_at);
+    live.insert(id, expires_at);
 }

@@ -157,3 +157,75 @@ fn a_token_is_revoked_once() {
         .when(revoke)
         .then_expect_error(UserError::TokenNotFound(ApiKeyId(Uuid::from_u128(1))));
 }
+
+fn session(number: u128, expires_at: &str) -> UserEvent {
+    UserEvent::UserSessionOpened {
+        session_id: ApiKeyId(Uuid::from_u128(number)),
+        hash: ApiKeyHash([2; 32]),
+        expires_at: time(expires_at),
+    }
+}
+
+fn open(number: u128, now: &str) -> UserCommand {
+    UserCommand::OpenSession {
+        session_id: ApiKeyId(Uuid::from_u128(number)),
+        hash: ApiKeyHash([2; 32]),
+        now: time(now),
+    }
+}
+
+#[test]
+fn a_session_is_opened_for_twelve_hours_and_not_for_a_suspended_user() {
+    user()
+        .given(vec![enrolled()])
+        .when(open(1, "2026-11-20T12:00:00.000000Z"))
+        .then_expect_events(vec![session(1, "2026-11-21T00:00:00.000000Z")]);
+    user()
+        .given(vec![enrolled(), UserEvent::UserSuspended { reason: LEFT }])
+        .when(open(1, "2026-11-20T12:00:00.000000Z"))
+        .then_expect_error(UserError::Suspended);
+}
+
+#[test]
+fn the_17th_session_waits_for_an_end_and_those_that_ended_are_forgotten() {
+    let full: Vec<_> = std::iter::once(enrolled())
+        .chain((0..16).map(|n| session(n, "2026-11-21T00:00:00.000000Z")))
+        .collect();
+    user()
+        .given(full.clone())
+        .when(open(99, "2026-11-20T23:59:59.000000Z"))
+        .then_expect_error(UserError::TooManySessions);
+    let next = session(99, "2026-11-21T12:00:00.000000Z");
+    user()
+        .given(full.clone())
+        .when(open(99, "2026-11-21T00:00:00.000000Z"))
+        .then_expect_events(vec![next.clone()]);
+    let mut state = User::default();
+    full.into_iter().chain([next]).for_each(|event| state.fold(event));
+    assert_eq!(state.details.unwrap().live_sessions.len(), 1);
+}
+
+#[test]
+fn sessions_end_one_by_one_or_all_at_once() {
+    let (one, all) = (
+        UserCommand::EndSession {
+            session_id: ApiKeyId(Uuid::from_u128(1)),
+            reason: LEFT,
+        },
+        UserCommand::EndSessions { reason: LEFT },
+    );
+    let ended = UserEvent::UserSessionEnded {
+        session_id: ApiKeyId(Uuid::from_u128(1)),
+        reason: LEFT,
+    };
+    let given = || user().given(vec![enrolled(), session(1, "2026-11-21T00:00:00.000000Z")]);
+    given().when(one.clone()).then_expect_events(vec![ended.clone()]);
+    given()
+        .when(all.clone())
+        .then_expect_events(vec![UserEvent::UserSessionsEnded { reason: LEFT }]);
+    let after = || given().and(vec![ended.clone()]);
+    after()
+        .when(one)
+        .then_expect_error(UserError::SessionNotFound(ApiKeyId(Uuid::from_u128(1))));
+    after().when(all).then_expect_error(UserError::NoSessions);
+}

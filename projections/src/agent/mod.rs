@@ -25,7 +25,8 @@ pub struct AgentRow {
     pub risk_tier: RiskTier,
     /// Why it is suspended, if it is.
     pub suspended: Option<Code>,
-    /// Its API keys that are not revoked, in the order of their issue.
+    /// Its API keys that are not revoked, in the order of their issue. One that was replaced is among them until its end
+    /// and the next rotation.
     pub api_keys: Vec<LiveKey>,
     /// When it was registered.
     pub registered_at: Timestamp,
@@ -49,13 +50,14 @@ pub struct Agents;
 
 const DECLARATION: Declaration = Declaration {
     name: "agent",
-    revision: 1,
+    revision: 2,
     event_types: &[
         "AgentRegistered",
         "AgentChanged",
         "AgentSuspended",
         "AgentResumed",
         "AgentKeyIssued",
+        "AgentKeyRotated",
         "AgentKeyRevoked",
     ],
     spans_logs: false,
@@ -150,9 +152,34 @@ impl AgentRow {
                     expires_at,
                 });
             }
+            E::AgentKeyRotated {
+                key_id,
+                expires_at,
+                old,
+                old_ends_at,
+                ..
+            } => {
+                let issued_at = event.recorded_at;
+                for live in self.api_keys.iter_mut().filter(|live| live.key_id == old) {
+                    live.expires_at = earlier(live.expires_at, old_ends_at);
+                }
+                // Those that have ended go with the next rotation, so that the row stays as small as it is with none.
+                self.api_keys
+                    .retain(|live| live.expires_at.is_none_or(|end| end > issued_at) || live.key_id == old);
+                self.api_keys.push(LiveKey {
+                    key_id,
+                    issued_at,
+                    expires_at,
+                });
+            }
             E::AgentKeyRevoked { key_id, .. } => self.api_keys.retain(|live| live.key_id != key_id),
         }
         self.position = event.position;
         self
     }
+}
+
+/// The first of two ends, of which one may be never.
+fn earlier(end: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
+    Some(end.map_or(other, |end| end.min(other)))
 }

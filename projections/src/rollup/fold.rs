@@ -73,8 +73,12 @@ fn fold_tenant(rows: &mut Rows, event: &FoldEvent<'_>) -> Result<(), FoldError> 
                 release(rows, tenant, released.home)?;
             }
         }
-        // Neither is seen by carriers.
-        E::TenantCreated { .. } | E::TenantSuspended { .. } | E::TenantResumed {} => {}
+        // None of these is seen by carriers: what they carried of a tenant that has ended, they have carried.
+        E::TenantCreated { .. }
+        | E::TenantSuspended { .. }
+        | E::TenantResumed {}
+        | E::TenantClosed { .. }
+        | E::TenantErased { .. } => {}
     }
     (row.position, row.event_id) = (event.position, event.event_id);
     let names: KriNamesRow = rows.get(&kri_names(tenant))?.unwrap_or_default();

@@ -27,6 +27,10 @@ pub struct TenantRow {
     pub carriers: BTreeMap<OrganisationId, Share>,
     /// How much is at risk in it.
     pub exposure: Option<Money>,
+    /// Until when it is kept, once it is closed.
+    pub retain_until: Option<Timestamp>,
+    /// Whether what can be erased of it was erased.
+    pub erased: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// The last event that the row stands on.
@@ -38,7 +42,7 @@ pub struct Tenants;
 
 const DECLARATION: Declaration = Declaration {
     name: "tenant",
-    revision: 1,
+    revision: 2,
     event_types: &[
         "TenantCreated",
         "TenantRenamed",
@@ -47,12 +51,14 @@ const DECLARATION: Declaration = Declaration {
         "TenantCarried",
         "TenantReleased",
         "ExposureSet",
+        "TenantClosed",
+        "TenantErased",
     ],
     spans_logs: false,
     create_tables: include_str!("tables.sql"),
     create_views: include_str!("views.sql"),
     tables: &[table!(
-        "tenants": "organisation", "name", "home", "suspended", "carriers", "exposure", "created_at", "position"
+        "tenants": "organisation", "name", "home", "suspended", "carriers", "exposure", "retain_until", "erased", "created_at", "position"
     )],
 };
 
@@ -93,6 +99,8 @@ impl Projection for Tenants {
                 row.carriers.remove(&carrier);
             }
             E::ExposureSet { amount } => row.exposure = Some(amount),
+            E::TenantClosed { retain_until, .. } => row.retain_until = Some(retain_until),
+            E::TenantErased { .. } => row.erased = true,
         }
         row.position = event.position;
         rows.put(key, row);
@@ -108,6 +116,8 @@ fn created(event: &FoldEvent<'_>, organisation: OrganisationId, name: Name, home
         suspended: None,
         carriers: BTreeMap::new(),
         exposure: None,
+        retain_until: None,
+        erased: false,
         created_at: event.recorded_at,
         position: event.position,
     }

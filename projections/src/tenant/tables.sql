@@ -8,6 +8,8 @@ CREATE TABLE tenants (
     -- Share by organisation, as decimal text.
     carriers     jsonb   NOT NULL,
     exposure     jsonb,
+    retain_until text,
+    erased       boolean NOT NULL,
     created_at   text    NOT NULL,
     position     bigint  NOT NULL,
     PRIMARY KEY (tenant_id, key)

@@ -12,9 +12,11 @@ use counterfoil_events::kri::aggregates::indicator::Kri;
 use counterfoil_events::kri::aggregates::run::KriRun;
 use counterfoil_events::kri::aggregates::source::KriSource;
 use counterfoil_events::organisation::Organisation;
+use counterfoil_events::origin::Origin;
 use counterfoil_events::policy::Policy;
 use counterfoil_events::schema::{EventSchema, EventSourced};
 use counterfoil_events::secret::Secret;
+use counterfoil_events::subscriber::Subscribers;
 use counterfoil_events::tenant::Tenant;
 use counterfoil_events::user::User;
 use counterfoil_events::vault_key::VaultKey;
@@ -63,6 +65,7 @@ const KINDS: &[(&str, Fold)] = &[
     kind::<Organisation>(),
     kind::<Tenant>(),
     kind::<User>(),
+    kind::<Origin>(),
     kind::<SigningKeys>(),
     kind::<Agent>(),
     kind::<Policy>(),
@@ -72,6 +75,7 @@ const KINDS: &[(&str, Fold)] = &[
     kind::<KriRun>(),
     kind::<Secret>(),
     kind::<VaultKey>(),
+    kind::<Subscribers>(),
 ];
 
 const fn kind<A: EventSourced>() -> (&'static str, Fold) {

@@ -84,6 +84,18 @@ pub enum AgentKeysCommand {
         #[arg(long, value_name = "TIME")]
         expires_at: Option<String>,
     },
+    /// A new key in place of one that goes on working for a while; it is shown this once
+    Rotate {
+        /// The agent's id
+        agent: String,
+        /// The key that it replaces
+        key: String,
+        #[command(flatten)]
+        tenant: TenantArg,
+        /// How long the old key goes on working, at most 604800 (a week)
+        #[arg(long, value_name = "SECONDS")]
+        grace_s: u32,
+    },
     /// Refuse a key from now on
     Revoke {
         /// The agent's id
@@ -160,6 +172,15 @@ impl Ask for AgentsCommand {
             }) => {
                 let body = json!({"expires_at": expires_at});
                 Call::command(Method::POST, one(&tenant, &agent) + "/keys", body)
+            }
+            Self::Keys(AgentKeysCommand::Rotate {
+                agent,
+                key,
+                tenant,
+                grace_s,
+            }) => {
+                let path = format!("{}/keys/{}/rotate", one(&tenant, &agent), segment(&key));
+                Call::command(Method::POST, path, json!({"grace_s": grace_s}))
             }
             Self::Keys(AgentKeysCommand::Revoke {
                 agent,

@@ -1,4 +1,4 @@
-//! The thin commands: `counterfoil organisations | tenants | agents | policies | kri | secrets …`.
+//! The thin commands: `counterfoil organisations | tenants | agents | policies | kri | secrets | origin …`.
 //!
 //! Each is one request to the HTTP API. A noun's file maps its arguments to a [`Call`]; sending it, paging and printing
 //! are here, the same for all. They decide nothing that the API decides: what it refuses is printed as it says it.
@@ -7,6 +7,7 @@ mod agents;
 mod call;
 mod kri;
 mod organisations;
+mod origin;
 mod policies;
 mod print;
 mod secrets;
@@ -22,6 +23,7 @@ pub use agents::AgentsCommand;
 use call::{Call, Shown};
 pub use kri::KriCommand;
 pub use organisations::OrganisationsCommand;
+pub use origin::OriginCommand;
 pub use policies::PoliciesCommand;
 pub use secrets::SecretsCommand;
 pub use tenants::TenantsCommand;

@@ -47,6 +47,21 @@ pub enum TenantsCommand {
         #[command(flatten)]
         reason: ReasonArg,
     },
+    /// End it for good; it is kept until a date
+    Close {
+        /// Its id
+        tenant: String,
+        #[command(flatten)]
+        reason: ReasonArg,
+        /// Until when it is kept, such as 2036-12-31T23:00:00.000000Z
+        #[arg(long, value_name = "TIME")]
+        retain_until: String,
+    },
+    /// Destroy its secrets and what links people to it, after that date; its log stays
+    Erase {
+        /// Its id
+        tenant: String,
+    },
     /// Let it go on
     Resume {
         /// Its id
@@ -107,6 +122,16 @@ impl Ask for TenantsCommand {
             Self::Suspend { tenant, reason } => {
                 Call::command(Method::POST, one(&tenant) + "/suspend", reason.body())
             }
+            Self::Close {
+                tenant,
+                reason,
+                retain_until,
+            } => {
+                let mut body = reason.body();
+                body["retain_until"] = retain_until.into();
+                Call::command(Method::POST, one(&tenant) + "/close", body)
+            }
+            Self::Erase { tenant } => Call::bare(Method::POST, one(&tenant) + "/erase"),
             Self::Resume { tenant } => Call::bare(Method::POST, one(&tenant) + "/resume"),
             Self::Carry {
                 tenant,

@@ -211,14 +211,14 @@ async fn replay_prints_states_for_people_and_machines_and_cross_checks() {
     .await;
     assert_eq!(whole.status.code(), Some(0), "{}", text(&whole));
     assert!(
-        text(&whole).contains("postgres-es arrives at the same 13 states"),
+        text(&whole).contains("postgres-es arrives at the same 15 states"),
         "{}",
         text(&whole)
     );
     let one = ["replay", "--tenant", &tenant, "--aggregate", "agent/one"];
     let people = run(&ledger, directory.path(), &one).await;
     assert!(
-        text(&people).contains("AgentRegistered") && text(&people).contains("after event 7"),
+        text(&people).contains("AgentRegistered") && text(&people).contains("after event 8"),
         "{}",
         text(&people)
     );

@@ -25,6 +25,7 @@ const ROLES: [(&str, bool, bool); 6] = [
 /// Everything that anyone but its owner may do with a table or view: the table of docs/security.md, to the letter.
 const GRANTS: &[&str] = &[
     "counterfoil_app DELETE,INSERT,SELECT counterfoil.secret_versions",
+    "counterfoil_app DELETE,INSERT,SELECT counterfoil.sessions",
     "counterfoil_app INSERT,SELECT counterfoil.organisation_keys",
     "counterfoil_app SELECT counterfoil.chain_heads",
     "counterfoil_app SELECT counterfoil.documents",
@@ -38,6 +39,7 @@ const GRANTS: &[&str] = &[
     "counterfoil_app UPDATE counterfoil.organisation_keys.wrapped",
     "counterfoil_app UPDATE counterfoil.secret_versions.organisation_key",
     "counterfoil_app UPDATE counterfoil.secret_versions.wrapped",
+    "counterfoil_app UPDATE counterfoil.sessions.last_used_at",
     "counterfoil_append INSERT,SELECT counterfoil.documents",
     "counterfoil_append INSERT,SELECT counterfoil.events",
     "counterfoil_append INSERT,SELECT counterfoil.organisation_keys",

@@ -13,7 +13,7 @@ use crate::support::served::Served;
 use crate::support::world::{World, agent_card};
 
 /// What a route is for this test.
-enum Kind {
+pub(super) enum Kind {
     /// Says nothing of any tenant, or belongs to the platform, which administers all of them.
     Platform,
     /// Of the tenant in the path, as a whole.
@@ -34,6 +34,10 @@ fn reason() -> Value {
     json!({"reason": "other"})
 }
 
+fn grace() -> Value {
+    json!({"grace_s": 60})
+}
+
 fn card() -> Value {
     agent_card("helper", &["demo-small"])
 }
@@ -51,7 +55,7 @@ fn source() -> Value {
     json!({"kind": "ledger", "metric": "denied_share", "window_s": 3600})
 }
 
-const ROUTES: &[(&str, &str, Kind)] = &[
+pub(super) const ROUTES: &[(&str, &str, Kind)] = &[
     ("GET", "/live", Platform),
     ("GET", "/metrics", Platform),
     ("GET", "/openapi.json", Platform),
@@ -92,6 +96,11 @@ const ROUTES: &[(&str, &str, Kind)] = &[
     ),
     (
         "POST",
+        "/v1/tenants/{tenant}/agents/{agent}/keys/{key}/rotate",
+        Object("agent", grace),
+    ),
+    (
+        "POST",
         "/v1/tenants/{tenant}/agents/{agent}/keys/{key}/revoke",
         Object("agent", reason),
     ),
@@ -105,6 +114,9 @@ const ROUTES: &[(&str, &str, Kind)] = &[
         "/v1/tenants/{tenant}/agents/{agent}/suspend",
         Object("agent", reason),
     ),
+    // Of the platform's register: who ends a tenant is asked about there.
+    ("POST", "/v1/tenants/{tenant}/close", Tenant),
+    ("POST", "/v1/tenants/{tenant}/erase", Tenant),
     // A carrier is an organisation, not a tenant's.
     ("PUT", "/v1/tenants/{tenant}/carriers/{carrier}", Tenant),
     ("DELETE", "/v1/tenants/{tenant}/carriers/{carrier}", Tenant),
@@ -211,20 +223,36 @@ const ROUTES: &[(&str, &str, Kind)] = &[
     ("POST", "/v1/tenants/{tenant}/secrets", Tenant),
     ("PUT", "/v1/tenants/{tenant}/secrets/{secret}", Tenant),
     ("POST", "/v1/tenants/{tenant}/secrets/{secret}/retire", Tenant),
+    ("POST", "/v1/platform/origin/restore", Platform),
+    ("POST", "/v1/platform/origin/suspend", Platform),
+    // The caller's own, whoever that is.
+    ("GET", "/v1/sessions", Platform),
+    ("POST", "/v1/sessions", Platform),
+    ("DELETE", "/v1/sessions/current", Platform),
+    ("GET", "/v1/sessions/current", Platform),
+    ("DELETE", "/v1/sessions/{session}", Platform),
+    ("POST", "/v1/tenants/{tenant}/subscribers", Tenant),
+    // Its credentials are in one aggregate of the tenant: another's is not among them.
+    (
+        "POST",
+        "/v1/tenants/{tenant}/subscribers/{subscriber}/revoke",
+        Tenant,
+    ),
     ("POST", "/v1/users", Platform),
     ("POST", "/v1/users/{user}/resume", Platform),
+    ("POST", "/v1/users/{user}/sessions/end", Platform),
     ("POST", "/v1/users/{user}/suspend", Platform),
     ("POST", "/v1/users/{user}/tokens", Platform),
     ("POST", "/v1/users/{user}/tokens/{token}/revoke", Platform),
 ];
 
 /// Two tenants of two organisations, and what the second one has.
-struct Two {
-    server: Served,
-    a: World,
-    b: World,
+pub(super) struct Two {
+    pub(super) server: Served,
+    pub(super) a: World,
+    pub(super) b: World,
     /// Stands in every text that B could give.
-    canary: String,
+    pub(super) canary: String,
     completion: String,
     kri: String,
     source: String,
@@ -233,7 +261,7 @@ struct Two {
 }
 
 impl Two {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let installation = Installation::with("[gateway]\ndemo_provider = true\n").await;
         let server = installation.serve().await;
         let a = World::new(&server, &["demo-small"]).await;
@@ -308,7 +336,7 @@ impl Two {
     }
 
     /// B's object, and one of the same kind that nobody has.
-    fn objects(&self, parameter: &str) -> (String, String) {
+    pub(super) fn objects(&self, parameter: &str) -> (String, String) {
         let missing = || uuid::Uuid::now_v7().to_string();
         match parameter {
             "agent" => (self.b.agent.clone(), missing()),
@@ -334,7 +362,7 @@ impl Two {
 }
 
 /// A path with its parameters filled in.
-fn fill(template: &str, tenant: &str, parameter: &str, object: &str) -> String {
+pub(super) fn fill(template: &str, tenant: &str, parameter: &str, object: &str) -> String {
     let fixed = [
         ("tenant", tenant),
         (parameter, object),
@@ -348,12 +376,13 @@ fn fill(template: &str, tenant: &str, parameter: &str, object: &str) -> String {
         .replace("{key}", "00000000-0000-0000-0000-000000000001")
         .replace("{carrier}", "00000000-0000-0000-0000-000000000002")
         .replace("{organisation}", "00000000-0000-0000-0000-000000000003")
+        .replace("{subscriber}", "00000000-0000-0000-0000-000000000007")
         .replace("{model}", "demo-small")
         .replace("{type}", "AgentRegistered")
 }
 
 /// An answer without what differs by request: its id, the time, and the object's own name.
-fn comparable(reply: &Reply, object: &str) -> (u16, BTreeSet<(String, String)>, String) {
+pub(super) fn comparable(reply: &Reply, object: &str) -> (u16, BTreeSet<(String, String)>, String) {
     let request_id = reply.header("x-request-id").to_owned();
     let neutral = |text: &str| text.replace(&request_id, "REQUEST").replace(object, "OBJECT");
     let mut headers: BTreeSet<(String, String)> = reply

@@ -6,3 +6,4 @@
 mod matrix;
 mod partitions;
 mod pool;
+mod users;

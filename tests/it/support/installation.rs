@@ -184,6 +184,7 @@ fn configuration(dir: &Path, name: &str, endpoints: &Endpoints) -> String {
         ("nats.url", quoted(&endpoints.nats_url)),
         ("nats.user", quoted(endpoints.nats_user)),
         ("nats.password", secret(&endpoints.nats_password)),
+        ("nats.callout_key", secret(&endpoints.nats_callout_key)),
         ("nats.prefix", quoted(name)),
         ("nats.stream_max_bytes", (64 << 20).to_string()),
         ("redis.url", secret(&endpoints.redis_url)),

@@ -7,6 +7,7 @@ pub mod installation;
 pub mod invariants;
 pub mod kms;
 pub mod ledger;
+pub mod person;
 pub mod pooler;
 pub mod projections;
 pub mod provider;

@@ -3,6 +3,6 @@
 mod keys;
 mod memory;
 mod noun;
-mod scene;
+pub mod scene;
 mod secrets;
 mod sources;

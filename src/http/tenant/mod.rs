@@ -1,4 +1,6 @@
-//! Tenants: made for an organisation, carried by carriers. Their commands stand in the platform's log.
+//! Tenants: made for an organisation, carried by carriers, and ended (`end`). Their commands stand in the platform's log.
+
+pub mod end;
 
 use std::sync::Arc;
 
@@ -11,14 +13,14 @@ use counterfoil_events::text::Name;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::answer::Answer;
-use super::body::Json;
-use super::command::{self, CommandAnswer};
-use super::organisation::{Reason, Rename};
-use super::problem;
-use super::request::Request;
-use super::route::{Route, State};
 use crate::commands::Commands;
+use crate::http::answer::Answer;
+use crate::http::body::Json;
+use crate::http::command::{self, CommandAnswer};
+use crate::http::organisation::{Reason, Rename};
+use crate::http::problem;
+use crate::http::request::Request;
+use crate::http::route::{Route, State};
 use crate::identity::Permission;
 
 /// A new tenant.

@@ -1,0 +1,36 @@
+//! What is destroyed of a tenant that has ended: everything beside the log that could still tell something.
+//!
+//! The log is not touched. A secret's ciphertext, and the data key wrapped beside it, are gone with their row; nobody,
+//! the KMS included, opens that version again. Backups that were taken before hold the row until they are gone themselves
+//! (`docs/operator-guide.md`).
+
+use counterfoil_events::ids::TenantId;
+use counterfoil_events::ledger::Database;
+
+use crate::vault::store::VaultStore;
+
+/// Destroys.
+#[derive(Clone)]
+pub struct Erasure {
+    vault: VaultStore,
+}
+
+impl Erasure {
+    /// On these connections.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self {
+            vault: VaultStore::new(database),
+        }
+    }
+
+    /// Destroys everything of a tenant that can be; says how many sealed versions of secrets that were. Repeating it
+    /// finishes what was cut off.
+    ///
+    /// # Errors
+    /// When Postgres does not confirm.
+    pub async fn destroy(&self, tenant: TenantId) -> Result<u32, sqlx::Error> {
+        let secrets = self.vault.delete_all(tenant).await?;
+        Ok(u32::try_from(secrets).unwrap_or(u32::MAX))
+    }
+}

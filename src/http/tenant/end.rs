@@ -1,0 +1,112 @@
+//! The end of a tenant: closed until a date, then erased. Neither can be taken back.
+//!
+//! Before it comes what exists already: `suspend`, so that nothing comes in, and `counterfoil audit export`, so that its
+//! owner has the log. A closed tenant is read as before, by whoever may read it.
+//!
+//! Erasing destroys first and records then: an event that says so is true. Cut off in between, the command is sent again.
+//! The log itself stays, byte for byte, and verifies: what is sensitive was never in it.
+
+use std::sync::Arc;
+
+use counterfoil_events::command::{Extras, Target};
+use counterfoil_events::ids::TenantId;
+use counterfoil_events::tenant::{TenantCommand, TenantError};
+use counterfoil_events::text::Code;
+use counterfoil_events::timestamp::Timestamp;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::change;
+use crate::commands::Commands;
+use crate::erasure::Erasure;
+use crate::http::answer::Answer;
+use crate::http::body::Json;
+use crate::http::command::{self, CommandAnswer};
+use crate::http::problem;
+use crate::http::request::Request;
+use crate::http::route::{Route, State};
+use crate::identity::Permission;
+
+/// What the routes stand on.
+#[derive(Clone)]
+pub struct TenantEnds {
+    /// The commands of all contexts.
+    pub commands: Arc<Commands>,
+    /// What destroys.
+    pub erasure: Erasure,
+}
+
+/// Until when, and why.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CloseTenant {
+    /// Why, as a stable code; it stands in the log.
+    #[schema(value_type = String, example = "contract_ended")]
+    reason: Code,
+    /// Until when everything of it is kept: from now to 30 years from now.
+    #[schema(value_type = String, example = "2036-12-31T23:00:00.000000Z")]
+    retain_until: Timestamp,
+}
+
+/// The group's routes.
+pub fn routes(ends: &State<TenantEnds>) -> Vec<Route> {
+    let tag = "tenants";
+    vec![
+        Route::post(
+            "/v1/tenants/{tenant}/close",
+            "End it for good; it is kept until a date",
+        )
+        .tag(tag)
+        .permission(Permission::TenantsClose)
+        .answers::<CommandAnswer>(200, "Closed")
+        .handle(ends, close),
+        Route::post(
+            "/v1/tenants/{tenant}/erase",
+            "Destroy its secrets and what links people to it, after that date",
+        )
+        .tag(tag)
+        .permission(Permission::TenantsClose)
+        .answers::<CommandAnswer>(200, "Erased; its log stays, and verifies")
+        .handle(ends, erase),
+    ]
+}
+
+async fn close(ends: TenantEnds, request: Request<Json<CloseTenant>>) -> Answer {
+    let Json(CloseTenant { reason, retain_until }) = &request.body;
+    let command = TenantCommand::Close {
+        reason: reason.clone(),
+        retain_until: *retain_until,
+        now: Timestamp::now(),
+    };
+    change(&ends.commands, &request, command).await
+}
+
+async fn erase(ends: TenantEnds, request: Request) -> Answer {
+    let tenant = request.tenant()?;
+    let now = Timestamp::now();
+    let handler = &ends.commands.tenants;
+    let loaded = handler.load_fresh(TenantId::PLATFORM, &tenant.to_string()).await;
+    let loaded = loaded.map_err(|error| {
+        problem::UNAVAILABLE
+            .detail("the tenant could not be read; nothing was done")
+            .because(error)
+    })?;
+    // Nothing is destroyed that the command would be refused for.
+    let allowed = loaded.state.details.as_ref().ok_or(TenantError::NotFound);
+    allowed
+        .and_then(|details| details.may_be_erased(now))
+        .map_err(|refusal| command::rejected(&refusal))?;
+    let secrets = ends.erasure.destroy(tenant).await.map_err(|error| {
+        problem::UNAVAILABLE
+            .detail("not everything could be destroyed; send the command again")
+            .because(error)
+    })?;
+    let context = request.context.command(TenantId::PLATFORM);
+    let target = Target::Existing(tenant.to_string());
+    let command = TenantCommand::Erase { secrets, now };
+    command::changed(
+        &handler
+            .execute(&context, target, command, Extras::default())
+            .await?,
+    )
+}

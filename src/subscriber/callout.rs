@@ -1,0 +1,169 @@
+//! The task that answers the NATS server's question who may log in.
+//!
+//! 1. The user says which installation is meant, since several may share a server: what is another's is left to it. Of
+//!    the processes of one installation one answers (a queue group).
+//! 2. Who it is, the security state says: a credential that is live, of a tenant that is neither suspended nor closed.
+//! 3. Its consumer is made, if it is not there.
+//! 4. The answer lets it in for [`ADMITTED_FOR`] at the most; the client then logs in again by itself. So what was revoked
+//!    is out after that time without anybody reaching for its connection.
+//!
+//! Whatever goes wrong, nobody answers or the answer is no: the server then lets nobody in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Message;
+use counterfoil_events::agent::key::{KeyPepper, PresentedKey, SUBSCRIBER_MARK};
+use counterfoil_events::backbone::{Backbone, HeadsReader};
+use counterfoil_events::ids::{ApiKeyId, TenantId};
+use counterfoil_events::security::{SecurityState, SubscriberEntry};
+use counterfoil_events::timestamp::Timestamp;
+use futures::StreamExt;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::claims::{CalloutKey, Login, admit, refuse};
+use super::grant::Grant;
+
+/// Where the server asks.
+const SUBJECT: &str = "$SYS.REQ.USER.AUTH";
+/// How long a login holds: a revoked credential is out after that; its consumer is gone at once.
+const ADMITTED_FOR: Duration = Duration::from_secs(5 * 60);
+/// Pause after a subscription that failed.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Logins that are judged at one time; the server itself gives up on those that wait for seconds.
+const AT_ONCE: usize = 16;
+
+/// What answers stand on.
+pub struct CalloutParts {
+    /// The connection, and the streams.
+    pub backbone: Backbone,
+    /// Which partition a tenant's events are in.
+    pub heads: HeadsReader,
+    /// Who has which credential.
+    pub security: SecurityState,
+    /// Under which they are hashed.
+    pub pepper: Arc<KeyPepper>,
+    /// By which answers are signed.
+    pub key: CalloutKey,
+}
+
+/// The running task.
+pub struct Callout {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Callout {
+    /// Starts to answer.
+    #[must_use]
+    pub fn start(parts: CalloutParts) -> Self {
+        let stop = CancellationToken::new();
+        let until = stop.clone();
+        let task = tokio::spawn(async move {
+            until.run_until_cancelled(run(parts)).await;
+        });
+        Self { stop, task }
+    }
+
+    /// Ends it.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the task that judges logins of subscribers ended badly");
+        }
+    }
+}
+
+async fn run(parts: CalloutParts) {
+    loop {
+        let client = parts.backbone.client();
+        let group = format!("{}_callout", parts.backbone.prefix());
+        match client.queue_subscribe(SUBJECT, group).await {
+            Ok(requests) => {
+                requests
+                    .for_each_concurrent(AT_ONCE, |request| answer(&parts, request))
+                    .await;
+            }
+            Err(error) => tracing::warn!(%error, "logins of subscribers cannot be heard of"),
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+}
+
+async fn answer(parts: &CalloutParts, request: Message) {
+    let (Some(reply), Ok(login)) = (request.reply, Login::read(&request.payload)) else {
+        return;
+    };
+    let Some(credential) = ours(&login, parts.backbone.prefix().to_string().as_str()) else {
+        // Another installation's, or nobody's: the server hears nothing, and keeps it out.
+        return;
+    };
+    let now = Timestamp::now();
+    let text = match judge(parts, &login, credential, now).await {
+        Ok((grant, until)) => admit(&parts.key, &login, &grant, now, until),
+        Err(why) => {
+            tracing::info!(%credential, why, "a subscriber was kept out");
+            refuse(&parts.key, &login, now, why)
+        }
+    };
+    let Some(text) = text else { return };
+    if let Err(error) = parts.backbone.client().publish(reply, text.into()).await {
+        tracing::warn!(%error, "a login of a subscriber could not be answered");
+    }
+}
+
+/// `<prefix>.<credential>`, of this prefix.
+fn ours(login: &Login, prefix: &str) -> Option<ApiKeyId> {
+    let (named, credential) = login.user.split_once('.')?;
+    (named == prefix).then(|| credential.parse().ok()).flatten()
+}
+
+async fn judge(
+    parts: &CalloutParts,
+    login: &Login,
+    credential: ApiKeyId,
+    now: Timestamp,
+) -> Result<(Grant, Timestamp), &'static str> {
+    let found = find(parts, login, credential).filter(|found| now < found.expires_at);
+    let found = found.ok_or("no live credential of a tenant that goes on")?;
+    let partition = partition_of(&parts.heads, found.tenant).ok_or("its tenant's stream is not known yet")?;
+    let grant = Grant::new(parts.backbone.prefix(), partition, found.tenant, credential);
+    let stream = parts.backbone.find_stream(partition).await.ok().flatten();
+    let stream = stream.ok_or("the stream cannot be reached")?;
+    let made = stream
+        .get_or_create_consumer(&grant.consumer, grant.consumer())
+        .await;
+    let made = made.map_err(|_| "its consumer cannot be made")?;
+    // One of its name and another filter would open what is not its own.
+    if made.cached_info().config.filter_subject != grant.filter {
+        return Err("its consumer has another filter");
+    }
+    let until = now
+        .checked_add(ADMITTED_FOR)
+        .ok_or("the clock stands at the end of time")?;
+    Ok((grant, until.min(found.expires_at)))
+}
+
+fn find(parts: &CalloutParts, login: &Login, credential: ApiKeyId) -> Option<SubscriberEntry> {
+    let security = &parts.security;
+    let shown = PresentedKey::parse_marked(SUBSCRIBER_MARK, &login.password).ok()?;
+    if !security.freshness().may_answer() {
+        return None;
+    }
+    let found = security.subscriber(credential, &shown, &parts.pepper)?;
+    let tenant = security.tenant(found.tenant)?;
+    let organisation = security.organisation(tenant.organisation)?;
+    let goes_on = !tenant.suspended && !tenant.closed && !organisation.suspended;
+    goes_on.then_some(found)
+}
+
+/// The partition that a tenant's events go to.
+pub fn partition_of(heads: &HeadsReader, tenant: TenantId) -> Option<u32> {
+    let heads = heads.latest()?;
+    heads
+        .by_tenant
+        .values()
+        .find(|head| head.tenant == tenant)
+        .map(|head| head.partition)
+}
