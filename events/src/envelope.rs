@@ -152,6 +152,9 @@ pub enum EnvelopeError {
     /// A later format.
     #[error("envelope format {0}: this build reads format {FORMAT_VERSION}; upgrade it")]
     UnknownFormat(u8),
+    /// Other bytes than those that were hashed.
+    #[error("its bytes are not those that it was hashed as")]
+    Altered,
 }
 
 impl<'a> Envelope<'a> {
@@ -187,6 +190,12 @@ pub struct RecordedEvent {
 }
 
 impl RecordedEvent {
+    /// Whether its bytes are those that were hashed. Whoever alters the hash as well breaks the chain, which an audit tells.
+    #[must_use]
+    pub fn has_its_hash(&self) -> bool {
+        hash(self.envelope.as_bytes()) == self.hash
+    }
+
     /// Its envelope, parsed.
     ///
     /// # Errors

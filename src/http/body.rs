@@ -77,6 +77,10 @@ impl<T: DeserializeOwned + ToSchema + Send + 'static> RequestBody for Json<T> {
 
     fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, ApiError> {
         require_json(headers)?;
+        // serde would take an array for an object's members in their order, whatever their names.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            return Err(problem::INVALID_BODY.detail("the body must be a JSON object, not an array"));
+        }
         parse_json(bytes).map(Json)
     }
 }

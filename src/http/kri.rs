@@ -263,6 +263,11 @@ fn checked<B>(
     let SourceConfig::Csv(csv) = config else {
         return Ok((config.clone(), Extras::default()));
     };
+    // What the log refers to is what came with the command: a caller could name a document that nobody holds.
+    if config.document().is_some() {
+        let how = "send the file itself as `text`: its document is made of it";
+        return Err(problem::REFUSED.detail(how).field("/config/document", how));
+    }
     let (csv, document) = csv.clone().attach().map_err(|error| {
         problem::REFUSED
             .detail(error.to_string())
@@ -370,7 +375,9 @@ async fn test(kris: Kris, request: Request) -> Answer {
                 .document(tenant, reference.digest)
                 .await
                 .map_err(|error| unreadable(error.into()))?;
-            let document = document.ok_or_else(|| ApiError::internal("a source's document is missing"))?;
+            let document = document.ok_or_else(|| {
+                problem::REFUSED.detail("the source's document is missing: configure it anew with `text`")
+            })?;
             SourceConfig::Csv(csv.with_text(document.body().to_owned()))
         }
         (_, config) => config,

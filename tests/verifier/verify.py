@@ -3,9 +3,13 @@
 usage: verify.py EXPORT ROOT-FINGERPRINT [HEAD-NOTE ...]     exit 0: nothing found, 1: findings (one per line), 2: refused
 """
 import base64, datetime, hashlib, json, re, sys
-from blake3 import blake3
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+try:
+    from blake3 import blake3
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+except ImportError as missing:
+    print(f"refused: {missing}: install blake3 and cryptography (tests/requirements.txt)", file=sys.stderr)
+    sys.exit(2)
 
 PLATFORM = "00000000-0000-0000-0000-000000000000"
 ZEROS, MAX_LINE = "0" * 64, 6 * 1048576 + 1024

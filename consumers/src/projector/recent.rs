@@ -23,7 +23,7 @@ const BYTES_MAX: usize = 512 * 1024;
 const LOGS_MAX: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
 /// On the primary key.
-const TAIL: &str = "SELECT position, type, envelope FROM counterfoil.events \
+const TAIL: &str = "SELECT position, type, envelope, hash FROM counterfoil.events \
                     WHERE tenant_id = $1 AND position > $2 AND position <= $3 ORDER BY position";
 
 /// The latest events; see the module.
@@ -133,6 +133,7 @@ struct Event {
     position: i64,
     r#type: String,
     envelope: String,
+    hash: Vec<u8>,
 }
 
 /// Consecutive events of a log: those after `start`, up to `end`.
@@ -186,6 +187,7 @@ impl Tail {
             .map(|event| LoggedEvent {
                 position: event.position,
                 envelope: event.envelope.clone(),
+                hash: event.hash.clone(),
             })
             .collect()
     }
@@ -201,6 +203,7 @@ mod tests {
                 position,
                 r#type: if position % 2 == 0 { "Even" } else { "Odd" }.to_owned(),
                 envelope: "x".repeat(bytes),
+                hash: Vec::new(),
             })
             .collect()
     }

@@ -60,6 +60,10 @@ const HASHES_AT: &str = "SELECT e.tenant_id, e.position, e.hash \
                          FROM unnest($1::uuid[], $2::bigint[]) AS at (tenant_id, position) \
                          JOIN counterfoil.events e ON e.tenant_id = at.tenant_id AND e.position = at.position";
 /// On the primary key.
+const ENVELOPES_AT: &str = "SELECT e.tenant_id, e.position, e.envelope \
+                            FROM unnest($1::uuid[], $2::bigint[]) AS at (tenant_id, position) \
+                            JOIN counterfoil.events e ON e.tenant_id = at.tenant_id AND e.position = at.position";
+/// On the primary key.
 const RECORDED_AT: &str = "SELECT e.tenant_id, e.position, e.recorded_at \
                            FROM unnest($1::uuid[], $2::bigint[]) AS at (tenant_id, position) \
                            JOIN counterfoil.events e ON e.tenant_id = at.tenant_id AND e.position = at.position";
@@ -353,6 +357,27 @@ impl LogReader {
                 Ok((place, decode(EventHash::try_from(hash.as_slice()))?))
             })
             .collect()
+    }
+
+    /// What the bytes at these places hash to, whatever hash is kept beside them; those that are not there are left out.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn content_hashes_at(
+        &self,
+        places: &[(TenantId, Position)],
+    ) -> Result<HashMap<(TenantId, Position), EventHash>, sqlx::Error> {
+        let (tenants, positions): (Vec<Uuid>, Vec<i64>) = places
+            .iter()
+            .map(|(tenant, position)| (tenant.0, position.as_i64()))
+            .unzip();
+        let envelopes = sqlx::query_as(ENVELOPES_AT).bind(tenants).bind(positions);
+        let rows: Vec<(Uuid, i64, String)> = self.all(envelopes).await?;
+        let hashes = rows.into_iter().map(|(tenant, position, envelope)| {
+            let place = (TenantId(tenant), Position::from_i64(position));
+            (place, crate::envelope::hash(envelope.as_bytes()))
+        });
+        Ok(hashes.collect())
     }
 
     /// When the events at these places were recorded; those that are not there are left out.

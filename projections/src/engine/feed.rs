@@ -11,7 +11,7 @@ pub const STEP: u64 = 4_000;
 
 /// On the primary key; the filter passes over what the projection does not fold. Beside each event, in the same snapshot,
 /// where the log ends.
-const PAGE: &str = "SELECT position, envelope, \
+const PAGE: &str = "SELECT position, envelope, hash, \
                            (SELECT h.position FROM counterfoil.chain_heads h WHERE h.tenant_id = $1) AS head \
                     FROM counterfoil.events \
                     WHERE tenant_id = $1 AND position > $2 AND position <= $3 AND type = ANY($4) ORDER BY position";
@@ -29,7 +29,7 @@ pub async fn page(
     until: Position,
 ) -> Result<Batch, sqlx::Error> {
     let to = until.min(Position(from.0 + STEP));
-    let rows: Vec<(i64, String, i64)> = sqlx::query_as(PAGE)
+    let rows: Vec<(i64, String, Vec<u8>, i64)> = sqlx::query_as(PAGE)
         .bind(tenant.0)
         .bind(from.as_i64())
         .bind(to.as_i64())
@@ -47,7 +47,11 @@ pub async fn page(
         }
     };
     let end = head.map_or(from, Position::from_i64);
-    let event = |(position, envelope, _)| LoggedEvent { position, envelope };
+    let event = |(position, envelope, hash, _)| LoggedEvent {
+        position,
+        envelope,
+        hash,
+    };
     Ok(Batch {
         tenant,
         from,

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use counterfoil_events::envelope::Envelope;
+use counterfoil_events::envelope::{self, Envelope, EnvelopeError};
 use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_events::schema::DecodeError;
 use sqlx::PgConnection;
@@ -29,6 +29,8 @@ pub struct LoggedEvent {
     pub position: i64,
     /// Its bytes.
     pub envelope: String,
+    /// What they were hashed as.
+    pub hash: Vec<u8>,
 }
 
 /// One tenant's events from its cursor on, and up to where they take it.
@@ -108,7 +110,7 @@ fn parse_all(batches: &[Batch]) -> Result<Vec<Envelope<'_>>, EngineError> {
     events
         .map(|(tenant, event)| {
             let position = Position::from_i64(event.position);
-            parse(tenant, position, &event.envelope).map_err(|source| EngineError::Damaged {
+            parse(tenant, position, event).map_err(|source| EngineError::Damaged {
                 tenant,
                 position,
                 source,
@@ -118,8 +120,11 @@ fn parse_all(batches: &[Batch]) -> Result<Vec<Envelope<'_>>, EngineError> {
 }
 
 /// The envelope of the event that stands at a place. One of another place would be folded into another tenant's rows.
-fn parse(tenant: TenantId, position: Position, bytes: &str) -> Result<Envelope<'_>, Damage> {
-    let envelope = Envelope::parse(bytes)?;
+fn parse(tenant: TenantId, position: Position, event: &LoggedEvent) -> Result<Envelope<'_>, Damage> {
+    if event.hash != envelope::hash(event.envelope.as_bytes()).0 {
+        return Err(EnvelopeError::Altered.into());
+    }
+    let envelope = Envelope::parse(&event.envelope)?;
     if (envelope.tenant, envelope.position) != (tenant, position) {
         return Err(Damage::Misplaced {
             tenant: envelope.tenant,

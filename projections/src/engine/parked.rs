@@ -27,7 +27,7 @@ const AGGREGATE_AT: &str = "SELECT aggregate, aggregate_id FROM counterfoil.park
                             WHERE projection = $1 AND version = $2 AND tenant_id = $3 AND position = $4";
 const FREE: &str = "DELETE FROM counterfoil.parked_events WHERE projection = $1 AND version = $2 AND tenant_id = $3 \
                     AND aggregate = $4 AND aggregate_id = $5";
-const OF_AGGREGATE: &str = "SELECT position, envelope FROM counterfoil.events e \
+const OF_AGGREGATE: &str = "SELECT position, envelope, hash FROM counterfoil.events e \
                             WHERE tenant_id = $1 AND position IN (SELECT position FROM counterfoil.parked_events \
                             WHERE projection = $2 AND version = $3 AND tenant_id = $1 AND aggregate = $4 AND aggregate_id = $5) \
                             ORDER BY position";

@@ -230,11 +230,11 @@ impl Statement {
             .map(|name| format!("(SELECT count(*) FROM {name})"))
             .chain(["0".to_owned()])
             .collect();
-        let sql = format!(
-            "WITH {} SELECT counterfoil.projection_fence({} = {expected})",
-            self.parts.join(", "),
+        let fence = format!(
+            "counterfoil.projection_fence({} = {expected})",
             counts.join(" + ")
         );
+        let sql = ["WITH", &self.parts.join(", "), "SELECT", &fence].join(" ");
         sqlx::query_with(&sql, self.arguments).execute(connection).await?;
         Ok(())
     }

@@ -44,7 +44,11 @@ async fn a_poisoned_event_parks_its_aggregate_and_a_retry_catches_up() {
         "read_agent_v{}.agents",
         live_version(pool, "agent").await.unwrap().version
     );
-    let take = format!("DELETE FROM {table} a WHERE key = $1 RETURNING to_json(a)::text");
+    let take = format!(
+        "WITH taken AS (DELETE FROM {table} a WHERE key = $1 RETURNING to_json(a)::text), \
+         counted AS (UPDATE counterfoil.projection_versions SET steps = steps + 1 WHERE projection = 'agent') \
+         SELECT * FROM taken"
+    );
     let row: String = sqlx::query_scalar(&take)
         .bind(&world.agent)
         .fetch_one(pool)
