@@ -17,7 +17,7 @@ pub(super) const SIGNING_KEY: &str = "signing.key";
 /// The file of the pepper in a backup.
 pub(super) const PEPPER: &str = "key.pepper";
 /// The layout of backups that this build writes and reads.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// What a backup holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 
 mod audit;
 mod backup;
+mod bootstrap;
 pub mod client;
 pub mod exit;
 mod keys;
@@ -29,7 +30,10 @@ use crate::config::{Config, Sources, TelemetryConfig};
 use crate::up::config_file;
 use crate::{faults, telemetry};
 use exit::{CliError, Exit, Outcome};
-use nouns::{AgentsCommand, KriCommand, Noun, OrganisationsCommand, PoliciesCommand, TenantsCommand};
+use nouns::{
+    AgentsCommand, IssuersCommand, KriCommand, MembersCommand, Noun, OrganisationsCommand, PoliciesCommand,
+    TenantsCommand, UsersCommand,
+};
 use output::Output;
 
 /// Where `up` keeps everything if it is not told.
@@ -96,6 +100,15 @@ enum Command {
     Organisations(Noun<OrganisationsCommand>),
     /// Tenants: list, get, create, rename, suspend, resume, and what carriers carry
     Tenants(Noun<TenantsCommand>),
+    /// Users: create, suspend, resume, their tokens and where they sign in
+    Users(Noun<UsersCommand>),
+    /// Roles at a place: list, grant, revoke; who takes the bootstrap token's place
+    Members(Noun<MembersCommand>),
+    /// Where users of the platform or of an organisation sign in: list, create, change, suspend, resume
+    Issuers(Noun<IssuersCommand>),
+    /// The bootstrap token: whether it is refused, and heeding it again in an emergency
+    #[command(subcommand)]
+    Bootstrap(bootstrap::BootstrapCommand),
     /// Agents and their API keys
     Agents(Noun<AgentsCommand>),
     /// Policies: publish, activate, roll back
@@ -218,6 +231,10 @@ fn run(cli: Cli) -> Outcome {
         Command::Projections(command) => command.run(&cli.global, output),
         Command::Organisations(noun) => block_on(noun.run(&cli.global, output)),
         Command::Tenants(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Users(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Members(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Issuers(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Bootstrap(command) => command.run(&cli.global, output),
         Command::Agents(noun) => block_on(noun.run(&cli.global, output)),
         Command::Policies(noun) => block_on(noun.run(&cli.global, output)),
         Command::Kri(noun) => block_on(noun.run(&cli.global, output)),

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use super::administration;
 use super::agent::{self, Agents};
 use super::event_schemas;
 use super::events::{self, Events};
 use super::health::{self, Readiness};
+use super::issuer::{self, Issuers};
 use super::kri::{self, Kris};
 use super::organisation;
 use super::policy::{self, Policies};
 use super::queries::{self, Queries};
 use super::route::State;
 use super::secret::{self, SecretRoutes};
+use super::subject;
 use super::table::{Group, RouteTable, TableError};
 use super::tenant;
 use super::user::{self, Users};
@@ -29,6 +32,8 @@ pub struct Api {
     pub agents: State<Agents>,
     /// What users' routes stand on.
     pub users: State<Users>,
+    /// What issuers' routes stand on.
+    pub issuers: State<Issuers>,
     /// What policies' routes stand on.
     pub policies: State<Policies>,
     /// What completions stand on.
@@ -53,6 +58,9 @@ pub fn table(api: &Api) -> Result<RouteTable, TableError> {
         Group::new(organisation::routes(&api.commands)),
         Group::new(tenant::routes(&api.commands)),
         Group::new(user::routes(&api.users)),
+        Group::new(subject::routes(&api.users)),
+        Group::new(administration::routes(&api.commands)),
+        Group::new(issuer::routes(&api.issuers)),
         Group::new(agent::routes(&api.agents)),
         Group::new(policy::routes(&api.policies)),
         crate::gateway::handler::group(&api.gateway),

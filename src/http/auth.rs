@@ -10,7 +10,9 @@ use std::sync::Arc;
 use counterfoil_events::actor::Actor;
 use counterfoil_events::ids::{AgentId, ApiKeyId, OrganisationId, TenantId, UserId};
 use counterfoil_events::membership::{Grant, Scope};
+use counterfoil_events::security::SecurityState;
 use counterfoil_events::user::UserKind;
+use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 use warp::http::header::AUTHORIZATION;
@@ -19,7 +21,9 @@ use warp::http::{HeaderMap, HeaderName};
 use super::context::RequestId;
 use super::problem::{self, ApiError};
 use super::request::PathParams;
-use crate::identity::{Crossing, Decision, Permission, Place, REASON, Record, Tree, crossing_reason, decide};
+use crate::identity::{
+    Bounds, Crossing, Decision, Permission, Place, REASON, Record, Tree, crossing_reason, decide_within,
+};
 
 /// Longest credential that is looked at.
 const MAX_CREDENTIAL_BYTES: usize = 4096;
@@ -75,6 +79,8 @@ pub struct UserPrincipal {
     pub kind: UserKind,
     /// The roles that it has now.
     pub grants: Arc<[Grant]>,
+    /// How far its credential reaches, whatever the roles. Whatever is made of this credential is bound as it is.
+    pub bounds: Bounds,
 }
 
 /// An agent that has shown one of its keys.
@@ -128,6 +134,11 @@ pub trait Authenticate: Send + Sync + 'static {
     /// # Errors
     /// Only when it cannot be decided (503): state too old, a store down. Never for a bad credential.
     fn authenticate(&self, credential: &str) -> Result<Option<Principal>, ApiError>;
+
+    /// What has to be fetched before this credential can be judged; none for most. It ends within seconds.
+    fn prepare<'a>(&'a self, _credential: &'a str) -> Option<BoxFuture<'a, ()>> {
+        None
+    }
 }
 
 /// All kinds of credential, asked in order, and the tree of places that roles reach along.
@@ -200,6 +211,16 @@ impl Authenticators {
         self
     }
 
+    /// Fetches what is needed to judge the credential of these headers, if something is.
+    pub async fn prepare(&self, access: Access, headers: &HeaderMap) {
+        let Some(credential) = bearer(headers).filter(|_| access != Access::Public) else {
+            return;
+        };
+        for fetching in self.kinds.iter().filter_map(|kind| kind.prepare(credential)) {
+            fetching.await;
+        }
+    }
+
     /// Who sends these headers, made sure to be admitted to a route that asks for `access`, at the place that the
     /// path's parameters name. This is the one check of permissions.
     ///
@@ -239,7 +260,7 @@ impl Authenticators {
         place: Place,
         headers: &HeaderMap,
     ) -> Result<Option<Crossing>, ApiError> {
-        let decision = decide(&user.grants, permission, place, self.tree.as_ref());
+        let decision = decide_within(user.bounds, &user.grants, permission, place, self.tree.as_ref());
         match (decision, place.scope) {
             (Decision::Allowed, _) => Ok(None),
             (Decision::Crossing, Scope::Tenant(tenant)) => Ok(Some(Crossing {
@@ -337,13 +358,15 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && fits).then_some(credential)
 }
 
-/// The token by which everything is administered until there are users.
+/// The token by which everything is administered until there is an administrator.
 ///
 /// Only a hash under a key of this process is held, and hashes are compared in constant time, so that
 /// neither memory nor timing tells the token.
 pub struct BootstrapToken {
     key: [u8; 32],
     hash: blake3::Hash,
+    /// Says whether it is closed; without it, as in tests of other things, it never is.
+    security: Option<SecurityState>,
 }
 
 impl BootstrapToken {
@@ -354,7 +377,30 @@ impl BootstrapToken {
         key[..16].copy_from_slice(Uuid::new_v4().as_bytes());
         key[16..].copy_from_slice(Uuid::new_v4().as_bytes());
         let hash = blake3::keyed_hash(&key, token.expose_secret().as_bytes());
-        Self { key, hash }
+        Self {
+            key,
+            hash,
+            security: None,
+        }
+    }
+
+    /// Refused once the log says that it is closed, and undecided while that is not known.
+    #[must_use]
+    pub fn until_closed(mut self, security: SecurityState) -> Self {
+        self.security = Some(security);
+        self
+    }
+
+    fn is_closed(&self) -> Result<bool, ApiError> {
+        match &self.security {
+            None => Ok(false),
+            Some(security) if security.freshness().may_answer() => Ok(security.is_bootstrap_closed()),
+            Some(_) => Err(problem::UNAVAILABLE
+                .detail(
+                    "whether this credential is still heeded cannot be said at the moment; nothing was done",
+                )
+                .because("the security state is stale")),
+        }
     }
 }
 
@@ -362,7 +408,7 @@ impl Authenticate for BootstrapToken {
     fn authenticate(&self, credential: &str) -> Result<Option<Principal>, ApiError> {
         // `blake3::Hash` compares in constant time.
         let same = blake3::keyed_hash(&self.key, credential.as_bytes()) == self.hash;
-        Ok(same.then_some(Principal::Bootstrap))
+        Ok((same && !self.is_closed()?).then_some(Principal::Bootstrap))
     }
 }
 

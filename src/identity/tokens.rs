@@ -9,6 +9,7 @@ use counterfoil_events::timestamp::Timestamp;
 
 use crate::http::auth::{Authenticate, Principal, UserPrincipal};
 use crate::http::problem::{self, ApiError};
+use crate::identity::Bounds;
 
 /// Looks tokens up in the security state.
 pub struct UserTokens {
@@ -41,6 +42,7 @@ impl Authenticate for UserTokens {
                 user: found.user,
                 kind: found.entry.kind,
                 grants: Arc::clone(&found.entry.grants),
+                bounds: Bounds::default(),
             })
         }))
     }

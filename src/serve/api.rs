@@ -5,12 +5,15 @@
 //! [`dispatcher`](ApiRole::dispatcher) gives only that away.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use counterfoil_consumers::subscriptions::Subscriptions;
 use counterfoil_events::agent::key::KeyPepper;
+use counterfoil_events::issuer::IssuerUrl;
 use counterfoil_events::security::{SecurityState, SecurityTail, TailParts};
 use counterfoil_events::timestamp::SystemClock;
 use counterfoil_projections::engine::{MAX_WAITING, WaitingRoom};
+use futures::FutureExt;
 
 use super::ServeError;
 use super::basis::Basis;
@@ -24,6 +27,7 @@ use crate::gateway::{Gateway, Services};
 use crate::http::agent::Agents;
 use crate::http::api::{self, Api};
 use crate::http::events::Events;
+use crate::http::issuer::Issuers;
 use crate::http::kri::Kris;
 use crate::http::policy::Policies;
 use crate::http::queries::Queries;
@@ -32,6 +36,11 @@ use crate::http::secret::SecretRoutes;
 use crate::http::user::Users;
 use crate::http::{Authenticators, BootstrapToken, Dispatcher, Guard, Lifecycle, Readiness};
 use crate::identity::{OnRecord, UserTokens};
+use crate::issuer::cache::{IssuerKeys, KeyRenewal};
+use crate::issuer::documents::{self, Documents};
+use crate::issuer::local;
+use crate::issuer::sign_in::SignIn;
+use crate::issuer::subjects::Subjects;
 use crate::limits::{KeptAnswers, RedisLink, RequestLimiter};
 use crate::policy::PolicyEngine;
 use crate::signing;
@@ -45,10 +54,11 @@ pub(super) struct Means {
     catalogue: Catalogue,
     redis: RedisLink,
     kms: Option<Arc<dyn Kms>>,
+    documents: Documents,
 }
 
 impl Means {
-    pub(super) fn prepare(
+    pub(super) async fn prepare(
         config: &Config,
         lifecycle: &Lifecycle,
         readiness: &Readiness,
@@ -63,14 +73,38 @@ impl Means {
         let redis = RedisLink::keep(&config.redis, lifecycle, readiness.optional("redis"))
             .map_err(|error| other(&error))?;
         let kms = crate::vault::kms(&config.vault).map_err(|error| other(&error))?;
+        let documents = documents(config, lifecycle, readiness)
+            .await
+            .map_err(|error| other(&error))?;
         Ok(Self {
             pepper: Arc::new(pepper),
             engine: Arc::new(engine),
             catalogue,
             redis,
             kms,
+            documents,
         })
     }
+}
+
+/// How issuers are fetched; the local one too, which is started here if it is configured.
+async fn documents(
+    config: &Config,
+    lifecycle: &Lifecycle,
+    readiness: &Readiness,
+) -> Result<Documents, Box<dyn std::error::Error + Send + Sync>> {
+    let mut allowed = config.auth.issuers.allow_private.clone();
+    if let Some(local) = config
+        .auth
+        .local_issuer
+        .as_ref()
+        .filter(|_| config.roles.has(Role::Api))
+    {
+        let component = readiness.optional("local_issuer");
+        let address = local::start(local, lifecycle, &component).await?;
+        allowed.push(documents::only(address)?);
+    }
+    Ok(Documents::new(allowed))
 }
 
 /// The parts of the role `api`.
@@ -82,6 +116,8 @@ pub(super) struct ApiRole {
     subscriptions: Subscriptions,
     waiting: Arc<WaitingRoom>,
     renewal: Renewal,
+    issuer_keys: Arc<IssuerKeys>,
+    key_renewal: KeyRenewal,
     commands: Arc<Commands>,
     pepper: Arc<KeyPepper>,
 }
@@ -113,11 +149,24 @@ impl ApiRole {
             commands: Arc::clone(&basis.commands),
             pepper: Arc::clone(&pepper),
             security: security.clone(),
+            subjects: Subjects::new(
+                basis.database.clone(),
+                Arc::clone(&basis.commands),
+                Arc::clone(&pepper),
+            ),
         };
+        let issuers = Issuers {
+            commands: Arc::clone(&basis.commands),
+            security: security.clone(),
+            documents: means.documents.clone(),
+        };
+        let issuer_keys = Arc::new(issuer_keys(means.documents.clone()));
+        let key_renewal = KeyRenewal::start(Arc::clone(&issuer_keys), security.clone());
         let api = Api {
             events: State::new(events),
             secrets: State::new(routes),
             users: State::new(users),
+            issuers: State::new(issuers),
             ..of_commands(basis, &means, config, readiness, &waiting)
         };
         let renewal = Renewal::start(Arc::clone(&secrets));
@@ -133,6 +182,8 @@ impl ApiRole {
             subscriptions,
             waiting,
             renewal,
+            issuer_keys,
+            key_renewal,
             commands: Arc::clone(&basis.commands),
             pepper,
         }
@@ -150,7 +201,7 @@ impl ApiRole {
         lifecycle: &Lifecycle,
     ) -> Result<Dispatcher, ServeError> {
         let (table, authenticators) = match config.roles.has(Role::Api) {
-            true => (api::table(&self.api)?, self.authenticators(config)?),
+            true => (api::table(&self.api)?, self.authenticators(config)),
             false => (api::health_table(&self.api.readiness)?, Authenticators::default()),
         };
         let limits = config.http.intake_limits();
@@ -158,19 +209,24 @@ impl ApiRole {
         Ok(dispatcher.guarded(Guard::new(config)))
     }
 
-    fn authenticators(&self, config: &Config) -> Result<Authenticators, ServeError> {
-        let token = config.auth.bootstrap_token.as_ref();
-        let token = token.ok_or(ServeError::NoBootstrapToken)?;
-        Ok(Authenticators::new(self.security.clone())
-            .recording(OnRecord(self.commands.clone()))
-            .with(BootstrapToken::new(token))
+    fn authenticators(&self, config: &Config) -> Authenticators {
+        let mut authenticators =
+            Authenticators::new(self.security.clone()).recording(OnRecord(self.commands.clone()));
+        if let Some(token) = &config.auth.bootstrap_token {
+            let token = BootstrapToken::new(token).until_closed(self.security.clone());
+            authenticators = authenticators.with(token);
+        }
+        let keys = Arc::clone(&self.issuer_keys);
+        authenticators
             .with(UserTokens::new(self.security.clone(), self.pepper.clone()))
-            .with(AgentKeys(self.directory.clone())))
+            .with(AgentKeys(self.directory.clone()))
+            .with(SignIn::new(self.security.clone(), self.pepper.clone(), keys))
     }
 
     pub(super) async fn stop(self) {
         self.waiting.stop().await;
         self.renewal.stop().await;
+        self.key_renewal.stop().await;
         self.subscriptions.stop().await;
         self.tail.stop().await;
     }
@@ -207,6 +263,15 @@ fn of_commands(
         })),
         ..Api::default()
     }
+}
+
+/// The keys of issuers, each asked of the issuer itself.
+fn issuer_keys(documents: Documents) -> IssuerKeys {
+    let ask = move |url: IssuerUrl| {
+        let documents = documents.clone();
+        async move { documents.keys(&url).await }.boxed()
+    };
+    IssuerKeys::new(Arc::new(ask), Arc::new(Instant::now))
 }
 
 /// What secrets are sealed and opened by.

@@ -35,6 +35,7 @@ struct Looker {
     backbone: Backbone,
     status: BackboneStatus,
     state: SecurityState,
+    bootstrap: Option<Component>,
 }
 
 impl Health {
@@ -44,6 +45,7 @@ impl Health {
         state: SecurityState,
         relays: bool,
         projections: Option<ProjectorStatus>,
+        bootstrap: bool,
     ) -> Self {
         let looker = Looker {
             readiness: readiness.clone(),
@@ -59,6 +61,7 @@ impl Health {
             backbone: basis.backbone.clone(),
             status: basis.status.clone(),
             state,
+            bootstrap: bootstrap.then(|| readiness.optional("bootstrap_token")),
         };
         let stop = CancellationToken::new();
         let until = stop.clone();
@@ -110,6 +113,18 @@ impl Looker {
                 .security
                 .down("has not stood at the head of the log for 5 s: keys are denied"),
             Freshness::Stopped { reason } => self.security.down(reason),
+        }
+        if let Some(bootstrap) = self
+            .bootstrap
+            .as_ref()
+            .filter(|_| self.state.freshness().may_answer())
+        {
+            match self.state.is_bootstrap_closed() {
+                false => bootstrap.ok(),
+                true => bootstrap.degraded(
+                    "refused, since an administrator has taken its place: take it out of the configuration",
+                ),
+            }
         }
         if let Some((component, status)) = &self.projections {
             match status.problem() {

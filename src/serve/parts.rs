@@ -31,14 +31,22 @@ impl Parts {
     pub(super) async fn start(config: &Config, lifecycle: &Lifecycle) -> Result<Self, ServeError> {
         let readiness = Readiness::new();
         let has = |role| config.roles.has(role);
-        let means = Means::prepare(config, lifecycle, &readiness)?;
+        let means = Means::prepare(config, lifecycle, &readiness).await?;
         let basis = Basis::start(config).await?;
         let relay = has(Role::Relay).then(|| RelayRole::start(&basis));
         let consumers = has(Role::Consumers).then(|| ConsumersRole::start(&basis));
         let runner = has(Role::Runner).then(|| RunnerRole::start(&basis, &config.kri));
         let api = ApiRole::start(&basis, means, config, &readiness);
         let projections = consumers.as_ref().map(ConsumersRole::status);
-        let health = Health::start(&readiness, &basis, api.security(), relay.is_some(), projections);
+        let bootstrap = has(Role::Api) && config.auth.bootstrap_token.is_some();
+        let health = Health::start(
+            &readiness,
+            &basis,
+            api.security(),
+            relay.is_some(),
+            projections,
+            bootstrap,
+        );
         Ok(Self {
             readiness,
             basis,

@@ -1,4 +1,4 @@
-//! The fold: from events of agents, policies, tenants, organisations and users to what lookups ask for. Pure.
+//! The fold: from events of agents, policies, tenants, organisations, users and issuers to what lookups ask for. Pure.
 //!
 //! The order between aggregates does not matter, only the order within each: so the first read of a log may go
 //! aggregate by aggregate. What refers to something that is not there yet is simply not found.
@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use cqrs_es::Aggregate;
 
+use crate::administration::{Administration, AdministrationEvent};
 use crate::agent::key::{KeyPrefix, PresentedHash};
 use crate::agent::{Agent, AgentEvent};
 use crate::command::{LoadError, decode_stored};
 use crate::completion::Completion;
 use crate::document::DocumentRef;
-use crate::ids::{AgentId, ApiKeyId, OrganisationId, Position, TenantId, UserId};
+use crate::ids::{AgentId, ApiKeyId, IssuerId, OrganisationId, Position, TenantId, UserId};
+use crate::issuer::{Issuer, IssuerEvent};
 use crate::keyring::SigningKeys;
 use crate::kri::aggregates::{indicator::Kri, run::KriRun, source::KriSource};
 use crate::ledger::StoredEvent;
@@ -24,17 +26,20 @@ use crate::secret::Secret;
 use crate::security::entries::{
     ActivePolicy, AgentEntry, KeyEntry, KeyIdentity, OrganisationEntry, TenantEntry,
 };
+use crate::security::issuers::Issuers;
 use crate::security::users::Users;
 use crate::tenant::{Tenant, TenantEvent};
 use crate::user::{User, UserEvent};
 
 /// What the state is folded from.
-pub(super) const FOLDED: [&str; 5] = [
+pub(super) const FOLDED: [&str; 7] = [
     Agent::TYPE,
     Policy::TYPE,
     Tenant::TYPE,
     Organisation::TYPE,
     User::TYPE,
+    Administration::TYPE,
+    Issuer::TYPE,
 ];
 /// What has no say in who may act. Everything else is unknown to this build.
 pub(super) const PASSED_OVER: [&str; 6] = [
@@ -79,6 +84,8 @@ pub(super) enum Change {
     Tenant(TenantId, TenantEvent),
     Organisation(OrganisationId, OrganisationEvent),
     User(UserId, UserEvent),
+    Administration(AdministrationEvent),
+    Issuer(IssuerId, IssuerEvent),
     /// It has no say in that.
     None,
 }
@@ -92,13 +99,15 @@ pub(super) fn decode(event: &StoredEvent) -> Result<Change, FoldError> {
     Ok(match event.aggregate.as_str() {
         Agent::TYPE => Change::Agent(id(event)?, decode_stored::<Agent>(event)?),
         Policy::TYPE => Change::Policy(id(event)?, decode_stored::<Policy>(event)?),
-        // Only the platform's log says what tenants, organisations and users there are.
+        // Only the platform's log says what tenants, organisations, users and issuers there are.
         Tenant::TYPE if platform => Change::Tenant(id(event)?, decode_stored::<Tenant>(event)?),
         Organisation::TYPE if platform => {
             Change::Organisation(id(event)?, decode_stored::<Organisation>(event)?)
         }
         User::TYPE if platform => Change::User(id(event)?, decode_stored::<User>(event)?),
-        Tenant::TYPE | Organisation::TYPE | User::TYPE => Change::None,
+        Administration::TYPE if platform => Change::Administration(decode_stored::<Administration>(event)?),
+        Issuer::TYPE if platform => Change::Issuer(id(event)?, decode_stored::<Issuer>(event)?),
+        Tenant::TYPE | Organisation::TYPE | User::TYPE | Administration::TYPE | Issuer::TYPE => Change::None,
         passed if PASSED_OVER.contains(&passed) => Change::None,
         unknown => return Err(FoldError::UnknownAggregate(unknown.to_owned())),
     })
@@ -139,6 +148,9 @@ pub(super) struct Directory {
     organisations: HashMap<OrganisationId, Arc<OrganisationEntry>>,
     policies: HashMap<(TenantId, PolicyLayer), PolicyState>,
     pub(super) users: Users,
+    pub(super) issuers: Issuers,
+    /// Whether the bootstrap token is refused.
+    pub(super) bootstrap_closed: bool,
 }
 
 // Lookups.
@@ -190,9 +202,20 @@ impl Directory {
             Change::Tenant(tenant, event) => self.apply_tenant(tenant, event),
             Change::Organisation(organisation, event) => self.apply_organisation(organisation, event),
             Change::User(user, event) => self.users.apply(user, event),
+            Change::Administration(event) => self.apply_administration(&event),
+            Change::Issuer(issuer, event) => self.issuers.apply(issuer, event),
             Change::None => {}
         }
         None
+    }
+
+    fn apply_administration(&mut self, event: &AdministrationEvent) {
+        use AdministrationEvent as E;
+        match event {
+            E::AdministratorAdded { .. } | E::AdministratorRemoved { .. } => {}
+            E::BootstrapClosed { .. } => self.bootstrap_closed = true,
+            E::BootstrapReopened { .. } => self.bootstrap_closed = false,
+        }
     }
 
     /// Lets a policy decide from its source; without one, which is a finding of the audit, nothing decides, which

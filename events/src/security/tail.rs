@@ -18,14 +18,20 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::backbone::{Heads, HeadsReader, Heartbeat};
-use crate::ids::{Position, TenantId};
+use crate::ids::{Position, SubjectLinkId, TenantId};
 use crate::ledger::{Committed, Database, LogReader};
 use crate::security::SecurityState;
-use crate::security::directory::{Activation, decode};
-use crate::security::feed::{FeedError, Range, TENANTS_PER_READ, check_kinds, read_after, read_first};
+use crate::security::directory::{Activation, Change, decode};
+use crate::security::feed::{
+    FeedError, Range, TENANTS_PER_READ, check_kinds, read_after, read_first, read_subjects,
+};
+use crate::user::UserEvent;
 
 /// Notices are gathered for so long: a busy process commits hundreds of times a second, and most commits have no say.
 const GATHER: Duration = Duration::from_millis(10);
+
+/// Links whose rows are read by one statement.
+const LINKS_PER_READ: usize = 500;
 
 /// What the tail reads.
 pub struct TailParts {
@@ -184,16 +190,19 @@ impl Tail {
         Ok(())
     }
 
-    /// Folds events, then brings the sources of the policies that began to decide. The cursors move last: whatever
-    /// fails before is done again, and folding an event again changes nothing.
+    /// Folds events, then brings what lies beside them: the sources of the policies that began to decide, and the rows
+    /// of the subjects that were linked. The cursors move last: whatever fails before is done again, and folding an event
+    /// again changes nothing.
     async fn fold(
         &mut self,
         mut events: futures::stream::BoxStream<'_, Result<crate::ledger::StoredEvent, sqlx::Error>>,
         ranges: &[Range],
     ) -> Result<(), FeedError> {
         let mut activations = HashMap::new();
+        let mut links = Vec::new();
         while let Some(event) = events.try_next().await? {
             let change = decode(&event)?;
+            links.extend(linked(&change));
             if let Some(activation) = self.state.write().apply(event.recorded.tenant, change) {
                 let layer = activation.reference.layer;
                 activations.insert((activation.tenant, layer), activation);
@@ -203,8 +212,21 @@ impl Tail {
         for activation in activations.into_values() {
             self.activate(activation).await?;
         }
+        for links in links.chunks(LINKS_PER_READ) {
+            self.bring_subjects(links).await?;
+        }
         self.cursors
             .extend(ranges.iter().map(|range| (range.tenant, range.until)));
+        Ok(())
+    }
+
+    async fn bring_subjects(&self, links: &[(TenantId, SubjectLinkId)]) -> Result<(), sqlx::Error> {
+        for row in read_subjects(&self.pool, links).await? {
+            let brought = self.state.write().users.subjects.bring(&row);
+            if let Err(reason) = brought {
+                tracing::error!(link = %row.link, ?reason, "a subject's row is not what the log says: nobody signs in by it");
+            }
+        }
         Ok(())
     }
 
@@ -217,5 +239,13 @@ impl Tail {
         let source = source.as_ref().map(crate::document::Document::body);
         self.state.write().activate(activation, source);
         Ok(())
+    }
+}
+
+/// The link that a change tells of, and where its row lies.
+fn linked(change: &Change) -> Option<(TenantId, SubjectLinkId)> {
+    match change {
+        Change::User(_, UserEvent::SubjectLinked { link, home, .. }) => Some((*home, *link)),
+        _ => None,
     }
 }

@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::agent::key::{KeyPrefix, PresentedHash};
-use crate::ids::{ApiKeyHash, ApiKeyId, UserId};
+use crate::ids::{ApiKeyHash, ApiKeyId, IssuerId, UserId};
+use crate::issuer::subject::SubjectHash;
 use crate::membership::{Grant, Role, Scope};
+use crate::security::subjects::Subjects;
 use crate::timestamp::Timestamp;
 use crate::user::{TOKEN_LIFE, UserEvent, UserKind};
 
@@ -49,6 +51,7 @@ pub(super) struct Users {
     tokens: HashMap<KeyPrefix, Vec<TokenEntry>>,
     /// So that a user's next token finds the ones before.
     tokens_of: HashMap<UserId, Vec<(ApiKeyId, Timestamp)>>,
+    pub(super) subjects: Subjects,
 }
 
 impl Users {
@@ -60,6 +63,15 @@ impl Users {
             expires_at: token.expires_at,
             entry: self.users.get(&token.user).cloned()?,
         })
+    }
+
+    pub(super) fn identify_subject(
+        &self,
+        issuer: IssuerId,
+        subject: SubjectHash,
+    ) -> Option<(UserId, Arc<UserEntry>)> {
+        let user = self.subjects.user_of(issuer, subject)?;
+        Some((user, self.users.get(&user).cloned()?))
     }
 
     /// Who has which roles at just this place, after a user, in the order of ids.
@@ -112,6 +124,13 @@ impl Users {
                 expires_at,
             }),
             E::UserTokenRevoked { token_id, .. } => self.forget(user, |id, _| id == token_id),
+            E::SubjectLinked {
+                link,
+                issuer,
+                commitment,
+                ..
+            } => self.subjects.link(user, link, issuer, commitment),
+            E::SubjectUnlinked { link, .. } => self.subjects.unlink(link),
             E::TenantEntered { .. } => {}
         }
     }

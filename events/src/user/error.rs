@@ -1,7 +1,7 @@
 //! Why a command to a user is refused.
 
-use super::{MAX_GRANTS, MAX_LIVE_TOKENS};
-use crate::ids::ApiKeyId;
+use super::{MAX_GRANTS, MAX_LINKS, MAX_LIVE_TOKENS};
+use crate::ids::{ApiKeyId, SubjectLinkId};
 use crate::rejection::{Rejection, RejectionKind};
 
 /// A refusal.
@@ -41,6 +41,21 @@ pub enum UserError {
         "the user has {MAX_LIVE_TOKENS} tokens that work, the most it may have: revoke one, or wait for an end"
     )]
     TooManyTokens,
+    /// A token of somebody who signs in without.
+    #[error("this person signs in at an issuer: only the person can get a token of its own")]
+    SignsInElsewhere,
+    /// A service cannot sign in anywhere.
+    #[error("a service has tokens and does not sign in: link a person")]
+    IsAService,
+    /// The link is there.
+    #[error("the user has this link already")]
+    AlreadyLinked,
+    /// No such link.
+    #[error("the user has no link {0}, or it ended before")]
+    LinkNotFound(SubjectLinkId),
+    /// No room for another link.
+    #[error("the user signs in in {MAX_LINKS} ways, the most it may: unlink one")]
+    TooManyLinks,
     /// A clock that cannot be.
     #[error("the clock stands at the end of time: set it right")]
     ClockAtItsEnd,
@@ -59,13 +74,20 @@ impl Rejection for UserError {
             Self::TooManyGrants => "user_too_many_grants",
             Self::TokenNotFound(_) => "user_token_not_found",
             Self::TooManyTokens => "user_too_many_tokens",
+            Self::SignsInElsewhere => "user_signs_in_elsewhere",
+            Self::IsAService => "user_is_a_service",
+            Self::AlreadyLinked => "user_already_linked",
+            Self::LinkNotFound(_) => "user_link_not_found",
+            Self::TooManyLinks => "user_too_many_links",
             Self::ClockAtItsEnd => "user_clock_at_its_end",
         }
     }
 
     fn kind(&self) -> RejectionKind {
         match self {
-            Self::NotFound | Self::NotGranted | Self::TokenNotFound(_) => RejectionKind::NotFound,
+            Self::NotFound | Self::NotGranted | Self::TokenNotFound(_) | Self::LinkNotFound(_) => {
+                RejectionKind::NotFound
+            }
             Self::AlreadyExists
             | Self::AlreadySuspended
             | Self::NotSuspended
@@ -73,6 +95,10 @@ impl Rejection for UserError {
             | Self::AlreadyGranted
             | Self::TooManyGrants
             | Self::TooManyTokens
+            | Self::SignsInElsewhere
+            | Self::IsAService
+            | Self::AlreadyLinked
+            | Self::TooManyLinks
             | Self::ClockAtItsEnd => RejectionKind::Conflict,
         }
     }

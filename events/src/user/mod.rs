@@ -3,7 +3,9 @@
 //! A user stands in the platform's log (aggregate id: the [`UserId`](crate::ids::UserId)) and says nothing of who it
 //! is: no name, no address, no subject. A role is granted at a place ([`crate::membership`]); that the place exists is
 //! checked by the caller, since it stands in another aggregate. A token lives [`TOKEN_LIFE`], no longer, and is kept as
-//! a keyed hash; it carries no right of its own, only its user's roles of the moment.
+//! a keyed hash; it carries no right of its own, only its user's roles of the moment. Where a person signs in is a link
+//! to an issuer, without the name that it has there ([`crate::issuer::subject`]); from then on nobody else gets a token
+//! of that person.
 
 mod command;
 mod error;
@@ -22,8 +24,8 @@ pub use error::UserError;
 pub use event::{UserEvent, UserKind};
 
 use crate::aggregate::event_sourced;
-use crate::ids::{ApiKeyHash, ApiKeyId};
-use crate::membership::Grant;
+use crate::ids::{ApiKeyHash, ApiKeyId, IssuerId, SubjectLinkId, TenantId};
+use crate::membership::{Grant, Role};
 use crate::timestamp::Timestamp;
 
 /// How long a token works: long enough for a session of work, short enough that a lost one is soon worth nothing.
@@ -32,6 +34,9 @@ pub const TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
 pub const MAX_LIVE_TOKENS: usize = 16;
 /// Most roles of a user: whoever needs more has them at the organisation.
 pub const MAX_GRANTS: usize = 64;
+
+/// Most links of a user to subjects: an account or two at each of a few issuers.
+pub const MAX_LINKS: usize = 8;
 
 /// A user's state; none before it is enrolled.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +58,18 @@ pub struct UserDetails {
     pub grants: BTreeSet<Grant>,
     /// Its tokens that are not revoked, with their ends; those that had ended when the latest was issued are gone.
     pub live_tokens: BTreeMap<ApiKeyId, Timestamp>,
+    /// Where it signs in.
+    pub links: BTreeMap<SubjectLinkId, SubjectLink>,
+}
+
+/// Where a user signs in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectLink {
+    /// At which issuer.
+    pub issuer: IssuerId,
+    /// In whose scope the link's row lies.
+    pub home: TenantId,
 }
 
 event_sourced!(
@@ -68,11 +85,21 @@ event_sourced!(
         MembershipRevoked,
         UserTokenIssued,
         UserTokenRevoked,
+        SubjectLinked,
+        SubjectUnlinked,
         TenantEntered,
     }
 );
 
 impl User {
+    /// Whether it is a live administrator of the platform: it has the role, and is not suspended.
+    #[must_use]
+    pub fn administers(&self) -> bool {
+        let role = |grant: &Grant| grant.role() == Role::PlatformAdmin;
+        let live = self.details.as_ref().filter(|details| !details.suspended);
+        live.is_some_and(|details| details.grants.iter().any(role))
+    }
+
     fn decide(&self, command: UserCommand) -> Result<UserEvent, UserError> {
         use {UserCommand as C, UserError as Refused, UserEvent as E};
 
@@ -89,11 +116,40 @@ impl User {
                 Ok(E::MembershipRevoked { grant })
             }
             (Some(_), C::Revoke(_)) => Err(Refused::NotGranted),
-            (Some(details), C::IssueToken { token_id, hash, now }) => details.issue(token_id, hash, now),
+            (Some(details), C::IssueToken { by_itself: false, .. }) if details.signs_in_elsewhere() => {
+                Err(Refused::SignsInElsewhere)
+            }
+            (
+                Some(details),
+                C::IssueToken {
+                    token_id, hash, now, ..
+                },
+            ) => details.issue(token_id, hash, now),
             (Some(now), C::RevokeToken { token_id, reason }) if now.live_tokens.contains_key(&token_id) => {
                 Ok(E::UserTokenRevoked { token_id, reason })
             }
             (Some(_), C::RevokeToken { token_id, .. }) => Err(Refused::TokenNotFound(token_id)),
+            (
+                Some(details),
+                C::LinkSubject {
+                    link,
+                    issuer,
+                    home,
+                    commitment,
+                },
+            ) => {
+                details.may_link(link)?;
+                Ok(E::SubjectLinked {
+                    link,
+                    issuer,
+                    home,
+                    commitment,
+                })
+            }
+            (Some(now), C::UnlinkSubject { link, reason }) if now.links.contains_key(&link) => {
+                Ok(E::SubjectUnlinked { link, reason })
+            }
+            (Some(_), C::UnlinkSubject { link, .. }) => Err(Refused::LinkNotFound(link)),
             (Some(now), C::Enter { .. }) if now.suspended => Err(Refused::Suspended),
             (
                 Some(_),
@@ -120,6 +176,7 @@ impl User {
                     suspended: false,
                     grants: BTreeSet::new(),
                     live_tokens: BTreeMap::new(),
+                    links: BTreeMap::new(),
                 });
             }
             // Each later event was decided on a user that exists.
@@ -137,12 +194,33 @@ impl User {
             (E::UserTokenRevoked { token_id, .. }, Some(details)) => {
                 details.live_tokens.remove(&token_id);
             }
+            (
+                E::SubjectLinked {
+                    link, issuer, home, ..
+                },
+                Some(details),
+            ) => drop(details.links.insert(link, SubjectLink { issuer, home })),
+            (E::SubjectUnlinked { link, .. }, Some(details)) => drop(details.links.remove(&link)),
             (E::TenantEntered { .. }, Some(_)) => {}
         }
     }
 }
 
 impl UserDetails {
+    fn signs_in_elsewhere(&self) -> bool {
+        self.kind == UserKind::Person && !self.links.is_empty()
+    }
+
+    fn may_link(&self, link: SubjectLinkId) -> Result<(), UserError> {
+        match self.kind {
+            UserKind::Service => Err(UserError::IsAService),
+            UserKind::Person if self.suspended => Err(UserError::Suspended),
+            UserKind::Person if self.links.contains_key(&link) => Err(UserError::AlreadyLinked),
+            UserKind::Person if self.links.len() >= MAX_LINKS => Err(UserError::TooManyLinks),
+            UserKind::Person => Ok(()),
+        }
+    }
+
     fn grant(&self, grant: Grant) -> Result<UserEvent, UserError> {
         if self.grants.contains(&grant) {
             return Err(UserError::AlreadyGranted);

@@ -25,6 +25,7 @@ const ROLES: [(&str, bool, bool); 6] = [
 /// Everything that anyone but its owner may do with a table or view: the table of docs/security.md, to the letter.
 const GRANTS: &[&str] = &[
     "counterfoil_app DELETE,INSERT,SELECT counterfoil.secret_versions",
+    "counterfoil_app DELETE,INSERT,SELECT counterfoil.subjects",
     "counterfoil_app INSERT,SELECT counterfoil.organisation_keys",
     "counterfoil_app SELECT counterfoil.chain_heads",
     "counterfoil_app SELECT counterfoil.documents",
@@ -42,6 +43,7 @@ const GRANTS: &[&str] = &[
     "counterfoil_append INSERT,SELECT counterfoil.events",
     "counterfoil_append INSERT,SELECT counterfoil.organisation_keys",
     "counterfoil_append INSERT,SELECT counterfoil.secret_versions",
+    "counterfoil_append INSERT,SELECT counterfoil.subjects",
     "counterfoil_append INSERT,SELECT,UPDATE counterfoil.chain_heads",
     "counterfoil_append INSERT,SELECT,UPDATE counterfoil.idempotency",
     "counterfoil_log DELETE,INSERT,SELECT,UPDATE counterfoil.snapshots",
@@ -55,6 +57,7 @@ const GRANTS: &[&str] = &[
     "counterfoil_log SELECT counterfoil.projection_cursors",
     "counterfoil_log SELECT counterfoil.projection_versions",
     "counterfoil_log SELECT counterfoil.secret_versions",
+    "counterfoil_log SELECT counterfoil.subjects",
     "counterfoil_projector DELETE,INSERT,SELECT,UPDATE counterfoil.parked_events",
     "counterfoil_projector DELETE,INSERT,SELECT,UPDATE counterfoil.projection_cursors",
     "counterfoil_projector DELETE,INSERT,SELECT,UPDATE counterfoil.projection_versions",
