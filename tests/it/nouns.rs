@@ -321,7 +321,16 @@ async fn what_is_refused_is_said_in_one_line_and_by_the_exit_code() {
 #[tokio::test]
 async fn each_noun_teaches_with_an_example() {
     let nowhere = std::env::temp_dir().join("nowhere");
-    for noun in ["organisations", "tenants", "agents", "policies", "kri"] {
+    for noun in [
+        "organisations",
+        "tenants",
+        "users",
+        "members",
+        "issuers",
+        "agents",
+        "policies",
+        "kri",
+    ] {
         let help = text(&run(&nowhere, &[noun, "--help"]).await);
         assert!(
             help.contains(&format!("Example:\n  counterfoil {noun} ")),
@@ -343,8 +352,7 @@ async fn users_get_roles_tokens_and_a_place_to_sign_in_by_their_nouns() {
         ("--platform".to_owned(), "platform_auditor"),
     ] {
         json(&up, &format!("members grant {user} {role} {place}")).await;
-        let listed = json(&up, &format!("members list {place}")).await;
-        assert_eq!(listed[0]["id"], user.as_str(), "{listed}");
+        until_shown(&up, &format!("members list {place}"), &user).await;
         json(&up, &format!("members revoke {user} {role} {place}")).await;
     }
     let refused = words(&up, "members list").await;
@@ -363,12 +371,12 @@ async fn users_get_roles_tokens_and_a_place_to_sign_in_by_their_nouns() {
 
     let issuer = json(
         &up,
-        "issuers create --platform --url https://login.example/t --audience counterfoil",
+        "issuers create --platform --issuer-url https://login.example/t --audience counterfoil",
     )
     .await;
     let issuer = id(&issuer);
     let own = format!(
-        "issuers create --organisation {organisation} --url https://login.example/o --audience x --tenant-claim tenant"
+        "issuers create --organisation {organisation} --issuer-url https://login.example/o --audience x --tenant-claim tenant"
     );
     let own = id(&json(&up, &own).await);
     json(
@@ -386,8 +394,7 @@ async fn users_get_roles_tokens_and_a_place_to_sign_in_by_their_nouns() {
         &format!("issuers resume {own} --organisation {organisation}"),
     )
     .await;
-    let listed = shown(&up, "issuers list --platform").await;
-    assert!(listed.contains("https://login.example/t"), "{listed}");
+    until_shown(&up, "issuers list --platform", "https://login.example/t").await;
     let subject = dir.path().join("subject");
     std::fs::write(&subject, "248289761001\n").unwrap();
     let linked = json(

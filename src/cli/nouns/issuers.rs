@@ -15,7 +15,7 @@ const COLUMNS: &[&str] = &["id", "url", "audience", "tenant_claim", "suspended"]
 #[derive(Debug, Subcommand)]
 #[command(
     after_help = "Example:\n  counterfoil issuers create --organisation ORGANISATION \\\n    \
-    --url https://login.acme.example/realms/acme --audience counterfoil --tenant-claim counterfoil_tenant"
+    --issuer-url https://login.acme.example/realms/acme --audience counterfoil --tenant-claim counterfoil_tenant"
 )]
 pub enum IssuersCommand {
     /// Where users of a place sign in
@@ -30,8 +30,8 @@ pub enum IssuersCommand {
         #[command(flatten)]
         place: UpperPlaceArg,
         /// Its name in its tokens (`iss`); below it is /.well-known/openid-configuration
-        #[arg(long)]
-        url: String,
+        #[arg(long, value_name = "URL")]
+        issuer_url: String,
         /// For whom its tokens must be (`aud`), such as the client id that it gave
         #[arg(long)]
         audience: String,
@@ -81,13 +81,13 @@ impl Ask for IssuersCommand {
             ),
             Self::Create {
                 place,
-                url,
+                issuer_url,
                 audience,
                 tenant_claim,
             } => Call::command(
                 Method::POST,
                 place.path("issuers"),
-                json!({ "url": url, "audience": audience, "tenant_claim": tenant_claim }),
+                json!({ "url": issuer_url, "audience": audience, "tenant_claim": tenant_claim }),
             ),
             Self::Change {
                 issuer,

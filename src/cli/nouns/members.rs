@@ -13,9 +13,11 @@ const COLUMNS: &[&str] = &["id", "roles"];
 
 /// Commands on members.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Examples:\n  counterfoil members list --tenant TENANT\n  \
-    counterfoil members grant USER organisation_admin --organisation ORGANISATION\n\n\
-    Which roles there are, and what each may do: docs/permissions.md")]
+#[command(
+    after_help = "Example:\n  counterfoil members grant USER organisation_admin --organisation ORGANISATION\n  \
+    counterfoil members list --organisation ORGANISATION\n\n\
+    Which roles there are, and what each may do: docs/permissions.md"
+)]
 pub enum MembersCommand {
     /// Who has which roles at just this place
     List {
@@ -45,7 +47,7 @@ pub enum MembersCommand {
     /// Let a user administer instead of the bootstrap token, which is refused from then on
     #[command(
         after_help = "The user must be a person who signs in at an issuer of the platform:\n  \
-        counterfoil issuers create --platform --url URL --audience AUDIENCE\n  \
+        counterfoil issuers create --platform --issuer-url URL --audience AUDIENCE\n  \
         counterfoil users link USER --issuer ISSUER --subject-file FILE\n  \
         counterfoil members take-over USER"
     )]

@@ -10,10 +10,8 @@ use super::call::{Call, ReasonArg, segment, text_of};
 
 /// Commands on users.
 #[derive(Debug, Subcommand)]
-#[command(
-    after_help = "Example, a person and a role for it:\n  counterfoil users create --kind person\n  \
-    counterfoil members grant USER tenant_admin --tenant TENANT"
-)]
+#[command(after_help = "Example:\n  counterfoil users create --kind person\n  \
+    counterfoil members grant USER tenant_admin --tenant TENANT")]
 pub enum UsersCommand {
     /// A new one, who may do nothing yet; it is an id, and says nothing of who it is
     Create {
@@ -43,7 +41,7 @@ pub enum UsersCommand {
         /// Whose
         user: String,
         /// The token's id
-        token: String,
+        token_id: String,
         #[command(flatten)]
         reason: ReasonArg,
     },
@@ -82,8 +80,12 @@ impl Ask for UsersCommand {
             Self::Suspend { user, reason } => post(one(&user) + "/suspend", reason.body()),
             Self::Resume { user } => Call::bare(Method::POST, one(&user) + "/resume"),
             Self::Token { user } => Call::bare(Method::POST, one(&user) + "/tokens"),
-            Self::RevokeToken { user, token, reason } => {
-                let token = segment(&token);
+            Self::RevokeToken {
+                user,
+                token_id,
+                reason,
+            } => {
+                let token = segment(&token_id);
                 post(format!("{}/tokens/{token}/revoke", one(&user)), reason.body())
             }
             Self::Link {

@@ -20,8 +20,10 @@ use super::served::Served;
 /// How long another process may take to follow the log, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 pub const AUDIENCE: &str = "counterfoil-tests";
-/// The end of a configuration that lets this machine's issuers be fetched.
-pub const ALLOWED: &str = "[auth.issuers]\nallow_private = [\"127.0.0.0/8\"]\n";
+/// The end of a configuration that lets this machine's issuers be fetched, and tokens be refused without end: tests ask
+/// until another process has followed the log.
+pub const ALLOWED: &str =
+    "[limits]\nrefused_credentials_per_minute = 0\n[auth.issuers]\nallow_private = [\"127.0.0.0/8\"]\n";
 
 /// One key, and how it is published.
 pub struct SigningKey {
