@@ -47,7 +47,8 @@ impl Signer {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         Self {
             algorithm,
-            key: EncodingKey::from_rsa_der(der.as_ref()),
+            // PKCS #8 of a key of 2048 bits is its PKCS #1, which is asked for, behind 26 bytes (RFC 5208 §5).
+            key: EncodingKey::from_rsa_der(&der.as_ref()[26..]),
             jwk: json!({"kty": "RSA", "kid": kid, "n": text(&components.n), "e": text(&components.e)}),
         }
     }
