@@ -337,7 +337,7 @@ fn session_gate(basis: &Basis, means: &Means, config: &Config, security: &Securi
     Arc::new(SessionGate {
         security: security.clone(),
         pepper: Arc::clone(&means.pepper),
-        sessions: Arc::new(Sessions::new(store, uses, idle, Arc::new(SystemClock))),
+        sessions: Arc::new(Sessions::new(store, uses, idle, security.postgres_time())),
         cookie: config.sessions.cookie(),
         origin: config.sessions.origin.clone(),
     })

@@ -10,8 +10,8 @@
 //!   is damaged denies what its log has a say in (`damage`).
 //! - A log that was set back is read anew from its beginning, and everything is denied until that is done.
 
-mod damage;
 mod credentials;
+mod damage;
 mod directory;
 mod entries;
 mod feed;

@@ -2,6 +2,7 @@
 //! everything in each; and a projector over it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use counterfoil_consumers::projector::{Projector, ProjectorOptions, ProjectorParts};
