@@ -297,8 +297,9 @@ impl Authenticators {
             | (Access::AgentKey, Principal::Agent(_)) => Ok(None),
             // What is a user's own is nowhere in particular: a session opened by a bound credential would not be bound.
             (Access::SignedIn, Principal::User(user)) if user.bounds.are_open() => Ok(None),
-            (Access::SignedIn, Principal::User(_)) => Err(problem::FORBIDDEN
-                .detail("the issuer of this token vouches for an organisation alone, not for what is the user's own")),
+            (Access::SignedIn, Principal::User(_)) => Err(problem::FORBIDDEN.detail(
+                "the issuer of this token vouches for an organisation alone, not for what is the user's own",
+            )),
             (Access::Needs(permission), Principal::User(user)) => {
                 self.check(user, permission, Place::of_path(params)?, headers)
             }

@@ -181,7 +181,10 @@ impl Looker {
 
     /// As it was, while the state is too old to tell.
     fn look_at_bootstrap(&self, component: &Component) {
-        match (self.state.freshness().may_answer(), self.state.is_bootstrap_closed()) {
+        match (
+            self.state.freshness().may_answer(),
+            self.state.is_bootstrap_closed(),
+        ) {
             (false, _) => {}
             (true, false) => component.ok(),
             (true, true) => component.degraded(
