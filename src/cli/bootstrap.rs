@@ -58,11 +58,10 @@ impl BootstrapCommand {
 }
 
 async fn work(command: BootstrapCommand, config: Config, database: Database, output: Output) -> Outcome {
+    let file = KeyFile::configured(&config).map_err(CliError::of_key)?;
     let sequencer = Sequencer::new(
         database,
-        KeyFile::new(&config.signing.key_file)
-            .current()
-            .map_err(CliError::usage)?,
+        file.current().await.map_err(CliError::of_key)?,
         Arc::new(SystemClock),
         SequencerOptions::default(),
     );

@@ -140,7 +140,7 @@ impl Documents {
         let named = || url.chars().take(200).collect::<String>();
         self.admit(url)
             .map_err(|reason| DocumentError::Url { url: named(), reason })?;
-        let fetched = self.fetcher.text(url, ACCEPT).await;
+        let fetched = self.fetcher.text(url, ACCEPT, None).await;
         fetched.map_err(|source| DocumentError::Fetch {
             url: named(),
             source: Box::new(source),
