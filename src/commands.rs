@@ -34,6 +34,7 @@ pub struct Commands {
     pub users: CommandHandler<User>,
     /// In the platform's log.
     pub origin: CommandHandler<Origin>,
+    /// In the platform's log.
     pub administration: CommandHandler<Administration>,
     /// In the platform's log.
     pub issuers: CommandHandler<Issuer>,

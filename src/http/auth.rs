@@ -1,7 +1,7 @@
 //! Who asks, and what a route lets them do.
 //!
 //! A route names one [`Access`]; the dispatcher checks it in one place, before the body is read. Each
-//! kind of credential is one `Authenticate`: the bootstrap token here, agent keys and others
+//! kind of credential is one `Authenticate`: the bootstrap token in `bootstrap_token`, agent keys and others
 //! where they live. Every refusal of a credential has the same shape, so that nothing can be enumerated, and
 //! what a caller does not reach is refused as what does not exist.
 
@@ -10,12 +10,9 @@ use std::sync::Arc;
 use counterfoil_events::actor::Actor;
 use counterfoil_events::ids::{AgentId, ApiKeyId, OrganisationId, TenantId, UserId};
 use counterfoil_events::membership::{Grant, Scope};
-use counterfoil_events::security::SecurityState;
 use counterfoil_events::tenant::TenantError;
 use counterfoil_events::user::UserKind;
 use futures::future::BoxFuture;
-use secrecy::{ExposeSecret, SecretString};
-use uuid::Uuid;
 use warp::http::header::AUTHORIZATION;
 use warp::http::{HeaderMap, Method};
 
@@ -29,6 +26,7 @@ use crate::identity::{
 };
 
 pub use super::admission::Admission;
+pub use super::bootstrap_token::BootstrapToken;
 
 /// Longest credential that is looked at.
 const MAX_CREDENTIAL_BYTES: usize = 4096;
@@ -379,58 +377,4 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let credential = credential.trim();
     let fits = (1..=MAX_CREDENTIAL_BYTES).contains(&credential.len());
     (scheme.eq_ignore_ascii_case("bearer") && fits).then_some(credential)
-}
-
-/// The token by which everything is administered until there is an administrator.
-///
-/// Only a hash under a key of this process is held, and hashes are compared in constant time, so that
-/// neither memory nor timing tells the token.
-pub struct BootstrapToken {
-    key: [u8; 32],
-    hash: blake3::Hash,
-    /// Says whether it is closed; without it, as in tests of other things, it never is.
-    security: Option<SecurityState>,
-}
-
-impl BootstrapToken {
-    /// Holds the configured token's hash.
-    #[must_use]
-    pub fn new(token: &SecretString) -> Self {
-        let mut key = [0; 32];
-        key[..16].copy_from_slice(Uuid::new_v4().as_bytes());
-        key[16..].copy_from_slice(Uuid::new_v4().as_bytes());
-        let hash = blake3::keyed_hash(&key, token.expose_secret().as_bytes());
-        Self {
-            key,
-            hash,
-            security: None,
-        }
-    }
-
-    /// Refused once the log says that it is closed, and undecided while that is not known.
-    #[must_use]
-    pub fn until_closed(mut self, security: SecurityState) -> Self {
-        self.security = Some(security);
-        self
-    }
-
-    fn is_closed(&self) -> Result<bool, ApiError> {
-        match &self.security {
-            None => Ok(false),
-            Some(security) if security.freshness().may_answer() => Ok(security.is_bootstrap_closed()),
-            Some(_) => Err(problem::UNAVAILABLE
-                .detail(
-                    "whether this credential is still heeded cannot be said at the moment; nothing was done",
-                )
-                .because("the security state is stale")),
-        }
-    }
-}
-
-impl Authenticate for BootstrapToken {
-    fn authenticate(&self, credential: &str) -> Result<Option<Principal>, ApiError> {
-        // `blake3::Hash` compares in constant time.
-        let same = blake3::keyed_hash(&self.key, credential.as_bytes()) == self.hash;
-        Ok((same && !self.is_closed()?).then_some(Principal::Bootstrap))
-    }
 }

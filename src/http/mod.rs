@@ -4,6 +4,7 @@
 //! connections and draining. One file per endpoint group stands beside them.
 
 mod admission;
+mod bootstrap_token;
 mod connection;
 mod patience;
 mod trail;
