@@ -1,9 +1,11 @@
 //! The commands of every context, over one sequencer: what all faces (HTTP, gateway, runners, demo) go through.
 
+use counterfoil_events::administration::Administration;
 use counterfoil_events::agent::Agent;
 use counterfoil_events::command::CommandHandler;
 use counterfoil_events::completion::Completion;
 use counterfoil_events::ids::TenantId;
+use counterfoil_events::issuer::Issuer;
 use counterfoil_events::keyring::SigningKeys;
 use counterfoil_events::kri::aggregates::indicator::Kri;
 use counterfoil_events::kri::aggregates::run::KriRun;
@@ -32,6 +34,10 @@ pub struct Commands {
     pub users: CommandHandler<User>,
     /// In the platform's log.
     pub origin: CommandHandler<Origin>,
+    /// In the platform's log.
+    pub administration: CommandHandler<Administration>,
+    /// In the platform's log.
+    pub issuers: CommandHandler<Issuer>,
     /// In the platform's log.
     pub keyring: CommandHandler<SigningKeys>,
     /// In a tenant's log.
@@ -64,6 +70,8 @@ impl Commands {
             tenants: CommandHandler::new(sequencer.clone()),
             users: CommandHandler::new(sequencer.clone()),
             origin: CommandHandler::new(sequencer.clone()),
+            administration: CommandHandler::new(sequencer.clone()),
+            issuers: CommandHandler::new(sequencer.clone()),
             keyring: CommandHandler::new(sequencer.clone()),
             agents: CommandHandler::new(sequencer.clone()),
             policies: CommandHandler::new(sequencer.clone()),

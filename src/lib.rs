@@ -4,6 +4,7 @@
 //! (`policy`, `kri`), and what sets a process up (`config`, `init`, `stack`). The log itself is
 //! `counterfoil-events`; `docs/architecture.md` walks one command through all of it.
 
+pub mod administration;
 pub mod audit;
 pub mod backup;
 pub mod cli;
@@ -16,6 +17,7 @@ pub mod gateway;
 pub mod http;
 pub mod identity;
 pub mod init;
+pub mod issuer;
 pub mod kri;
 pub mod limits;
 pub mod policy;

@@ -85,6 +85,14 @@ uuid_newtype!(
     ApiKeyId
 );
 uuid_newtype!(
+    /// An issuer of sign-ins: derived from what its tokens say, so that two of one kind are one.
+    IssuerId
+);
+uuid_newtype!(
+    /// That a user signs in as somebody at an issuer: its name, never as whom.
+    SubjectLinkId
+);
+uuid_newtype!(
     /// One call of a model.
     CompletionId
 );
@@ -310,6 +318,12 @@ hex_newtype!(
 hex_newtype!(
     /// The keyed hash of an agent's API key: what is kept of a key that is shown once.
     ApiKeyHash,
+    32
+);
+
+hex_newtype!(
+    /// What a link to a subject is held to, without saying which subject: a hash under a salt that lies beside the log.
+    SubjectCommitment,
     32
 );
 

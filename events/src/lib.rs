@@ -9,6 +9,8 @@
 
 pub mod actor;
 #[cfg(feature = "log")]
+pub mod administration;
+#[cfg(feature = "log")]
 pub mod agent;
 #[cfg(feature = "log")]
 mod aggregate;
@@ -25,6 +27,8 @@ pub mod envelope;
 pub mod export;
 pub mod head_note;
 pub mod ids;
+#[cfg(feature = "log")]
+pub mod issuer;
 pub mod keyring;
 #[cfg(feature = "log")]
 pub mod kri;

@@ -5,9 +5,11 @@
 use uuid::Uuid;
 
 use super::{Rejection, RejectionKind};
+use crate::administration::AdministrationError;
 use crate::agent::AgentError;
 use crate::completion::CompletionError;
-use crate::ids::{ApiKeyId, KeyId};
+use crate::ids::{ApiKeyId, KeyId, SubjectLinkId, UserId};
+use crate::issuer::IssuerError;
 use crate::keyring::KeyringError;
 use crate::kri::aggregates::indicator::KriError;
 use crate::kri::aggregates::run::KriRunError;
@@ -81,6 +83,11 @@ fn user() -> Vec<Box<dyn Rejection>> {
         E::SessionNotFound(ApiKeyId(Uuid::from_u128(1))),
         E::NoSessions,
         E::TooManySessions,
+        E::SignsInElsewhere,
+        E::IsAService,
+        E::AlreadyLinked,
+        E::LinkNotFound(SubjectLinkId(Uuid::from_u128(1))),
+        E::TooManyLinks,
         E::ClockAtItsEnd,
     ])
 }
@@ -88,6 +95,32 @@ fn user() -> Vec<Box<dyn Rejection>> {
 fn origin() -> Vec<Box<dyn Rejection>> {
     use OriginError as E;
     boxed([E::TooLong, E::NotOpen, E::ClockAtItsEnd])
+}
+
+fn administration() -> Vec<Box<dyn Rejection>> {
+    use AdministrationError as E;
+    let user = UserId(Uuid::from_u128(1));
+    boxed([
+        E::AlreadyThere(user),
+        E::NotThere(user),
+        E::TooMany,
+        E::LastAdministrator,
+        E::AlreadyClosed,
+        E::NotClosed,
+    ])
+}
+
+fn issuer() -> Vec<Box<dyn Rejection>> {
+    use IssuerError as E;
+    boxed([
+        E::NotFound,
+        E::AlreadyExists,
+        E::OfATenant,
+        E::ClaimAtThePlatform,
+        E::Unchanged,
+        E::AlreadySuspended,
+        E::NotSuspended,
+    ])
 }
 
 fn keyring() -> Vec<Box<dyn Rejection>> {
@@ -211,6 +244,8 @@ fn all() -> Vec<Box<dyn Rejection>> {
         tenant(),
         user(),
         origin(),
+        administration(),
+        issuer(),
         keyring(),
         agent(),
         policy(),

@@ -29,7 +29,7 @@ macro_rules! table {
 }
 
 /// The tables that a backup holds.
-pub const TABLES: [Table; 7] = [
+pub const TABLES: [Table; 8] = [
     table!(
         "chain_heads",
         "tenant_id, partition, position, hash, recorded_at, fence, quarantine_reason"
@@ -52,6 +52,7 @@ pub const TABLES: [Table; 7] = [
         "secret_versions",
         "tenant_id, secret, version, digest, sealed, data_key, organisation_key, wrapped, stored_at"
     ),
+    table!("subjects", "tenant_id, link, user_id, hash, salt, made_at"),
 ];
 
 /// The tables that it leaves out, because they are made again from the others.

@@ -5,6 +5,7 @@
 
 mod audit;
 mod backup;
+mod bootstrap;
 pub mod client;
 pub mod exit;
 mod keys;
@@ -31,8 +32,8 @@ use crate::up::config_file;
 use crate::{faults, telemetry};
 use exit::{CliError, Exit, Outcome};
 use nouns::{
-    AgentsCommand, KriCommand, Noun, OrganisationsCommand, OriginCommand, PoliciesCommand, SecretsCommand,
-    TenantsCommand,
+    AgentsCommand, IssuersCommand, KriCommand, MembersCommand, Noun, OrganisationsCommand, OriginCommand,
+    PoliciesCommand, SecretsCommand, TenantsCommand, UsersCommand,
 };
 use output::Output;
 
@@ -100,6 +101,15 @@ enum Command {
     Organisations(Noun<OrganisationsCommand>),
     /// Tenants: list, get, create, rename, suspend, resume, close, erase, and what carriers carry
     Tenants(Noun<TenantsCommand>),
+    /// Users: create, suspend, resume, their tokens and where they sign in
+    Users(Noun<UsersCommand>),
+    /// Roles at a place: list, grant, revoke; who takes the bootstrap token's place
+    Members(Noun<MembersCommand>),
+    /// Where users of the platform or of an organisation sign in: list, create, change, suspend, resume
+    Issuers(Noun<IssuersCommand>),
+    /// The bootstrap token: whether it is refused, and heeding it again in an emergency
+    #[command(subcommand)]
+    Bootstrap(bootstrap::BootstrapCommand),
     /// Agents and their API keys
     Agents(Noun<AgentsCommand>),
     /// Policies: publish, activate, roll back
@@ -228,6 +238,10 @@ fn run(cli: Cli) -> Outcome {
         Command::Projections(command) => command.run(&cli.global, output),
         Command::Organisations(noun) => block_on(noun.run(&cli.global, output)),
         Command::Tenants(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Users(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Members(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Issuers(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Bootstrap(command) => command.run(&cli.global, output),
         Command::Agents(noun) => block_on(noun.run(&cli.global, output)),
         Command::Policies(noun) => block_on(noun.run(&cli.global, output)),
         Command::Kri(noun) => block_on(noun.run(&cli.global, output)),

@@ -9,7 +9,7 @@ use super::GlobalArgs;
 use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
 use super::stop::StopSignals;
-use crate::config::{Config, PostgresRole, Role};
+use crate::config::{Config, LocalIssuerConfig, PostgresRole, Role};
 use crate::init::{self, initialise};
 use crate::serve::{Process, ServeError};
 use crate::telemetry;
@@ -27,6 +27,9 @@ pub(super) struct UpArgs {
     /// The port to listen on, on loopback; 0 for any that is free
     #[arg(long, value_name = "N")]
     pub(super) port: Option<u16>,
+    /// Start an issuer on this machine that signs in anyone, to try signing in; for development only
+    #[arg(long)]
+    pub(super) local_issuer: bool,
     /// Load the fixtures over HTTP, print what came of them, and stay up
     #[arg(long)]
     pub(super) demo: bool,
@@ -69,6 +72,10 @@ pub(super) async fn up(global: &GlobalArgs, args: UpArgs, output: Output) -> Out
     if let Some(port) = args.port {
         config.http.address = SocketAddr::from(([127, 0, 0, 1], port));
     }
+    if args.local_issuer && config.auth.local_issuer.is_none() {
+        config.auth.local_issuer = Some(LocalIssuerConfig::of_this_start());
+        config.validate().map_err(CliError::usage)?;
+    }
     let mut stop = StopSignals::listen()?;
     // A start that is given up ends what it has started: the servers die with their owner.
     let up = tokio::select! {
@@ -93,20 +100,33 @@ fn greet(up: &Up, output: Output) -> Result<(), CliError> {
         let line = serde_json::json!({
             "url": address, "bootstrap_token": token, "fingerprint": up.fingerprint, "data": up.stack.data_dir(),
             "config": config_file(up.stack.data_dir()), "log": log_file(up.stack.data_dir()),
+            "local_issuer": local_issuer(up).map(|(url, secret)| serde_json::json!({"url": url, "secret": secret})),
         });
         return Output::write(&format!("{line}\n"));
     }
+    let signing_in = local_issuer(up).map_or_else(String::new, |(url, secret)| {
+        format!(
+            "\nA local issuer signs in anyone (for development only):\n  curl -s -X POST {url}/token -H 'Content-Type: \
+             application/json' \\\n       -d '{{\"client_secret\":\"{secret}\",\"audience\":\"counterfoil\",\"subject\":\"anna\"}}'\n"
+        )
+    });
     Output::write(&format!(
         "Counterfoil is up at {address}\n\
          \n  bootstrap token   {token}\n  first signing key {}\n  data              {}\n  configuration     {}\n  log               {}\n\
          \nTry:\n  curl -s {address}/ready\n  curl -s -X POST {address}/v1/organisations -H 'Authorization: Bearer {token}' \\\n\
-         \x20      -H 'Content-Type: application/json' -d '{{\"kind\":\"company\",\"name\":\"Example\"}}'\n\
+         \x20      -H 'Content-Type: application/json' -d '{{\"kind\":\"company\",\"name\":\"Example\"}}'\n{signing_in}\
          \nCtrl-C ends it and everything that it started.\n",
         up.fingerprint,
         up.stack.data_dir().display(),
         config_file(up.stack.data_dir()).display(),
         log_file(up.stack.data_dir()).display(),
     ))
+}
+
+/// Where the local issuer is, if there is one, and its secret.
+fn local_issuer(up: &Up) -> Option<(String, &str)> {
+    let local = up.config.auth.local_issuer.as_ref()?;
+    Some((format!("http://{}", local.address), local.secret.expose_secret()))
 }
 
 /// Ends in order; asked once more, at once.
@@ -120,9 +140,7 @@ async fn finish(stopping: impl Future<Output = ()>, mut stop: StopSignals) -> Ou
 
 fn serve_error(error: ServeError) -> CliError {
     match error {
-        ServeError::NoBootstrapToken | ServeError::Routes(_) | ServeError::Prefix(_) => {
-            CliError::usage(error)
-        }
+        ServeError::Routes(_) | ServeError::Prefix(_) => CliError::usage(error),
         ServeError::Key(error) => CliError::of_key(error),
         other => CliError::unavailable(other),
     }

@@ -32,7 +32,7 @@ use figment::providers::{Format, Toml};
 use figment::value::Value;
 use serde::Deserialize;
 
-pub use auth::AuthConfig;
+pub use auth::{AuthConfig, IssuersConfig, LocalIssuerConfig};
 use check::Checks;
 pub use check::Violation;
 use environment::Environment;
@@ -216,7 +216,7 @@ impl Config {
         let mut checks = Checks::default();
         self.http.check(&mut checks);
         self.origin.check(&mut checks);
-        self.auth.check(&mut checks);
+        self.auth.check(self.http.address, &mut checks);
         self.postgres.check(&mut checks);
         self.nats.check(&mut checks);
         self.redis.check(&mut checks);

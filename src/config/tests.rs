@@ -260,7 +260,7 @@ fn the_example_file_says_the_defaults() {
 fn example_keys(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     let (mut keys, mut section) = (BTreeMap::<String, BTreeSet<String>>::new(), String::new());
     for line in text.lines() {
-        if let Some(header) = line.strip_prefix('[') {
+        if let Some(header) = line.trim_start_matches("# ").strip_prefix('[') {
             let (header, _) = header.trim_start_matches('[').split_once(']').unwrap();
             let mut names = header.split('.');
             section = names.next().unwrap().to_owned();
@@ -307,7 +307,7 @@ fn every_setting_is_in_the_example_file_and_every_key_there_is_a_setting() {
     let full: String = example
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(key) if key.contains(" = ") => format!("{key}\n"),
+            Some(key) if key.contains(" = ") || key.starts_with('[') => format!("{key}\n"),
             _ => format!("{line}\n"),
         })
         .collect();
@@ -323,4 +323,37 @@ fn a_key_and_a_file_for_it_at_once_are_refused() {
         error.contains("gateway.upstreams[0].api_key_file: is set beside api_key"),
         "{error}"
     );
+}
+
+#[test]
+fn a_local_issuer_is_for_this_machine_alone() {
+    let local = |more: &str| {
+        let secret = "0123456789abcdef0123456789abcdef";
+        load(&format!("[auth.local_issuer]\nsecret = \"{secret}\"\n{more}"))
+    };
+    let config = local("").unwrap();
+    assert_eq!(
+        config.auth.local_issuer.unwrap().address.to_string(),
+        "127.0.0.1:8091"
+    );
+    local("address = \"[::1]:0\"").unwrap();
+    for reached in [
+        "address = \"0.0.0.0:8091\"",
+        "address = \"10.0.0.1:8091\"",
+        "[http]\naddress = \"0.0.0.0:8080\"",
+    ] {
+        let error = local(reached).unwrap_err().to_string();
+        assert!(
+            error.contains("must be of this machine alone"),
+            "{reached}: {error}"
+        );
+    }
+    let error = load("[auth.local_issuer]\nsecret = \"hunter2\"")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("auth.local_issuer.secret") && !error.contains("hunter2"),
+        "{error}"
+    );
+    assert!(Config::default().auth.local_issuer.is_none());
 }

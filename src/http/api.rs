@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::administration;
 use super::agent::{self, Agents};
 use super::event_schemas;
 use super::events::{self, Events};
 use super::health::{self, Readiness};
+use super::issuer::{self, Issuers};
 use super::kri::{self, Kris};
 use super::organisation;
 use super::origin;
@@ -14,6 +16,7 @@ use super::queries::{self, Queries};
 use super::route::State;
 use super::secret::{self, SecretRoutes};
 use super::session::{self, SessionRoutes};
+use super::subject;
 use super::subscriber::{self, SubscriberRoutes};
 use super::table::{Group, RouteTable, TableError};
 use super::tenant::{self, end::TenantEnds};
@@ -36,6 +39,8 @@ pub struct Api {
     pub sessions: State<SessionRoutes>,
     /// What users' routes stand on.
     pub users: State<Users>,
+    /// What issuers' routes stand on.
+    pub issuers: State<Issuers>,
     /// What policies' routes stand on.
     pub policies: State<Policies>,
     /// What completions stand on.
@@ -65,6 +70,9 @@ pub fn table(api: &Api) -> Result<RouteTable, TableError> {
         Group::new(origin::switch::routes(&api.commands)),
         Group::new(session::routes(&api.sessions)),
         Group::new(user::routes(&api.users)),
+        Group::new(subject::routes(&api.users)),
+        Group::new(administration::routes(&api.commands)),
+        Group::new(issuer::routes(&api.issuers)),
         Group::new(agent::routes(&api.agents)),
         Group::new(policy::routes(&api.policies)),
         crate::gateway::handler::group(&api.gateway),

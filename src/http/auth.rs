@@ -1,7 +1,7 @@
 //! Who asks, and what a route lets them do.
 //!
 //! A route names one [`Access`]; the dispatcher checks it in one place, before the body is read. Each
-//! kind of credential is one `Authenticate`: the bootstrap token here, agent keys and others
+//! kind of credential is one `Authenticate`: the bootstrap token in `bootstrap_token`, agent keys and others
 //! where they live. Every refusal of a credential has the same shape, so that nothing can be enumerated, and
 //! what a caller does not reach is refused as what does not exist.
 
@@ -12,8 +12,7 @@ use counterfoil_events::ids::{AgentId, ApiKeyId, OrganisationId, TenantId, UserI
 use counterfoil_events::membership::{Grant, Scope};
 use counterfoil_events::tenant::TenantError;
 use counterfoil_events::user::UserKind;
-use secrecy::{ExposeSecret, SecretString};
-use uuid::Uuid;
+use futures::future::BoxFuture;
 use warp::http::header::AUTHORIZATION;
 use warp::http::{HeaderMap, Method};
 
@@ -22,9 +21,12 @@ use super::context::RequestId;
 use super::problem::{self, ApiError};
 use super::request::PathParams;
 use super::session::{Asked, SessionGate};
-use crate::identity::{Crossing, Decision, Permission, Place, Record, Tree, crossing_reason, decide};
+use crate::identity::{
+    Bounds, Crossing, Decision, Permission, Place, Record, Tree, crossing_reason, decide_within,
+};
 
 pub use super::admission::Admission;
+pub use super::bootstrap_token::BootstrapToken;
 
 /// Longest credential that is looked at.
 const MAX_CREDENTIAL_BYTES: usize = 4096;
@@ -36,7 +38,7 @@ pub enum Access {
     Public,
     /// This permission, at the place that the path names.
     Needs(Permission),
-    /// A user, whatever roles it has: what the route does is the user's own.
+    /// A user, whatever roles it has: what the route does is the user's own. Not by a credential that is bound to a place.
     SignedIn,
     /// To act as an agent: a live agent key. The tenant comes from the key.
     AgentKey,
@@ -85,6 +87,8 @@ pub struct UserPrincipal {
     pub grants: Arc<[Grant]>,
     /// The session by which it is known, if it is not by a token.
     pub session: Option<ApiKeyId>,
+    /// How far its credential reaches, whatever the roles. Whatever is made of this credential is bound as it is.
+    pub bounds: Bounds,
 }
 
 /// An agent that has shown one of its keys.
@@ -138,6 +142,11 @@ pub trait Authenticate: Send + Sync + 'static {
     /// # Errors
     /// Only when it cannot be decided (503): state too old, a store down. Never for a bad credential.
     fn authenticate(&self, credential: &str) -> Result<Option<Principal>, ApiError>;
+
+    /// What has to be fetched before this credential can be judged; none for most. It ends within seconds.
+    fn prepare<'a>(&'a self, _credential: &'a str) -> Option<BoxFuture<'a, ()>> {
+        None
+    }
 }
 
 /// All kinds of credential, asked in order, and the tree of places that roles reach along.
@@ -254,6 +263,16 @@ impl Authenticators {
         }
     }
 
+    /// Fetches what is needed to judge the credential of these headers, if something is.
+    pub async fn prepare(&self, access: Access, headers: &HeaderMap) {
+        let Some(credential) = bearer(headers).filter(|_| access != Access::Public) else {
+            return;
+        };
+        for fetching in self.kinds.iter().filter_map(|kind| kind.prepare(credential)) {
+            fetching.await;
+        }
+    }
+
     /// Who sends these headers, made sure to be admitted to a route that asks for `access`, at the place that the
     /// path's parameters name. This is the one check of permissions.
     ///
@@ -273,8 +292,12 @@ impl Authenticators {
         let granted = match (access, &principal) {
             (Access::Public, _)
             | (Access::Needs(_), Principal::Bootstrap)
-            | (Access::SignedIn, Principal::User(_))
             | (Access::AgentKey, Principal::Agent(_)) => Ok(None),
+            // What is a user's own is nowhere in particular: a session opened by a bound credential would not be bound.
+            (Access::SignedIn, Principal::User(user)) if user.bounds.are_open() => Ok(None),
+            (Access::SignedIn, Principal::User(_)) => Err(problem::FORBIDDEN.detail(
+                "the issuer of this token vouches for an organisation alone, not for what is the user's own",
+            )),
             (Access::Needs(permission), Principal::User(user)) => {
                 self.check(user, permission, Place::of_path(params)?, headers)
             }
@@ -294,7 +317,7 @@ impl Authenticators {
         place: Place,
         headers: &HeaderMap,
     ) -> Result<Option<Crossing>, ApiError> {
-        let decision = decide(&user.grants, permission, place, self.tree.as_ref());
+        let decision = decide_within(user.bounds, &user.grants, permission, place, self.tree.as_ref());
         match (decision, place.scope) {
             (Decision::Allowed, _) => Ok(None),
             (Decision::Crossing, Scope::Tenant(tenant)) => Ok(Some(Crossing {
@@ -354,33 +377,4 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let credential = credential.trim();
     let fits = (1..=MAX_CREDENTIAL_BYTES).contains(&credential.len());
     (scheme.eq_ignore_ascii_case("bearer") && fits).then_some(credential)
-}
-
-/// The token by which everything is administered until there are users.
-///
-/// Only a hash under a key of this process is held, and hashes are compared in constant time, so that
-/// neither memory nor timing tells the token.
-pub struct BootstrapToken {
-    key: [u8; 32],
-    hash: blake3::Hash,
-}
-
-impl BootstrapToken {
-    /// Holds the configured token's hash.
-    #[must_use]
-    pub fn new(token: &SecretString) -> Self {
-        let mut key = [0; 32];
-        key[..16].copy_from_slice(Uuid::new_v4().as_bytes());
-        key[16..].copy_from_slice(Uuid::new_v4().as_bytes());
-        let hash = blake3::keyed_hash(&key, token.expose_secret().as_bytes());
-        Self { key, hash }
-    }
-}
-
-impl Authenticate for BootstrapToken {
-    fn authenticate(&self, credential: &str) -> Result<Option<Principal>, ApiError> {
-        // `blake3::Hash` compares in constant time.
-        let same = blake3::keyed_hash(&self.key, credential.as_bytes()) == self.hash;
-        Ok(same.then_some(Principal::Bootstrap))
-    }
 }

@@ -3,8 +3,9 @@
 //! 1. request id, shape of errors, and the security headers that every answer will have;
 //! 2. the proof of origin (403), before anything is told of what is here;
 //! 3. the route (404, 405), and in its path the tenant, which is a hint until somebody is known;
-//! 4. of a browser's session, whether it is in use and no other site sends it; who it is, then whether it may, in this one place and before the body is read (401, 403, 404, 429);
-//!    a crossing into a tenant is put on record here;
+//! 4. of a browser's session, whether it is in use and no other site sends it; who it is (for a token by a key that is not
+//!    known, its issuer is asked first), then whether it may, in this one place and before the body is read (401, 403, 404,
+//!    429); a crossing into a tenant is put on record here;
 //! 5. headers and path parameters that every route shares (400);
 //! 6. the body, up to the route's limit, within a time (413, 408);
 //! 7. the handler, within a time; a panic is a 500, not a closed connection;
@@ -129,15 +130,17 @@ impl Dispatcher {
         }
         let found = found?;
         trail.matched(&found);
+        let access = found.route.spec.access;
         let asked = Asked {
             method,
             headers,
             upgrades: incoming.upgrade.is_some(),
         };
         self.authenticators
-            .session_stands(found.route.spec.access, asked)
+            .session_stands(access, asked)
             .await
             .map_err(|error| self.guard.refused(error, *peer))?;
+        self.authenticators.prepare(access, headers).await;
         let Admitted { principal, crossing } = self
             .authenticators
             .admit(found.route.spec.access, &found.params, headers)

@@ -26,7 +26,7 @@ use super::problem::{self, ApiError};
 use super::request::Request;
 use super::route::{Route, State};
 use crate::commands::Commands;
-use crate::identity::{Decision, Permission, Place, decide};
+use crate::identity::{Decision, Permission, Place, decide_within};
 use crate::kri::config::FetchConfig;
 use crate::kri::credential::Credentials;
 use crate::kri::platform::PlatformFigures;
@@ -287,7 +287,7 @@ fn may_send_secrets<B>(kris: &Kris, request: &Request<B>) -> Result<(), ApiError
         Principal::Bootstrap => true,
         Principal::User(user) => {
             let place = Place::of_path(request.params())?;
-            let decision = decide(&user.grants, permission, place, &kris.security);
+            let decision = decide_within(user.bounds, &user.grants, permission, place, &kris.security);
             // A crossing is on record already, with its reason: the route's own permission took it.
             matches!(decision, Decision::Allowed | Decision::Crossing)
         }

@@ -4,10 +4,12 @@
 //! connections and draining. One file per endpoint group stands beside them.
 
 mod admission;
+mod bootstrap_token;
 mod connection;
 mod patience;
 mod trail;
 
+pub mod administration;
 pub mod agent;
 pub mod answer;
 pub mod api;
@@ -22,6 +24,7 @@ pub mod events;
 pub mod guard;
 pub mod health;
 pub mod intake;
+pub mod issuer;
 pub mod json_check;
 pub mod kri;
 pub mod lifecycle;
@@ -40,6 +43,7 @@ pub mod secret;
 pub mod server;
 pub mod session;
 pub mod stream;
+pub mod subject;
 pub mod subscriber;
 pub mod table;
 pub mod tenant;

@@ -1,5 +1,8 @@
 //! Users and services, their tokens, and the roles that they have somewhere. All of it stands in the platform's log.
 //!
+//! A token of a person who signs in at an issuer is given to that person alone; where a person signs in is in `subject.rs`.
+//! Who administers the platform is kept by `crate::administration`.
+//!
 //! A role is granted at the place that the path names, by whoever may write members there. That the place exists is
 //! looked up in the log, and not in this process's memory, which may be a moment behind.
 
@@ -16,6 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use warp::http::StatusCode;
 
 use super::answer::{self, Answer, Listing};
+use super::auth::Principal;
 use super::body::{Json, NoBody};
 use super::command::{self, CommandAnswer};
 use super::organisation::Reason;
@@ -23,8 +27,10 @@ use super::problem::{self, ApiError};
 use super::query::{Cursor, Limit, Query, page};
 use super::request::Request;
 use super::route::{Route, State};
+use crate::administration::change_user;
 use crate::commands::Commands;
 use crate::identity::{Permission, Place};
+use crate::issuer::subjects::Subjects;
 
 /// What the group stands on.
 #[derive(Clone)]
@@ -35,6 +41,8 @@ pub struct Users {
     pub pepper: Arc<KeyPepper>,
     /// Who has which role.
     pub security: SecurityState,
+    /// Who signs in as whom.
+    pub subjects: Subjects,
 }
 
 /// A new user. Who it is stands nowhere here: keep its id beside it where you know people.
@@ -179,11 +187,11 @@ async fn enrol(users: Users, request: Request<Json<EnrolUser>>) -> Answer {
 
 async fn suspend(users: Users, request: Request<Json<Reason>>) -> Answer {
     let reason = request.body.0.reason.clone();
-    change(&users, &request, UserCommand::Suspend { reason }).await
+    administer(&users, &request, UserCommand::Suspend { reason }).await
 }
 
 async fn resume(users: Users, request: Request) -> Answer {
-    change(&users, &request, UserCommand::Resume).await
+    administer(&users, &request, UserCommand::Resume).await
 }
 
 async fn issue_token(users: Users, request: Request) -> Answer {
@@ -194,6 +202,7 @@ async fn issue_token(users: Users, request: Request) -> Answer {
         hash: token.hash,
         // By the clock that it expires by.
         now: users.security.postgres_time().now(),
+        by_itself: asks_for_itself(&request.context.principal, user),
     };
     let target = Target::Existing(user.to_string());
     let context = request.context.command(TenantId::PLATFORM);
@@ -214,6 +223,14 @@ async fn issue_token(users: Users, request: Request) -> Answer {
     let mut response = answer::json(StatusCode::CREATED, &body)?;
     command::put_positions(&mut response, &executed);
     Ok(response)
+}
+
+/// A token is not bound as the credential that asks for it is: only an open one asks for itself.
+fn asks_for_itself(principal: &Principal, user: UserId) -> bool {
+    match principal {
+        Principal::User(asking) => asking.user == user && asking.bounds.are_open(),
+        Principal::Anonymous | Principal::Bootstrap | Principal::Agent(_) => false,
+    }
 }
 
 async fn revoke_token(users: Users, request: Request<Json<Reason>>) -> Answer {
@@ -250,12 +267,12 @@ fn member((user, roles): (UserId, Vec<Role>)) -> Member {
 async fn grant(users: Users, request: Request) -> Answer {
     let grant = grant_of(&request)?;
     exists(&users.commands, grant.scope()).await?;
-    change(&users, &request, UserCommand::Grant(grant)).await
+    administer(&users, &request, UserCommand::Grant(grant)).await
 }
 
 async fn revoke(users: Users, request: Request) -> Answer {
     let grant = grant_of(&request)?;
-    change(&users, &request, UserCommand::Revoke(grant)).await
+    administer(&users, &request, UserCommand::Revoke(grant)).await
 }
 
 fn grant_of(request: &Request) -> Result<Grant, ApiError> {
@@ -271,7 +288,7 @@ fn scope_of<B, Q>(request: &Request<B, Q>) -> Result<Scope, ApiError> {
 }
 
 /// Makes sure that there is such a place to be a member of.
-async fn exists(commands: &Commands, scope: Scope) -> Result<(), ApiError> {
+pub(super) async fn exists(commands: &Commands, scope: Scope) -> Result<(), ApiError> {
     match scope {
         Scope::Platform => Ok(()),
         Scope::Organisation(id) => organisation_exists(commands, id).await,
@@ -302,6 +319,13 @@ fn unreadable(error: impl std::fmt::Display) -> ApiError {
     problem::UNAVAILABLE
         .detail("where the role is to be held could not be read; nothing was done")
         .because(error)
+}
+
+/// A command that may change who administers the platform.
+async fn administer<B>(users: &Users, request: &Request<B>, command: UserCommand) -> Answer {
+    let user: UserId = request.param("user")?;
+    let context = request.context.command(TenantId::PLATFORM);
+    command::changed(&change_user(&users.commands, &context, user, command).await?)
 }
 
 async fn change<B>(users: &Users, request: &Request<B>, command: UserCommand) -> Answer {

@@ -59,14 +59,16 @@ permissions! {
     TenantsCreate, "tenants.create", Register, "Create tenants";
     TenantsList, "tenants.list", Register, "See all tenants";
     TenantsRead, "tenants.read", Register, "See a tenant's entry: name, owner, carriers, exposure";
-    TenantsWrite, "tenants.write", Register, "Rename a tenant";
+    TenantsWrite, "tenants.write", Register, "Rename a tenant; at an organisation, create one of it";
     TenantsSuspend, "tenants.suspend", Register, "Stop everything in a tenant, and let it go on";
     TenantsClose, "tenants.close", Register, "End a tenant for good, and erase it when its time is over";
     CarriersWrite, "carriers.write", Register, "Let carriers carry a tenant's risk";
     ExposureWrite, "exposure.write", Register, "Say how much is at risk in a tenant";
     RollupsRead, "rollups.read", Register, "See a carrier's rollups; nothing beneath them";
-    UsersWrite, "users.write", Register, "Enrol users, stop them, and issue their tokens";
     OriginSuspend, "origin.suspend", Register, "Answer requests without proof of origin for a while, and end that";
+    UsersWrite, "users.write", Register, "Enrol users, stop them, say where they sign in, and issue tokens of services";
+    IssuersRead, "issuers.read", Register, "See where users of a place sign in";
+    IssuersWrite, "issuers.write", Register, "Say where users of a place sign in";
     MembersRead, "members.read", Register, "See who has which roles at a place";
     MembersWrite, "members.write", Register, "Grant and revoke roles at a place";
     AgentsRead, "agents.read", Inside, "See agents";

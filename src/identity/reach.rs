@@ -38,6 +38,35 @@ impl Tree for SecurityState {
     }
 }
 
+/// How far a credential reaches, whatever its user may do. A token of an organisation's issuer is bound to that
+/// organisation, and perhaps to one of its tenants; other credentials are not bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bounds {
+    /// Roles outside of this organisation and its tenants do not count.
+    pub organisation: Option<OrganisationId>,
+    /// Nothing but this tenant is reached.
+    pub tenant: Option<TenantId>,
+}
+
+impl Bounds {
+    /// Whether nothing is bound.
+    #[must_use]
+    pub fn are_open(self) -> bool {
+        self == Self::default()
+    }
+
+    fn admit(self, grant: Grant, tree: &dyn Tree) -> bool {
+        let Some(own) = self.organisation else {
+            return true;
+        };
+        match grant.scope() {
+            Scope::Platform => false,
+            Scope::Organisation(organisation) => organisation == own,
+            Scope::Tenant(tenant) => tree.organisation_of(tenant) == Some(own),
+        }
+    }
+}
+
 /// What came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -83,6 +112,33 @@ pub fn decide(grants: &[Grant], permission: Permission, place: Place, tree: &dyn
         Decision::Forbidden
     } else {
         Decision::Hidden
+    }
+}
+
+/// The same within the bounds of a credential.
+#[must_use]
+pub fn decide_within(
+    bounds: Bounds,
+    grants: &[Grant],
+    permission: Permission,
+    place: Place,
+    tree: &dyn Tree,
+) -> Decision {
+    if bounds.are_open() {
+        return decide(grants, permission, place, tree);
+    }
+    let counts = |grant: &Grant| bounds.admit(*grant, tree);
+    let grants: Vec<Grant> = grants.iter().copied().filter(counts).collect();
+    let decision = decide(&grants, permission, place, tree);
+    let elsewhere = |tenant: &TenantId| place.of(permission, tree) != Scope::Tenant(*tenant);
+    let Some(tenant) = bounds.tenant.filter(elsewhere) else {
+        return decision;
+    };
+    // What binds the whole organisation is more than the tenant, though it stands under its path.
+    let own = place.scope == Scope::Tenant(tenant) && decision != Decision::Hidden;
+    match own || place.scope == Scope::Platform {
+        true => Decision::Forbidden,
+        false => Decision::Hidden,
     }
 }
 

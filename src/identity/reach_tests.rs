@@ -290,3 +290,122 @@ fn of_several_grants_the_one_that_allows_counts() {
     assert_eq!(ask(P::AgentsRead, w.second), Crossing);
     assert_eq!(ask(P::AgentsWrite, w.second), Forbidden);
 }
+
+#[test]
+fn within_an_organisations_bounds_what_is_held_elsewhere_does_not_count() {
+    let w = World::new();
+    let grants = [
+        Grant::new(Scope::Platform, Role::PlatformAdmin).unwrap(),
+        Grant::new(Scope::Organisation(w.carrier), Role::OrganisationAdmin).unwrap(),
+        Grant::new(Scope::Tenant(w.foreign), Role::TenantAdmin).unwrap(),
+        Grant::new(Scope::Tenant(w.first), Role::Developer).unwrap(),
+    ];
+    let bounds = Bounds {
+        organisation: Some(w.ours),
+        tenant: None,
+    };
+    let ask = |permission, place: Scope| decide_within(bounds, &grants, permission, place.into(), &w);
+    assert_eq!(ask(P::AgentsWrite, Scope::Tenant(w.first)), Allowed);
+    assert_eq!(ask(P::AgentsRead, Scope::Tenant(w.second)), Hidden);
+    for permission in Permission::ALL {
+        assert_eq!(ask(*permission, Scope::Platform), Forbidden, "{permission:?}");
+        assert_eq!(
+            ask(*permission, Scope::Organisation(w.carrier)),
+            Hidden,
+            "{permission:?}"
+        );
+        assert_eq!(
+            ask(*permission, Scope::Tenant(w.foreign)),
+            Hidden,
+            "{permission:?}"
+        );
+    }
+    let open =
+        |permission, place: Scope| decide_within(Bounds::default(), &grants, permission, place.into(), &w);
+    for permission in Permission::ALL {
+        for place in [
+            Scope::Platform,
+            Scope::Tenant(w.foreign),
+            Scope::Organisation(w.ours),
+        ] {
+            let unbound = decide(&grants, *permission, place.into(), &w);
+            assert_eq!(open(*permission, place), unbound, "{permission:?} {place:?}");
+        }
+    }
+}
+
+#[test]
+fn bound_to_a_tenant_nothing_beside_it_is_reached_and_nothing_above() {
+    let w = World::new();
+    let grants = [Grant::new(Scope::Organisation(w.ours), Role::OrganisationAdmin).unwrap()];
+    let bounds = Bounds {
+        organisation: Some(w.ours),
+        tenant: Some(w.home),
+    };
+    let ask = |permission, place: Place| decide_within(bounds, &grants, permission, place, &w);
+    assert_eq!(ask(P::AgentsWrite, Scope::Tenant(w.home).into()), Allowed);
+    for permission in Permission::ALL {
+        for hidden in [
+            Scope::Tenant(w.first),
+            Scope::Tenant(w.foreign),
+            Scope::Organisation(w.ours),
+        ] {
+            assert_eq!(
+                ask(*permission, hidden.into()),
+                Hidden,
+                "{permission:?} {hidden:?}"
+            );
+        }
+        assert_eq!(
+            ask(*permission, Scope::Platform.into()),
+            Forbidden,
+            "{permission:?}"
+        );
+    }
+    let policy = Place {
+        scope: Scope::Tenant(w.home),
+        binds_organisation: true,
+    };
+    assert_eq!(ask(P::PoliciesRead, policy), Allowed);
+    assert_eq!(
+        ask(P::PoliciesActivate, policy),
+        Forbidden,
+        "it binds the other tenants too"
+    );
+}
+
+#[test]
+fn bounds_never_add_anything() {
+    let w = World::new();
+    let places = [
+        Scope::Platform,
+        Scope::Organisation(w.ours),
+        Scope::Organisation(w.carrier),
+        Scope::Tenant(w.home),
+        Scope::Tenant(w.first),
+        Scope::Tenant(w.foreign),
+    ];
+    let tenants = [None, Some(w.home), Some(w.first)];
+    let granted = places.iter().flat_map(|at| {
+        Role::ALL
+            .into_iter()
+            .filter_map(|role| Grant::new(*at, role).ok())
+    });
+    for grant in granted {
+        for (tenant, place) in tenants
+            .iter()
+            .flat_map(|tenant| places.iter().map(move |place| (tenant, place)))
+        {
+            let bounds = Bounds {
+                organisation: Some(w.ours),
+                tenant: *tenant,
+            };
+            for permission in Permission::ALL {
+                let within = decide_within(bounds, &[grant], *permission, (*place).into(), &w);
+                let without = decide(&[grant], *permission, (*place).into(), &w);
+                let more = matches!(within, Allowed | Crossing) && within != without;
+                assert!(!more, "{grant:?} {permission:?} {place:?} {bounds:?}");
+            }
+        }
+    }
+}

@@ -29,6 +29,7 @@ fn reads(permission: Permission) -> bool {
             | P::TenantsRead
             | P::RollupsRead
             | P::MembersRead
+            | P::IssuersRead
             | P::AgentsRead
             | P::PoliciesRead
             | P::CompletionsRead
@@ -39,12 +40,17 @@ fn reads(permission: Permission) -> bool {
 }
 
 fn runs_organisation(permission: Permission) -> bool {
-    // Whether an organisation goes on, how many tenants it has and who carries them is agreed with the platform.
+    // Whether an organisation goes on and who carries its tenants is agreed with the platform.
     reads(permission)
         || changes_inside(permission)
         || matches!(
             permission,
-            P::OrganisationsWrite | P::TenantsWrite | P::TenantsSuspend | P::ExposureWrite | P::MembersWrite
+            P::OrganisationsWrite
+                | P::TenantsWrite
+                | P::TenantsSuspend
+                | P::ExposureWrite
+                | P::MembersWrite
+                | P::IssuersWrite
         )
 }
 
@@ -63,7 +69,8 @@ fn answers_for_risk(permission: Permission) -> bool {
 }
 
 fn runs_tenant(permission: Permission) -> bool {
-    let reads_here = reads(permission) && !matches!(permission, P::OrganisationsRead | P::RollupsRead);
+    let reads_here =
+        reads(permission) && !matches!(permission, P::OrganisationsRead | P::RollupsRead | P::IssuersRead);
     reads_here || changes_inside(permission) || matches!(permission, P::TenantsWrite | P::MembersWrite)
 }
 

@@ -29,6 +29,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = &[
     migration!(8, "0008_signing_key"),
     migration!(9, "0009_append_plan"),
     migration!(11, "0011_vault"),
+    migration!(12, "0012_subjects"),
     migration!(13, "0013_sessions"),
     migration!(16, "0016_projection_steps"),
 ];

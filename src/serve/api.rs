@@ -5,12 +5,15 @@
 //! [`dispatcher`](ApiRole::dispatcher) gives only that away.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use counterfoil_consumers::subscriptions::Subscriptions;
 use counterfoil_events::agent::key::KeyPepper;
 use counterfoil_events::backbone::Heartbeat;
+use counterfoil_events::issuer::IssuerUrl;
 use counterfoil_events::security::{SecurityState, SecurityTail, TailParts};
 use counterfoil_projections::engine::{MAX_WAITING, WaitingRoom};
+use futures::FutureExt;
 
 use super::ServeError;
 use super::basis::Basis;
@@ -25,6 +28,7 @@ use crate::gateway::{Gateway, Services};
 use crate::http::agent::Agents;
 use crate::http::api::{self, Api};
 use crate::http::events::Events;
+use crate::http::issuer::Issuers;
 use crate::http::kri::Kris;
 use crate::http::policy::Policies;
 use crate::http::queries::Queries;
@@ -36,6 +40,11 @@ use crate::http::tenant::end::TenantEnds;
 use crate::http::user::Users;
 use crate::http::{Authenticators, BootstrapToken, Dispatcher, Guard, Lifecycle, Readiness};
 use crate::identity::{OnRecord, UserTokens};
+use crate::issuer::cache::{IssuerKeys, KeyRenewal};
+use crate::issuer::documents::{self, Documents};
+use crate::issuer::local;
+use crate::issuer::sign_in::SignIn;
+use crate::issuer::subjects::Subjects;
 use crate::kri::credential::Credentials;
 use crate::limits::{KeptAnswers, LastUses, RedisLink, RequestLimiter};
 use crate::policy::PolicyEngine;
@@ -53,10 +62,11 @@ pub(super) struct Means {
     catalogue: Catalogue,
     redis: RedisLink,
     kms: Arc<WatchedKms>,
+    documents: Documents,
 }
 
 impl Means {
-    pub(super) fn prepare(
+    pub(super) async fn prepare(
         config: &Config,
         lifecycle: &Lifecycle,
         readiness: &Readiness,
@@ -71,14 +81,38 @@ impl Means {
         })?;
         let redis = RedisLink::keep(&config.redis, lifecycle, readiness.optional("redis"))
             .map_err(|error| other(&error))?;
+        let documents = documents(config, lifecycle, readiness)
+            .await
+            .map_err(|error| other(&error))?;
         Ok(Self {
             pepper: Arc::new(pepper),
             engine: Arc::new(engine),
             catalogue,
             redis,
             kms,
+            documents,
         })
     }
+}
+
+/// How issuers are fetched; the local one too, which is started here if it is configured.
+async fn documents(
+    config: &Config,
+    lifecycle: &Lifecycle,
+    readiness: &Readiness,
+) -> Result<Documents, Box<dyn std::error::Error + Send + Sync>> {
+    let mut allowed = config.auth.issuers.allow_private.clone();
+    if let Some(local) = config
+        .auth
+        .local_issuer
+        .as_ref()
+        .filter(|_| config.roles.has(Role::Api))
+    {
+        let component = readiness.optional("local_issuer");
+        let address = local::start(local, lifecycle, &component).await?;
+        allowed.push(documents::only(address)?);
+    }
+    Ok(Documents::new(allowed))
 }
 
 /// The parts of the role `api`.
@@ -90,6 +124,8 @@ pub(super) struct ApiRole {
     subscriptions: Subscriptions,
     waiting: Arc<WaitingRoom>,
     renewal: Renewal,
+    issuer_keys: Arc<IssuerKeys>,
+    key_renewal: KeyRenewal,
     commands: Arc<Commands>,
     pepper: Arc<KeyPepper>,
     gate: Arc<SessionGate>,
@@ -123,6 +159,7 @@ impl ApiRole {
             commands: Arc::clone(&basis.commands),
             pepper: Arc::clone(&pepper),
             security: security.clone(),
+            subjects: subjects(basis, &pepper),
         };
         let gate = session_gate(basis, &means, config, &security);
         let sessions = SessionRoutes {
@@ -137,12 +174,20 @@ impl ApiRole {
             heads: basis.heads.reader(),
             answers_logins: callout.is_some(),
         };
+        let issuers = Issuers {
+            commands: Arc::clone(&basis.commands),
+            security: security.clone(),
+            documents: means.documents.clone(),
+        };
+        let issuer_keys = Arc::new(issuer_keys(means.documents.clone()));
+        let key_renewal = KeyRenewal::start(Arc::clone(&issuer_keys), security.clone());
         let api = Api {
             subscribers: State::new(subscribers),
             sessions: State::new(sessions),
             events: State::new(events),
             secrets: State::new(routes),
             users: State::new(users),
+            issuers: State::new(issuers),
             ..of_commands(basis, &means, config, readiness, &waiting, &security)
         };
         let renewal = Renewal::start(Arc::clone(&secrets), Arc::clone(&means.kms));
@@ -158,6 +203,8 @@ impl ApiRole {
             subscriptions,
             waiting,
             renewal,
+            issuer_keys,
+            key_renewal,
             commands: Arc::clone(&basis.commands),
             pepper,
             gate,
@@ -181,7 +228,7 @@ impl ApiRole {
         lifecycle: &Lifecycle,
     ) -> Result<Dispatcher, ServeError> {
         let (table, authenticators) = match config.roles.has(Role::Api) {
-            true => (api::table(&self.api)?, self.authenticators(config)?),
+            true => (api::table(&self.api)?, self.authenticators(config)),
             false => (api::health_table(&self.api.readiness)?, Authenticators::default()),
         };
         let limits = config.http.intake_limits();
@@ -195,15 +242,19 @@ impl ApiRole {
         Ok(dispatcher.guarded(Guard::new(config).origin_unless(Arc::new(open_until))))
     }
 
-    fn authenticators(&self, config: &Config) -> Result<Authenticators, ServeError> {
-        let token = config.auth.bootstrap_token.as_ref();
-        let token = token.ok_or(ServeError::NoBootstrapToken)?;
-        Ok(Authenticators::new(self.security.clone())
+    fn authenticators(&self, config: &Config) -> Authenticators {
+        let mut authenticators = Authenticators::new(self.security.clone())
             .recording(OnRecord(self.commands.clone()))
-            .with_sessions(self.gate.clone())
-            .with(BootstrapToken::new(token))
+            .with_sessions(self.gate.clone());
+        if let Some(token) = &config.auth.bootstrap_token {
+            let token = BootstrapToken::new(token).until_closed(self.security.clone());
+            authenticators = authenticators.with(token);
+        }
+        let keys = Arc::clone(&self.issuer_keys);
+        authenticators
             .with(UserTokens::new(self.security.clone(), self.pepper.clone()))
-            .with(AgentKeys(self.directory.clone())))
+            .with(AgentKeys(self.directory.clone()))
+            .with(SignIn::new(self.security.clone(), self.pepper.clone(), keys))
     }
 
     pub(super) async fn stop(self) {
@@ -212,6 +263,7 @@ impl ApiRole {
             callout.stop().await;
         }
         self.renewal.stop().await;
+        self.key_renewal.stop().await;
         self.subscriptions.stop().await;
         self.tail.stop().await;
     }
@@ -232,7 +284,7 @@ fn of_commands(
         commands: State::new(commands()),
         tenant_ends: State::new(TenantEnds {
             commands: commands(),
-            erasure: Erasure::new(basis.database.clone()),
+            erasure: Erasure::new(basis.database.clone(), subjects(basis, &means.pepper)),
         }),
         agents: State::new(Agents {
             commands: commands(),
@@ -289,6 +341,21 @@ fn session_gate(basis: &Basis, means: &Means, config: &Config, security: &Securi
         cookie: config.sessions.cookie(),
         origin: config.sessions.origin.clone(),
     })
+}
+
+/// Who signs in as whom.
+fn subjects(basis: &Basis, pepper: &Arc<KeyPepper>) -> Subjects {
+    let (database, commands) = (basis.database.clone(), Arc::clone(&basis.commands));
+    Subjects::new(database, commands, Arc::clone(pepper))
+}
+
+/// The keys of issuers, each asked of the issuer itself.
+fn issuer_keys(documents: Documents) -> IssuerKeys {
+    let ask = move |url: IssuerUrl| {
+        let documents = documents.clone();
+        async move { documents.keys(&url).await }.boxed()
+    };
+    IssuerKeys::new(Arc::new(ask), Arc::new(Instant::now))
 }
 
 /// What completions are answered by.

@@ -39,6 +39,8 @@ pub(super) struct Watched {
     pub(super) relays: bool,
     /// Whether it asks for proof of origin.
     pub(super) proof: bool,
+    /// Whether it takes a bootstrap token, until that is closed.
+    pub(super) bootstrap: bool,
     /// How its projections are, if it has any.
     pub(super) projections: Option<ProjectorStatus>,
 }
@@ -56,6 +58,7 @@ struct Looker {
     backbone: Backbone,
     status: BackboneStatus,
     state: SecurityState,
+    bootstrap: Option<Component>,
 }
 
 impl Health {
@@ -66,6 +69,7 @@ impl Health {
             secrets,
             relays,
             proof,
+            bootstrap,
             projections,
         } = watched;
         let looker = Looker {
@@ -85,6 +89,7 @@ impl Health {
             backbone: basis.backbone.clone(),
             status: basis.status.clone(),
             state,
+            bootstrap: bootstrap.then(|| readiness.optional("bootstrap_token")),
         };
         let stop = CancellationToken::new();
         let until = stop.clone();
@@ -157,6 +162,9 @@ impl Looker {
         if let Some(origin) = &self.origin {
             self.look_at_origin(origin);
         }
+        if let Some(bootstrap) = &self.bootstrap {
+            self.look_at_bootstrap(bootstrap);
+        }
         if let Some((component, status)) = &self.projections {
             match status.problem() {
                 None => component.ok(),
@@ -168,6 +176,20 @@ impl Looker {
                 None => relay.ok(),
                 Some(trouble) => relay.degraded(trouble),
             }
+        }
+    }
+
+    /// As it was, while the state is too old to tell.
+    fn look_at_bootstrap(&self, component: &Component) {
+        match (
+            self.state.freshness().may_answer(),
+            self.state.is_bootstrap_closed(),
+        ) {
+            (false, _) => {}
+            (true, false) => component.ok(),
+            (true, true) => component.degraded(
+                "refused, since an administrator has taken its place: take it out of the configuration",
+            ),
         }
     }
 

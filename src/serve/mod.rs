@@ -26,9 +26,6 @@ pub use parts::Parts;
 /// The process cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Nobody could administer it.
-    #[error("auth.bootstrap_token is not set: `serve` needs it (32 to 1024 visible characters)")]
-    NoBootstrapToken,
     /// Its keys cannot be loaded.
     #[error(transparent)]
     Key(#[from] KeyFileError),

@@ -36,7 +36,7 @@ impl Parts {
         let has = |role| config.roles.has(role);
         let kms = vault::kms(&config.vault).map_err(|error| ServeError::Other(error.to_string()))?;
         let kms = Arc::new(WatchedKms::new(kms.ok_or(KeyFileError::NoKms)?));
-        let means = Means::prepare(config, lifecycle, &readiness, Arc::clone(&kms))?;
+        let means = Means::prepare(config, lifecycle, &readiness, Arc::clone(&kms)).await?;
         let basis = Basis::start(config, Arc::clone(&kms) as _).await?;
         let relay = has(Role::Relay).then(|| RelayRole::start(&basis));
         let consumers = has(Role::Consumers).then(|| ConsumersRole::start(&basis));
@@ -48,6 +48,7 @@ impl Parts {
             secrets: Arc::clone(&basis.secrets),
             relays: relay.is_some(),
             proof: config.origin.secret.is_some(),
+            bootstrap: has(Role::Api) && config.auth.bootstrap_token.is_some(),
             projections: consumers.as_ref().map(ConsumersRole::status),
         };
         let health = Health::start(&readiness, &basis, watched);

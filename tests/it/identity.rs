@@ -290,3 +290,50 @@ async fn a_rotated_key_works_beside_the_next_until_its_time_on_every_process_wit
     here.stop().await;
     there.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organisations_administrator_makes_tenants_of_its_own_and_of_no_other() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let organisation = async || {
+        let body = json!({"kind": "company", "name": "Example"});
+        let made = server.post("/v1/organisations", &body).await.good();
+        let text = |name: &str| made[name].as_str().unwrap().to_owned();
+        (text("id"), text("home_tenant"))
+    };
+    let ((ours, home), (theirs, _)) = (organisation().await, organisation().await);
+    let place = |organisation: &str| format!("/v1/organisations/{organisation}");
+    let tenants = |organisation: &str| format!("{}/tenants", place(organisation));
+    let admin = Person::with(&server, &place(&ours), "organisation_admin").await;
+    let below = Person::with(&server, &format!("/v1/tenants/{home}"), "tenant_admin").await;
+    let beside = Person::with(&server, &place(&ours), "risk_officer").await;
+    let body = json!({"name": "Claims"});
+    let made = admin.post(&server, &tenants(&ours), &body).await.good();
+    let tenant = made["id"].as_str().unwrap();
+    until(200, "it is the organisation's", async || {
+        admin.get(&server, &format!("/v1/tenants/{tenant}/members")).await
+    })
+    .await;
+    let missing = uuid::Uuid::now_v7().to_string();
+    let (foreign, nobodys) = (
+        admin.post(&server, &tenants(&theirs), &body).await,
+        admin.post(&server, &tenants(&missing), &body).await,
+    );
+    assert_eq!(foreign.problem(), "not-found");
+    assert_eq!(seen(&foreign), seen(&nobodys));
+    assert_eq!(
+        below.post(&server, &tenants(&ours), &body).await.problem(),
+        "not-found"
+    );
+    assert_eq!(
+        beside.post(&server, &tenants(&ours), &body).await.problem(),
+        "forbidden"
+    );
+    // The register of all tenants stays the platform's.
+    let anywhere = json!({"organisation": ours, "name": "Claims"});
+    assert_eq!(
+        admin.post(&server, "/v1/tenants", &anywhere).await.problem(),
+        "forbidden"
+    );
+    server.stop().await;
+}

@@ -1,6 +1,7 @@
 //! Black-box tests against the real servers and the real binary, in one test binary: it links once, and all tests share
 //! one stack of servers (`support/stack.rs`), each with a database and a stream prefix of its own.
 
+mod administration;
 mod audit;
 mod backbone;
 mod backup;
@@ -15,6 +16,7 @@ mod head_notes;
 mod http;
 mod identity;
 mod isolation;
+mod issuer;
 mod janitor;
 mod keys;
 mod kri;

@@ -321,11 +321,105 @@ async fn what_is_refused_is_said_in_one_line_and_by_the_exit_code() {
 #[tokio::test]
 async fn each_noun_teaches_with_an_example() {
     let nowhere = std::env::temp_dir().join("nowhere");
-    for noun in ["organisations", "tenants", "agents", "policies", "kri"] {
+    for noun in [
+        "organisations",
+        "tenants",
+        "users",
+        "members",
+        "issuers",
+        "agents",
+        "policies",
+        "kri",
+    ] {
         let help = text(&run(&nowhere, &[noun, "--help"]).await);
         assert!(
             help.contains(&format!("Example:\n  counterfoil {noun} ")),
             "{help}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_get_roles_tokens_and_a_place_to_sign_in_by_their_nouns() {
+    let (dir, data) = place();
+    let up = UpProcess::start(&data).await;
+    let made = json(&up, "organisations create --kind company --name Example").await;
+    let (organisation, home) = (id(&made), made["home_tenant"].as_str().unwrap().to_owned());
+    let user = id(&json(&up, "users create --kind person").await);
+    for (place, role) in [
+        (format!("--tenant {home}"), "developer"),
+        (format!("--organisation {organisation}"), "auditor"),
+        ("--platform".to_owned(), "platform_auditor"),
+    ] {
+        json(&up, &format!("members grant {user} {role} {place}")).await;
+        until_shown(&up, &format!("members list {place}"), &user).await;
+        json(&up, &format!("members revoke {user} {role} {place}")).await;
+    }
+    let refused = words(&up, "members list").await;
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+
+    let token = json(&up, &format!("users token {user}")).await;
+    assert!(token["token"].as_str().unwrap().starts_with("cfu_"));
+    let token_id = token["token_id"].as_str().unwrap();
+    json(
+        &up,
+        &format!("users revoke-token {user} {token_id} --reason lost"),
+    )
+    .await;
+    json(&up, &format!("users suspend {user} --reason left")).await;
+    json(&up, &format!("users resume {user}")).await;
+
+    let issuer = json(
+        &up,
+        "issuers create --platform --issuer-url https://login.example/t --audience counterfoil",
+    )
+    .await;
+    let issuer = id(&issuer);
+    let own = format!(
+        "issuers create --organisation {organisation} --issuer-url https://login.example/o --audience x --tenant-claim tenant"
+    );
+    let own = id(&json(&up, &own).await);
+    json(
+        &up,
+        &format!("issuers change {own} --organisation {organisation}"),
+    )
+    .await;
+    json(
+        &up,
+        &format!("issuers suspend {own} --organisation {organisation} --reason moved"),
+    )
+    .await;
+    json(
+        &up,
+        &format!("issuers resume {own} --organisation {organisation}"),
+    )
+    .await;
+    until_shown(&up, "issuers list --platform", "https://login.example/t").await;
+    let subject = dir.path().join("subject");
+    std::fs::write(&subject, "248289761001\n").unwrap();
+    let linked = json(
+        &up,
+        &format!(
+            "users link {user} --issuer {issuer} --subject-file {}",
+            subject.display()
+        ),
+    )
+    .await;
+    let refused = words(&up, &format!("users token {user}")).await;
+    assert!(
+        text(&refused).contains("signs in at an issuer"),
+        "{}",
+        text(&refused)
+    );
+    let link = linked["link"].as_str().unwrap();
+    json(&up, &format!("users unlink {user} {link} --reason left")).await;
+    let nowhere = words(&up, &format!("members take-over {user}")).await;
+    assert!(
+        text(&nowhere).contains("signs in at no issuer"),
+        "{}",
+        text(&nowhere)
+    );
+    let status = json(&up, "bootstrap status").await;
+    assert_eq!(status["closed"], false);
+    up.interrupt().await;
 }

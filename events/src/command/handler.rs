@@ -23,7 +23,7 @@ use crate::ledger::{
 use crate::schema::{EncodeError, EventSourced, encode};
 
 /// How often a command is decided again because its aggregate moved: enough for a crowd on one aggregate.
-const MAX_ATTEMPTS: u32 = 8;
+pub const MAX_ATTEMPTS: u32 = 8;
 
 /// Who asks, on whose behalf, and under which request.
 #[derive(Debug, Clone)]
@@ -153,22 +153,36 @@ where
                     replayed: false,
                 });
             }
-            match self.append(context, decided.append, &extras).await {
-                Ok(appended) if appended.replayed => {
-                    return self.replayed(context.tenant, appended.receipts).await;
-                }
-                Ok(appended) => {
-                    self.cache.put(context.tenant, target.id(), decided.after);
-                    return Ok(executed(target, appended));
-                }
-                Err(AppendError::Conflict { .. }) if attempt < MAX_ATTEMPTS => {
-                    self.cache.drop_entry(context.tenant, target.id());
+            match self.commit(context, target.clone(), decided, &extras).await {
+                Err(CommandError::Append(AppendError::Conflict { .. })) if attempt < MAX_ATTEMPTS => {
                     attempt += 1;
                 }
-                Err(error) => {
-                    self.cache.drop_entry(context.tenant, target.id());
-                    return Err(error.into());
-                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Writes a decision, once: for whoever decides several aggregates for one commit, and decides all of them again
+    /// when one has moved.
+    ///
+    /// # Errors
+    /// See [`CommandError`]; [`AppendError::Conflict`] when this aggregate, or one of the extras', moved in between.
+    pub async fn commit(
+        &self,
+        context: &CommandContext,
+        target: Target,
+        decided: Decided<A>,
+        extras: &Extras,
+    ) -> Result<Executed, CommandError<A::Error>> {
+        match self.append(context, decided.append, extras).await {
+            Ok(appended) if appended.replayed => self.replayed(context.tenant, appended.receipts).await,
+            Ok(appended) => {
+                self.cache.put(context.tenant, target.id(), decided.after);
+                Ok(executed(target, appended))
+            }
+            Err(error) => {
+                self.cache.drop_entry(context.tenant, target.id());
+                Err(error.into())
             }
         }
     }

@@ -8,6 +8,8 @@ mod handler;
 mod load;
 mod store;
 
-pub use handler::{CommandContext, CommandError, CommandHandler, Decided, Executed, Extras, Target};
+pub use handler::{
+    CommandContext, CommandError, CommandHandler, Decided, Executed, Extras, MAX_ATTEMPTS, Target,
+};
 pub use load::{LoadError, Loaded, StateShape, decode_stored, load};
 pub use store::TenantStore;

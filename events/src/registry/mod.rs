@@ -12,8 +12,10 @@ use serde_json::value::RawValue;
 
 pub use schemas::{PayloadSchema, event_schemas};
 
+use crate::administration::Administration;
 use crate::agent::Agent;
 use crate::completion::Completion;
+use crate::issuer::Issuer;
 use crate::keyring::SigningKeys;
 use crate::kri::aggregates::indicator::Kri;
 use crate::kri::aggregates::run::KriRun;
@@ -52,6 +54,8 @@ pub const CATALOGUE: &[CatalogueEntry] = &[
     entry::<Tenant>(),
     entry::<User>(),
     entry::<Origin>(),
+    entry::<Administration>(),
+    entry::<Issuer>(),
     entry::<SigningKeys>(),
     entry::<Agent>(),
     entry::<Policy>(),

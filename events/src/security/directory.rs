@@ -1,4 +1,5 @@
-//! The fold: from events of agents, policies, tenants, organisations, users and the switch of origin to what lookups ask for. Pure.
+//! The fold: from events of agents, policies, tenants, organisations, users, issuers and the switch of origin to what lookups
+//! ask for. Pure.
 //!
 //! The order between aggregates does not matter, only the order within each: so the first read of a log may go
 //! aggregate by aggregate. What refers to something that is not there yet is simply not found.
@@ -9,12 +10,14 @@ use std::sync::Arc;
 
 use cqrs_es::Aggregate;
 
+use crate::administration::{Administration, AdministrationEvent};
 use crate::agent::key::{KeyPrefix, PresentedHash};
 use crate::agent::{Agent, AgentEvent};
 use crate::command::{LoadError, decode_stored};
 use crate::completion::Completion;
 use crate::document::DocumentRef;
-use crate::ids::{AgentId, ApiKeyId, OrganisationId, Position, TenantId, UserId};
+use crate::ids::{AgentId, ApiKeyId, IssuerId, OrganisationId, Position, TenantId, UserId};
+use crate::issuer::{Issuer, IssuerEvent};
 use crate::keyring::SigningKeys;
 use crate::kri::aggregates::{indicator::Kri, run::KriRun, source::KriSource};
 use crate::ledger::StoredEvent;
@@ -26,6 +29,7 @@ use crate::security::damage::DamagedLog;
 use crate::security::entries::{
     ActivePolicy, AgentEntry, KeyEntry, KeyIdentity, OrganisationEntry, TenantEntry,
 };
+use crate::security::issuers::Issuers;
 use crate::security::subscribers::SubscriberEntries;
 use crate::security::users::Users;
 use crate::subscriber::{SubscriberEvent, Subscribers};
@@ -35,7 +39,7 @@ use crate::user::{User, UserEvent};
 use crate::vault_key::VaultKey;
 
 /// What the state is folded from.
-pub(super) const FOLDED: [&str; 7] = [
+pub(super) const FOLDED: [&str; 9] = [
     Agent::TYPE,
     Policy::TYPE,
     Tenant::TYPE,
@@ -43,6 +47,8 @@ pub(super) const FOLDED: [&str; 7] = [
     User::TYPE,
     Origin::TYPE,
     Subscribers::TYPE,
+    Administration::TYPE,
+    Issuer::TYPE,
 ];
 /// What has no say in who may act. Everything else is unknown to this build.
 pub(super) const PASSED_OVER: [&str; 7] = [
@@ -98,6 +104,8 @@ pub(super) enum Change {
     User(UserId, UserEvent),
     Origin(OriginEvent),
     Subscriber(SubscriberEvent),
+    Administration(AdministrationEvent),
+    Issuer(IssuerId, IssuerEvent),
     /// It has no say in that.
     None,
 }
@@ -111,14 +119,21 @@ pub(super) fn decode(event: &StoredEvent) -> Result<Change, FoldError> {
     Ok(match event.aggregate.as_str() {
         Agent::TYPE => Change::Agent(id(event)?, decode_stored::<Agent>(event)?),
         Policy::TYPE => Change::Policy(id(event)?, decode_stored::<Policy>(event)?),
-        // Only the platform's log says what tenants, organisations and users there are, and how the switch stands.
+        // Only the platform's log says what tenants, organisations, users and issuers there are, and how the switch stands.
         Tenant::TYPE if platform => Change::Tenant(id(event)?, decode_stored::<Tenant>(event)?),
         Organisation::TYPE if platform => {
             Change::Organisation(id(event)?, decode_stored::<Organisation>(event)?)
         }
         User::TYPE if platform => Change::User(id(event)?, decode_stored::<User>(event)?),
         Origin::TYPE if platform => Change::Origin(decode_stored::<Origin>(event)?),
-        Tenant::TYPE | Organisation::TYPE | User::TYPE | Origin::TYPE => Change::None,
+        Administration::TYPE if platform => Change::Administration(decode_stored::<Administration>(event)?),
+        Issuer::TYPE if platform => Change::Issuer(id(event)?, decode_stored::<Issuer>(event)?),
+        Tenant::TYPE
+        | Organisation::TYPE
+        | User::TYPE
+        | Origin::TYPE
+        | Administration::TYPE
+        | Issuer::TYPE => Change::None,
         Subscribers::TYPE => Change::Subscriber(decode_stored::<Subscribers>(event)?),
         passed if PASSED_OVER.contains(&passed) => Change::None,
         unknown => return Err(FoldError::UnknownAggregate(unknown.to_owned())),
@@ -165,6 +180,9 @@ pub(super) struct Directory {
     pub(super) subscribers: SubscriberEntries,
     /// Until when no proof of origin is asked for.
     pub(super) origin_open_until: Option<Timestamp>,
+    pub(super) issuers: Issuers,
+    /// Whether the bootstrap token is refused.
+    pub(super) bootstrap_closed: bool,
 }
 
 // Lookups.
@@ -255,9 +273,20 @@ impl Directory {
                 self.origin_open_until = Some(until);
             }
             Change::Origin(OriginEvent::OriginProofRestored { .. }) => self.origin_open_until = None,
+            Change::Administration(event) => self.apply_administration(&event),
+            Change::Issuer(issuer, event) => self.issuers.apply(issuer, event),
             Change::None => {}
         }
         None
+    }
+
+    fn apply_administration(&mut self, event: &AdministrationEvent) {
+        use AdministrationEvent as E;
+        match event {
+            E::AdministratorAdded { .. } | E::AdministratorRemoved { .. } => {}
+            E::BootstrapClosed { .. } => self.bootstrap_closed = true,
+            E::BootstrapReopened { .. } => self.bootstrap_closed = false,
+        }
     }
 
     /// Lets a policy decide from its source; without one, which is a finding of the audit, nothing decides, which

@@ -10,7 +10,8 @@ use sqlx::query::QueryAs;
 use sqlx::{PgPool, Postgres};
 use uuid::Uuid;
 
-use crate::ids::{Position, TenantId};
+use crate::ids::{Position, SubjectLinkId, TenantId};
+use crate::issuer::subject::{SubjectHash, SubjectRow, SubjectSalt};
 use crate::ledger::{self, CALL_TIMEOUT, StoredEvent, give_back, within};
 use crate::security::directory::{FOLDED, FoldError, PASSED_OVER};
 
@@ -44,6 +45,11 @@ const AFTER: &str = "SELECT e.tenant_id, e.position, e.event_id, e.aggregate, e.
                         WHERE e.tenant_id = want.tenant_id AND e.position > want.after AND e.position <= want.until \
                           AND e.aggregate <> ALL ($4) \
                         ORDER BY e.position) e";
+
+/// On the primary key.
+const SUBJECTS: &str = "SELECT s.link, s.hash, s.salt \
+                        FROM unnest($1::uuid[], $2::uuid[]) AS want (tenant_id, link) \
+                        JOIN counterfoil.subjects s ON s.tenant_id = want.tenant_id AND s.link = want.link";
 
 /// Why the feed ended.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +134,23 @@ async fn each(
         Err(_) => ledger::close(connection),
     }
     fed
+}
+
+/// The rows of these links, which lie beside the log; one that was erased is not among them.
+pub(super) async fn read_subjects(
+    pool: &PgPool,
+    links: &[(TenantId, SubjectLinkId)],
+) -> Result<Vec<SubjectRow>, sqlx::Error> {
+    let query = sqlx::query_as::<_, (Uuid, [u8; 32], [u8; 32])>(SUBJECTS)
+        .bind(links.iter().map(|(tenant, _)| tenant.0).collect::<Vec<_>>())
+        .bind(links.iter().map(|(_, link)| link.0).collect::<Vec<_>>());
+    let rows = ledger::all(pool, query).await?;
+    let row = |(link, hash, salt)| SubjectRow {
+        link: SubjectLinkId(link),
+        hash: SubjectHash(hash),
+        salt: SubjectSalt(salt),
+    };
+    Ok(rows.into_iter().map(row).collect())
 }
 
 fn tenants(ranges: &[Range]) -> Vec<Uuid> {

@@ -1,6 +1,6 @@
 //! The security state: who may act, held in memory by every process.
 //!
-//! Agent keys, agents, tenants, organisations and active policies, folded from the log. It tails *Postgres*, never
+//! Agent keys, agents, tenants, organisations, users, issuers and active policies, folded from the log. It tails *Postgres*, never
 //! JetStream, so that a revocation works with NATS down, and it knows when it last stood at the head: a lookup is
 //! worth as much as [`SecurityState::freshness`] says. Lookups take a read lock for as long as they copy some
 //! pointers; there is no I/O in them.
@@ -16,6 +16,8 @@ mod directory;
 mod entries;
 mod feed;
 mod freshness;
+mod issuers;
+mod subjects;
 mod subscribers;
 mod tail;
 mod time;
@@ -29,12 +31,14 @@ pub use directory::FoldError;
 pub use entries::{ActivePolicy, AgentEntry, KeyEntry, KeyIdentity, OrganisationEntry, TenantEntry};
 pub use feed::FeedError;
 pub use freshness::{DEGRADED_AFTER, DENIED_AFTER, Freshness};
+pub use issuers::IssuerEntry;
 pub use subscribers::SubscriberEntry;
 pub use tail::{SecurityTail, TailParts};
 pub use users::{UserEntry, UserIdentity};
 
 use crate::agent::key::{KeyPepper, PresentedKey};
-use crate::ids::{AgentId, ApiKeyId, OrganisationId, TenantId, UserId};
+use crate::ids::{AgentId, ApiKeyId, IssuerId, OrganisationId, TenantId, UserId};
+use crate::issuer::subject::SubjectHash;
 use crate::membership::{Role, Scope};
 use crate::policy::PolicyLayer;
 use crate::timestamp::{self, Timestamp};
@@ -125,6 +129,34 @@ impl SecurityState {
     #[must_use]
     pub fn origin_open_until(&self) -> Option<Timestamp> {
         self.read().origin_open_until
+    }
+
+    /// The user who signs in at an issuer as this subject, whatever its state; none for a subject that is not linked.
+    #[must_use]
+    pub fn identify_subject(
+        &self,
+        issuer: IssuerId,
+        subject: SubjectHash,
+    ) -> Option<(UserId, Arc<UserEntry>)> {
+        self.read().users.identify_subject(issuer, subject)
+    }
+
+    /// An issuer.
+    #[must_use]
+    pub fn issuer(&self, issuer: IssuerId) -> Option<Arc<IssuerEntry>> {
+        self.read().issuers.get(issuer)
+    }
+
+    /// The issuers that satisfy `wanted`, in the order of ids.
+    #[must_use]
+    pub fn issuers(&self, wanted: impl Fn(&IssuerEntry) -> bool) -> Vec<(IssuerId, Arc<IssuerEntry>)> {
+        self.read().issuers.list(wanted)
+    }
+
+    /// Whether the bootstrap token is refused. Worth as much as [`Self::freshness`] says.
+    #[must_use]
+    pub fn is_bootstrap_closed(&self) -> bool {
+        self.read().bootstrap_closed
     }
 
     /// Who has which roles at just this place, after a user, in the order of ids.

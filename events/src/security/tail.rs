@@ -20,13 +20,16 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::backbone::{Heads, HeadsReader, Heartbeat, SeenHeads};
-use crate::ids::{Position, TenantId};
+use crate::ids::{Position, SubjectLinkId, TenantId};
 use crate::ledger::{Committed, Database, LogReader, StoredEvent};
 use crate::policy::PolicyLayer;
 use crate::security::SecurityState;
 use crate::security::damage::{Sequences, incomplete, is_of_one_log};
 use crate::security::directory::{Activation, Change, Directory, FoldError, decode};
-use crate::security::feed::{FeedError, Range, TENANTS_PER_READ, check_kinds, read_after, read_first};
+use crate::security::feed::{
+    FeedError, Range, TENANTS_PER_READ, check_kinds, read_after, read_first, read_subjects,
+};
+use crate::user::UserEvent;
 
 /// Notices are gathered for so long: a busy process commits hundreds of times a second, and most commits have no say.
 const GATHER: Duration = Duration::from_millis(10);
@@ -35,6 +38,8 @@ const GATHER: Duration = Duration::from_millis(10);
 const BEAT: Duration = Duration::from_secs(1);
 /// Events folded between two beats of a long read.
 const EVENTS_PER_BEAT: u64 = 10_000;
+/// Links whose rows are read by one statement.
+const LINKS_PER_READ: usize = 500;
 
 /// What the tail reads.
 pub struct TailParts {
@@ -175,8 +180,16 @@ struct Folding<'t> {
     order: Order,
     sequences: Sequences,
     read: u64,
-    /// The policies that began to decide: the last one of each layer.
+    beside: Beside,
+}
+
+/// What lies beside the events that were folded, and must be brought.
+#[derive(Default)]
+struct Beside {
+    /// Sources of the policies that began to decide: the last one of each layer.
     began: HashMap<(TenantId, PolicyLayer), Activation>,
+    /// Rows of the subjects that were linked.
+    links: Vec<(TenantId, SubjectLinkId)>,
 }
 
 impl<'t> Folding<'t> {
@@ -187,7 +200,7 @@ impl<'t> Folding<'t> {
             order,
             sequences: Sequences::default(),
             read: 0,
-            began: HashMap::new(),
+            beside: Beside::default(),
         }
     }
 
@@ -205,9 +218,10 @@ impl<'t> Folding<'t> {
             Ok(change) => change,
             Err(error) => judge(self.state, tenant, error)?,
         };
+        self.beside.links.extend(linked(&change));
         if let Some(activation) = self.state.write().apply(tenant, change) {
             let layer = activation.reference.layer;
-            self.began.insert((activation.tenant, layer), activation);
+            self.beside.began.insert((activation.tenant, layer), activation);
         }
         Ok(())
     }
@@ -299,30 +313,30 @@ impl Tail {
             check_kinds(&self.pool, ranges).await?;
             let mut folding = Folding::new(&self.state, &self.heartbeat, Order::Aggregates);
             read_first(&self.pool, ranges, |event| folding.take(&event)).await?;
-            let began = folding.began;
-            self.arrive(began, ranges).await?;
+            let beside = folding.beside;
+            self.arrive(beside, ranges).await?;
         }
         for ranges in known.chunks(TENANTS_PER_READ) {
             let mut folding = Folding::new(&self.state, &self.heartbeat, Order::Positions);
             read_after(&self.pool, ranges, |event| folding.take(&event)).await?;
-            let began = folding.began;
+            let beside = folding.beside;
             self.check_whole(ranges).await?;
-            self.arrive(began, ranges).await?;
+            self.arrive(beside, ranges).await?;
         }
         let damaged = self.state.damaged().len();
         metrics::gauge!("counterfoil_security_damaged_logs").set(damaged as f64);
         Ok(())
     }
 
-    /// Brings the sources of the policies that began to decide. The cursors move last: whatever fails before is done
-    /// again, and folding an event again changes nothing.
-    async fn arrive(
-        &mut self,
-        began: HashMap<(TenantId, PolicyLayer), Activation>,
-        ranges: &[Range],
-    ) -> Result<(), FeedError> {
-        for activation in began.into_values() {
+    /// Brings what lies beside the events just folded: the sources of the policies that began to decide, and the rows of the
+    /// subjects that were linked. The cursors move last: whatever fails before is done again, and folding an event again
+    /// changes nothing.
+    async fn arrive(&mut self, beside: Beside, ranges: &[Range]) -> Result<(), FeedError> {
+        for activation in beside.began.into_values() {
             self.activate(activation).await?;
+        }
+        for links in beside.links.chunks(LINKS_PER_READ) {
+            self.bring_subjects(links).await?;
         }
         self.cursors
             .extend(ranges.iter().map(|range| (range.tenant, range.until)));
@@ -347,6 +361,16 @@ impl Tail {
         Ok(())
     }
 
+    async fn bring_subjects(&self, links: &[(TenantId, SubjectLinkId)]) -> Result<(), sqlx::Error> {
+        for row in read_subjects(&self.pool, links).await? {
+            let brought = self.state.write().users.subjects.bring(&row);
+            if let Err(reason) = brought {
+                tracing::error!(link = %row.link, ?reason, "a subject's row is not what the log says: nobody signs in by it");
+            }
+        }
+        Ok(())
+    }
+
     async fn activate(&self, activation: Activation) -> Result<(), sqlx::Error> {
         let Activation { tenant, reference } = activation;
         let source = self.log.document(tenant, reference.digest).await?;
@@ -356,5 +380,13 @@ impl Tail {
         let source = source.as_ref().map(crate::document::Document::body);
         self.state.write().activate(activation, source);
         Ok(())
+    }
+}
+
+/// The link that a change tells of, and where its row lies.
+fn linked(change: &Change) -> Option<(TenantId, SubjectLinkId)> {
+    match change {
+        Change::User(_, UserEvent::SubjectLinked { link, home, .. }) => Some((*home, *link)),
+        _ => None,
     }
 }

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::agent::key::{KeyPrefix, PresentedHash};
-use crate::ids::{ApiKeyHash, ApiKeyId, UserId};
+use crate::ids::{ApiKeyHash, ApiKeyId, IssuerId, UserId};
+use crate::issuer::subject::SubjectHash;
 use crate::membership::{Grant, Role, Scope};
 use crate::security::credentials::{Credential, Credentials};
+use crate::security::subjects::Subjects;
 use crate::timestamp::Timestamp;
 use crate::user::{SESSION_LIFE, TOKEN_LIFE, UserEvent, UserKind};
 
@@ -42,6 +44,7 @@ pub(super) struct Users {
     users: HashMap<UserId, Arc<UserEntry>>,
     tokens: Credentials<TOKEN_LIFE_S>,
     sessions: Credentials<SESSION_LIFE_S>,
+    pub(super) subjects: Subjects,
 }
 
 const TOKEN_LIFE_S: u64 = TOKEN_LIFE.as_secs();
@@ -68,6 +71,15 @@ impl Users {
             expires_at: shown.expires_at,
             entry: self.users.get(&shown.user).cloned()?,
         })
+    }
+
+    pub(super) fn identify_subject(
+        &self,
+        issuer: IssuerId,
+        subject: SubjectHash,
+    ) -> Option<(UserId, Arc<UserEntry>)> {
+        let user = self.subjects.user_of(issuer, subject)?;
+        Some((user, self.users.get(&user).cloned()?))
     }
 
     /// Who has which roles at just this place, after a user, in the order of ids.
@@ -132,6 +144,13 @@ impl Users {
             }),
             E::UserSessionEnded { session_id, .. } => self.sessions.forget(user, |id, _| id == session_id),
             E::UserSessionsEnded { .. } => self.sessions.forget(user, |_, _| true),
+            E::SubjectLinked {
+                link,
+                issuer,
+                commitment,
+                ..
+            } => self.subjects.link(user, link, issuer, commitment),
+            E::SubjectUnlinked { link, .. } => self.subjects.unlink(link),
             E::TenantEntered { .. } => {}
         }
     }

@@ -1,7 +1,7 @@
 //! What may be asked of a user.
 
 use super::UserKind;
-use crate::ids::{ApiKeyHash, ApiKeyId, TenantId};
+use crate::ids::{ApiKeyHash, ApiKeyId, IssuerId, SubjectCommitment, SubjectLinkId, TenantId};
 use crate::membership::Grant;
 use crate::text::Code;
 use crate::timestamp::Timestamp;
@@ -33,6 +33,8 @@ pub enum UserCommand {
         hash: ApiKeyHash,
         /// From when it works.
         now: Timestamp,
+        /// Whether the user asks for it itself.
+        by_itself: bool,
     },
     /// Let a token stop working at once.
     RevokeToken {
@@ -59,6 +61,24 @@ pub enum UserCommand {
     },
     /// End all of its sessions at once.
     EndSessions {
+        /// Why, as a stable code.
+        reason: Code,
+    },
+    /// Let it sign in as somebody at an issuer.
+    LinkSubject {
+        /// The link's name.
+        link: SubjectLinkId,
+        /// Where it signs in.
+        issuer: IssuerId,
+        /// Whose the issuer is: in whose scope the link's row lies.
+        home: TenantId,
+        /// What the link's row is held to.
+        commitment: SubjectCommitment,
+    },
+    /// Let it sign in so no more.
+    UnlinkSubject {
+        /// Which link.
+        link: SubjectLinkId,
         /// Why, as a stable code.
         reason: Code,
     },

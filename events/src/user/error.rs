@@ -1,7 +1,7 @@
 //! Why a command to a user is refused.
 
-use super::{MAX_GRANTS, MAX_LIVE_SESSIONS, MAX_LIVE_TOKENS};
-use crate::ids::ApiKeyId;
+use super::{MAX_GRANTS, MAX_LINKS, MAX_LIVE_SESSIONS, MAX_LIVE_TOKENS};
+use crate::ids::{ApiKeyId, SubjectLinkId};
 use crate::rejection::{Rejection, RejectionKind};
 
 /// A refusal.
@@ -50,6 +50,21 @@ pub enum UserError {
     /// No room for another session.
     #[error("the user has {MAX_LIVE_SESSIONS} sessions, the most it may have: end one, or wait for an end")]
     TooManySessions,
+    /// A token of somebody who signs in without.
+    #[error("this person signs in at an issuer: only the person can get a token of its own")]
+    SignsInElsewhere,
+    /// A service cannot sign in anywhere.
+    #[error("a service has tokens and does not sign in: link a person")]
+    IsAService,
+    /// The link is there.
+    #[error("the user has this link already")]
+    AlreadyLinked,
+    /// No such link.
+    #[error("the user has no link {0}, or it ended before")]
+    LinkNotFound(SubjectLinkId),
+    /// No room for another link.
+    #[error("the user signs in in {MAX_LINKS} ways, the most it may: unlink one")]
+    TooManyLinks,
     /// A clock that cannot be.
     #[error("the clock stands at the end of time: set it right")]
     ClockAtItsEnd,
@@ -71,6 +86,11 @@ impl Rejection for UserError {
             Self::SessionNotFound(_) => "user_session_not_found",
             Self::NoSessions => "user_no_sessions",
             Self::TooManySessions => "user_too_many_sessions",
+            Self::SignsInElsewhere => "user_signs_in_elsewhere",
+            Self::IsAService => "user_is_a_service",
+            Self::AlreadyLinked => "user_already_linked",
+            Self::LinkNotFound(_) => "user_link_not_found",
+            Self::TooManyLinks => "user_too_many_links",
             Self::ClockAtItsEnd => "user_clock_at_its_end",
         }
     }
@@ -81,7 +101,8 @@ impl Rejection for UserError {
             | Self::NotGranted
             | Self::TokenNotFound(_)
             | Self::SessionNotFound(_)
-            | Self::NoSessions => RejectionKind::NotFound,
+            | Self::NoSessions
+            | Self::LinkNotFound(_) => RejectionKind::NotFound,
             Self::AlreadyExists
             | Self::AlreadySuspended
             | Self::NotSuspended
@@ -90,6 +111,10 @@ impl Rejection for UserError {
             | Self::TooManyGrants
             | Self::TooManyTokens
             | Self::TooManySessions
+            | Self::SignsInElsewhere
+            | Self::IsAService
+            | Self::AlreadyLinked
+            | Self::TooManyLinks
             | Self::ClockAtItsEnd => RejectionKind::Conflict,
         }
     }

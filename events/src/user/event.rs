@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ApiKeyHash, ApiKeyId, TenantId};
+use crate::ids::{ApiKeyHash, ApiKeyId, IssuerId, SubjectCommitment, SubjectLinkId, TenantId};
 use crate::membership::Grant;
 use crate::text::Code;
 use crate::timestamp::Timestamp;
@@ -78,6 +78,24 @@ pub enum UserEvent {
     },
     /// All of the user's sessions have ended.
     UserSessionsEnded {
+        /// Why, as a stable code.
+        reason: Code,
+    },
+    /// The user signs in as somebody at an issuer. As whom is not here: it lies beside the log, and can be erased.
+    SubjectLinked {
+        /// The link's name.
+        link: SubjectLinkId,
+        /// Where it signs in.
+        issuer: IssuerId,
+        /// In whose scope the link's row lies: the home tenant of the issuer's organisation, or the platform.
+        home: TenantId,
+        /// What the row is held to: a hash under a salt that lies in it.
+        commitment: SubjectCommitment,
+    },
+    /// The user signs in so no more; the link's row is deleted.
+    SubjectUnlinked {
+        /// Which link.
+        link: SubjectLinkId,
         /// Why, as a stable code.
         reason: Code,
     },

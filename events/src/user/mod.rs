@@ -4,7 +4,9 @@
 //! is: no name, no address, no subject. A role is granted at a place ([`crate::membership`]); that the place exists is
 //! checked by the caller, since it stands in another aggregate. A token lives [`TOKEN_LIFE`], no longer, and is kept as
 //! a keyed hash; it carries no right of its own, only its user's roles of the moment. So does a session, which lives
-//! [`SESSION_LIFE`] at the most; that it ends sooner when it is not used is not for the log to say.
+//! [`SESSION_LIFE`] at the most; that it ends sooner when it is not used is not for the log to say. Where a person signs in
+//! is a link to an issuer, without the name that it has there ([`crate::issuer::subject`]); from then on nobody else gets a
+//! token of that person.
 
 mod command;
 mod error;
@@ -23,8 +25,8 @@ pub use error::UserError;
 pub use event::{UserEvent, UserKind};
 
 use crate::aggregate::event_sourced;
-use crate::ids::{ApiKeyHash, ApiKeyId};
-use crate::membership::Grant;
+use crate::ids::{ApiKeyHash, ApiKeyId, IssuerId, SubjectLinkId, TenantId};
+use crate::membership::{Grant, Role};
 use crate::timestamp::Timestamp;
 
 /// How long a token works: long enough for a session of work, short enough that a lost one is soon worth nothing.
@@ -37,6 +39,9 @@ pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 pub const MAX_LIVE_SESSIONS: usize = 16;
 /// Most roles of a user: whoever needs more has them at the organisation.
 pub const MAX_GRANTS: usize = 64;
+
+/// Most links of a user to subjects: an account or two at each of a few issuers.
+pub const MAX_LINKS: usize = 8;
 
 /// A user's state; none before it is enrolled.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +66,19 @@ pub struct UserDetails {
     /// Its sessions that were not ended, likewise.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub live_sessions: BTreeMap<ApiKeyId, Timestamp>,
+    /// Where it signs in.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<SubjectLinkId, SubjectLink>,
+}
+
+/// Where a user signs in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectLink {
+    /// At which issuer.
+    pub issuer: IssuerId,
+    /// In whose scope the link's row lies.
+    pub home: TenantId,
 }
 
 event_sourced!(
@@ -79,11 +97,21 @@ event_sourced!(
         UserSessionOpened,
         UserSessionEnded,
         UserSessionsEnded,
+        SubjectLinked,
+        SubjectUnlinked,
         TenantEntered,
     }
 );
 
 impl User {
+    /// Whether it is a live administrator of the platform: it has the role, and is not suspended.
+    #[must_use]
+    pub fn administers(&self) -> bool {
+        let role = |grant: &Grant| grant.role() == Role::PlatformAdmin;
+        let live = self.details.as_ref().filter(|details| !details.suspended);
+        live.is_some_and(|details| details.grants.iter().any(role))
+    }
+
     fn decide(&self, command: UserCommand) -> Result<UserEvent, UserError> {
         use {UserCommand as C, UserError as Refused, UserEvent as E};
 
@@ -100,7 +128,15 @@ impl User {
                 Ok(E::MembershipRevoked { grant })
             }
             (Some(_), C::Revoke(_)) => Err(Refused::NotGranted),
-            (Some(details), C::IssueToken { token_id, hash, now }) => details.issue(token_id, hash, now),
+            (Some(details), C::IssueToken { by_itself: false, .. }) if details.signs_in_elsewhere() => {
+                Err(Refused::SignsInElsewhere)
+            }
+            (
+                Some(details),
+                C::IssueToken {
+                    token_id, hash, now, ..
+                },
+            ) => details.issue(token_id, hash, now),
             (Some(now), C::RevokeToken { token_id, reason }) if now.live_tokens.contains_key(&token_id) => {
                 Ok(E::UserTokenRevoked { token_id, reason })
             }
@@ -121,6 +157,27 @@ impl User {
             (Some(_), C::EndSession { session_id, .. }) => Err(Refused::SessionNotFound(session_id)),
             (Some(now), C::EndSessions { .. }) if now.live_sessions.is_empty() => Err(Refused::NoSessions),
             (Some(_), C::EndSessions { reason }) => Ok(E::UserSessionsEnded { reason }),
+            (
+                Some(details),
+                C::LinkSubject {
+                    link,
+                    issuer,
+                    home,
+                    commitment,
+                },
+            ) => {
+                details.may_link(link)?;
+                Ok(E::SubjectLinked {
+                    link,
+                    issuer,
+                    home,
+                    commitment,
+                })
+            }
+            (Some(now), C::UnlinkSubject { link, reason }) if now.links.contains_key(&link) => {
+                Ok(E::SubjectUnlinked { link, reason })
+            }
+            (Some(_), C::UnlinkSubject { link, .. }) => Err(Refused::LinkNotFound(link)),
             (Some(now), C::Enter { .. }) if now.suspended => Err(Refused::Suspended),
             (
                 Some(_),
@@ -148,6 +205,7 @@ impl User {
                     grants: BTreeSet::new(),
                     live_tokens: BTreeMap::new(),
                     live_sessions: BTreeMap::new(),
+                    links: BTreeMap::new(),
                 });
             }
             // Each later event was decided on a user that exists.
@@ -177,12 +235,33 @@ impl User {
                 details.live_sessions.remove(&session_id);
             }
             (E::UserSessionsEnded { .. }, Some(details)) => details.live_sessions.clear(),
+            (
+                E::SubjectLinked {
+                    link, issuer, home, ..
+                },
+                Some(details),
+            ) => drop(details.links.insert(link, SubjectLink { issuer, home })),
+            (E::SubjectUnlinked { link, .. }, Some(details)) => drop(details.links.remove(&link)),
             (E::TenantEntered { .. }, Some(_)) => {}
         }
     }
 }
 
 impl UserDetails {
+    fn signs_in_elsewhere(&self) -> bool {
+        self.kind == UserKind::Person && !self.links.is_empty()
+    }
+
+    fn may_link(&self, link: SubjectLinkId) -> Result<(), UserError> {
+        match self.kind {
+            UserKind::Service => Err(UserError::IsAService),
+            UserKind::Person if self.suspended => Err(UserError::Suspended),
+            UserKind::Person if self.links.contains_key(&link) => Err(UserError::AlreadyLinked),
+            UserKind::Person if self.links.len() >= MAX_LINKS => Err(UserError::TooManyLinks),
+            UserKind::Person => Ok(()),
+        }
+    }
+
     fn grant(&self, grant: Grant) -> Result<UserEvent, UserError> {
         if self.grants.contains(&grant) {
             return Err(UserError::AlreadyGranted);

@@ -5,8 +5,8 @@ use cqrs_es::test::TestFramework;
 use uuid::Uuid;
 
 use super::*;
-use crate::ids::TenantId;
-use crate::membership::{Role, Scope};
+use crate::ids::SubjectCommitment;
+use crate::membership::Scope;
 use crate::text::Code;
 
 const LEFT: Code = Code::literal("left");
@@ -42,6 +42,7 @@ fn issue(number: u128, now: &str) -> UserCommand {
         token_id: ApiKeyId(Uuid::from_u128(number)),
         hash: ApiKeyHash([1; 32]),
         now: time(now),
+        by_itself: false,
     }
 }
 
@@ -174,6 +175,24 @@ fn open(number: u128, now: &str) -> UserCommand {
     }
 }
 
+fn link(number: u128) -> UserCommand {
+    UserCommand::LinkSubject {
+        link: SubjectLinkId(Uuid::from_u128(number)),
+        issuer: IssuerId(Uuid::from_u128(7)),
+        home: TenantId::PLATFORM,
+        commitment: SubjectCommitment([1; 32]),
+    }
+}
+
+fn linked(number: u128) -> UserEvent {
+    UserEvent::SubjectLinked {
+        link: SubjectLinkId(Uuid::from_u128(number)),
+        issuer: IssuerId(Uuid::from_u128(7)),
+        home: TenantId::PLATFORM,
+        commitment: SubjectCommitment([1; 32]),
+    }
+}
+
 #[test]
 fn a_session_is_opened_for_twelve_hours_and_not_for_a_suspended_user() {
     user()
@@ -228,4 +247,79 @@ fn sessions_end_one_by_one_or_all_at_once() {
         .when(one)
         .then_expect_error(UserError::SessionNotFound(ApiKeyId(Uuid::from_u128(1))));
     after().when(all).then_expect_error(UserError::NoSessions);
+}
+
+#[test]
+fn a_person_is_linked_and_unlinked_and_a_service_is_not() {
+    user()
+        .given(vec![enrolled()])
+        .when(link(1))
+        .then_expect_events(vec![linked(1)]);
+    user()
+        .given(vec![enrolled(), linked(1)])
+        .when(link(1))
+        .then_expect_error(UserError::AlreadyLinked);
+    let service = UserEvent::UserEnrolled {
+        kind: UserKind::Service,
+    };
+    user()
+        .given(vec![service])
+        .when(link(1))
+        .then_expect_error(UserError::IsAService);
+    let all = (1..=MAX_LINKS as u128).map(linked);
+    user()
+        .given([enrolled()].into_iter().chain(all).collect())
+        .when(link(99))
+        .then_expect_error(UserError::TooManyLinks);
+    let id = SubjectLinkId(Uuid::from_u128(1));
+    let unlink = UserCommand::UnlinkSubject {
+        link: id,
+        reason: LEFT,
+    };
+    let unlinked = UserEvent::SubjectUnlinked {
+        link: id,
+        reason: LEFT,
+    };
+    user()
+        .given(vec![enrolled(), linked(1)])
+        .when(unlink.clone())
+        .then_expect_events(vec![unlinked.clone()]);
+    user()
+        .given(vec![enrolled(), linked(1), unlinked])
+        .when(unlink)
+        .then_expect_error(UserError::LinkNotFound(id));
+}
+
+#[test]
+fn of_a_person_who_signs_in_elsewhere_nobody_else_gets_a_token() {
+    let at = "2026-11-20T12:00:00.000000Z";
+    user()
+        .given(vec![enrolled(), linked(1)])
+        .when(issue(1, at))
+        .then_expect_error(UserError::SignsInElsewhere);
+    let by_itself = UserCommand::IssueToken {
+        token_id: ApiKeyId(Uuid::from_u128(1)),
+        hash: ApiKeyHash([1; 32]),
+        now: time(at),
+        by_itself: true,
+    };
+    user()
+        .given(vec![enrolled(), linked(1)])
+        .when(by_itself)
+        .then_expect_events(vec![token(1, "2026-11-20T13:00:00.000000Z")]);
+}
+
+#[test]
+fn a_user_administers_while_it_has_the_role_and_is_not_suspended() {
+    let grant = Grant::new(Scope::Platform, Role::PlatformAdmin).unwrap();
+    let mut state = User::default();
+    let mut after = |event| {
+        state.fold(event);
+        state.administers()
+    };
+    assert!(!after(enrolled()));
+    assert!(after(UserEvent::MembershipGranted { grant }));
+    assert!(!after(UserEvent::UserSuspended { reason: LEFT }));
+    assert!(after(UserEvent::UserResumed {}));
+    assert!(!after(UserEvent::MembershipRevoked { grant }));
 }

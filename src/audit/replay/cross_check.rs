@@ -4,9 +4,11 @@
 //! It reads as `counterfoil_reader`, bound to one tenant by row-level security. Events that were appended since ours
 //! were read are left aside; fewer than ours is a difference, since a reader that ends early must not pass for complete.
 
+use counterfoil_events::administration::Administration;
 use counterfoil_events::agent::Agent;
 use counterfoil_events::completion::Completion;
 use counterfoil_events::ids::TenantId;
+use counterfoil_events::issuer::Issuer;
 use counterfoil_events::keyring::SigningKeys;
 use counterfoil_events::kri::aggregates::indicator::Kri;
 use counterfoil_events::kri::aggregates::run::KriRun;
@@ -66,6 +68,8 @@ const KINDS: &[(&str, Fold)] = &[
     kind::<Tenant>(),
     kind::<User>(),
     kind::<Origin>(),
+    kind::<Administration>(),
+    kind::<Issuer>(),
     kind::<SigningKeys>(),
     kind::<Agent>(),
     kind::<Policy>(),

@@ -1,17 +1,22 @@
-//! The thin commands: `counterfoil organisations | tenants | agents | policies | kri | secrets | origin …`.
+//! The thin commands: `counterfoil organisations | tenants | users | members | issuers | agents | policies | kri | secrets |
+//! origin …`.
 //!
 //! Each is one request to the HTTP API. A noun's file maps its arguments to a [`Call`]; sending it, paging and printing
 //! are here, the same for all. They decide nothing that the API decides: what it refuses is printed as it says it.
 
 mod agents;
 mod call;
+mod issuers;
 mod kri;
+mod members;
 mod organisations;
 mod origin;
+mod place;
 mod policies;
 mod print;
 mod secrets;
 mod tenants;
+mod users;
 
 use clap::{Args, Subcommand};
 
@@ -21,12 +26,15 @@ use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
 pub use agents::AgentsCommand;
 use call::{Call, Shown};
+pub use issuers::IssuersCommand;
 pub use kri::KriCommand;
+pub use members::MembersCommand;
 pub use organisations::OrganisationsCommand;
 pub use origin::OriginCommand;
 pub use policies::PoliciesCommand;
 pub use secrets::SecretsCommand;
 pub use tenants::TenantsCommand;
+pub use users::UsersCommand;
 
 /// A noun with its commands.
 #[derive(Debug, Args)]

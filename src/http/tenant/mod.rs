@@ -35,6 +35,15 @@ pub struct CreateTenant {
     name: Name,
 }
 
+/// A new tenant of the organisation in the path.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateOwnTenant {
+    /// What people call it, 1 to 120 characters.
+    #[schema(value_type = String, example = "Harbour Logistics")]
+    name: Name,
+}
+
 /// What a carrier carries.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -63,6 +72,14 @@ pub fn routes(commands: &State<Arc<Commands>>) -> Vec<Route> {
             .permission(Permission::TenantsCreate)
             .answers::<CommandAnswer>(201, "Created")
             .handle(commands, create),
+        Route::post(
+            "/v1/organisations/{organisation}/tenants",
+            "Create a tenant of this organisation",
+        )
+        .tag(tag)
+        .permission(Permission::TenantsWrite)
+        .answers::<CommandAnswer>(201, "Created")
+        .handle(commands, create_own),
         Route::patch("/v1/tenants/{tenant}", "Rename a tenant")
             .tag(tag)
             .permission(Permission::TenantsWrite)
@@ -98,6 +115,21 @@ pub fn routes(commands: &State<Arc<Commands>>) -> Vec<Route> {
 
 async fn create(commands: Arc<Commands>, request: Request<Json<CreateTenant>>) -> Answer {
     let Json(CreateTenant { organisation, name }) = &request.body;
+    make(&commands, &request, *organisation, name.clone()).await
+}
+
+async fn create_own(commands: Arc<Commands>, request: Request<Json<CreateOwnTenant>>) -> Answer {
+    let organisation: OrganisationId = request.param("organisation")?;
+    let name = request.body.0.name.clone();
+    make(&commands, &request, organisation, name).await
+}
+
+async fn make<B>(
+    commands: &Commands,
+    request: &Request<B>,
+    organisation: OrganisationId,
+    name: Name,
+) -> Answer {
     let owner = commands
         .organisations
         .load(TenantId::PLATFORM, &organisation.to_string())
@@ -123,8 +155,8 @@ async fn create(commands: Arc<Commands>, request: Request<Json<CreateTenant>>) -
         ..Extras::default()
     };
     let create = TenantCommand::Create {
-        organisation: *organisation,
-        name: name.clone(),
+        organisation,
+        name,
         home: false,
     };
     let context = request.context.command(TenantId::PLATFORM);

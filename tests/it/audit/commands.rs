@@ -211,7 +211,7 @@ async fn replay_prints_states_for_people_and_machines_and_cross_checks() {
     .await;
     assert_eq!(whole.status.code(), Some(0), "{}", text(&whole));
     assert!(
-        text(&whole).contains("postgres-es arrives at the same 15 states"),
+        text(&whole).contains("postgres-es arrives at the same 17 states"),
         "{}",
         text(&whole)
     );

@@ -83,9 +83,11 @@ async fn every_kind_of_aggregate_is_replayed_and_postgres_es_arrives_at_the_same
     let all = replay(&ledger, scope(&ledger, None, AsOf::Now)).await.unwrap();
     let kinds: Vec<_> = all.iter().map(|replayed| replayed.aggregate.as_str()).collect();
     let expected = [
+        "administration",
         "agent",
         "agent",
         "completion",
+        "issuer",
         "keyring",
         "kri",
         "kri_run",

@@ -26,6 +26,7 @@ const ROLES: [(&str, bool, bool); 6] = [
 const GRANTS: &[&str] = &[
     "counterfoil_app DELETE,INSERT,SELECT counterfoil.secret_versions",
     "counterfoil_app DELETE,INSERT,SELECT counterfoil.sessions",
+    "counterfoil_app DELETE,INSERT,SELECT counterfoil.subjects",
     "counterfoil_app INSERT,SELECT counterfoil.organisation_keys",
     "counterfoil_app SELECT counterfoil.chain_heads",
     "counterfoil_app SELECT counterfoil.documents",
@@ -44,6 +45,7 @@ const GRANTS: &[&str] = &[
     "counterfoil_append INSERT,SELECT counterfoil.events",
     "counterfoil_append INSERT,SELECT counterfoil.organisation_keys",
     "counterfoil_append INSERT,SELECT counterfoil.secret_versions",
+    "counterfoil_append INSERT,SELECT counterfoil.subjects",
     "counterfoil_append INSERT,SELECT,UPDATE counterfoil.chain_heads",
     "counterfoil_append INSERT,SELECT,UPDATE counterfoil.idempotency",
     "counterfoil_log DELETE,INSERT,SELECT,UPDATE counterfoil.snapshots",
@@ -57,6 +59,7 @@ const GRANTS: &[&str] = &[
     "counterfoil_log SELECT counterfoil.projection_cursors",
     "counterfoil_log SELECT counterfoil.projection_versions",
     "counterfoil_log SELECT counterfoil.secret_versions",
+    "counterfoil_log SELECT counterfoil.subjects",
     "counterfoil_projector DELETE,INSERT,SELECT,UPDATE counterfoil.parked_events",
     "counterfoil_projector DELETE,INSERT,SELECT,UPDATE counterfoil.projection_cursors",
     "counterfoil_projector DELETE,INSERT,SELECT,UPDATE counterfoil.projection_versions",

@@ -5,6 +5,7 @@ pub mod binary;
 pub mod events;
 pub mod installation;
 pub mod invariants;
+pub mod issuer;
 pub mod kms;
 pub mod ledger;
 pub mod person;
