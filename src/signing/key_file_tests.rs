@@ -76,7 +76,7 @@ async fn a_key_in_the_clear_is_refused_until_it_is_imported_and_then_is_nowhere_
         assert!(matches!(refused, Some(KeyFileError::Unsealed(_))), "{refused:?}");
     }
     let expected = KeyPair::from_seed(&[7; 32]).public_key();
-    let in_place = file.import(&file.path().to_owned()).await.unwrap();
+    let in_place = file.import(file.path()).await.unwrap();
     assert_eq!(in_place.public_key(), expected);
     assert_eq!(file.load().await.unwrap().public_key(), expected);
 
