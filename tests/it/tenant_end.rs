@@ -12,11 +12,9 @@ use crate::support::person::{Person, until};
 use crate::support::reply::Reply;
 use crate::support::served::Served;
 use crate::support::world::{World, agent_card};
-use crate::vault::scene::KeyProcess;
 
 struct Scene {
     installation: Installation,
-    _keys: KeyProcess,
     here: Served,
     there: Served,
     /// Its organisation's home tenant.
@@ -27,12 +25,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let installation = Installation::made(|directory| {
-            let socket = directory.join("kms.sock");
-            format!("[gateway]\ndemo_provider = true\n[vault]\nsocket = {socket:?}\n")
-        })
-        .await;
-        let keys = KeyProcess::start(installation.directory()).await;
+        let installation = Installation::with("[gateway]\ndemo_provider = true\n").await;
         let (here, there) = (installation.serve().await, installation.serve().await);
         let home = World::new(&here, &["demo-small"]).await;
         let organisation = organisation_of(&here, &home).await;
@@ -50,7 +43,6 @@ impl Scene {
         here.post(&ending.path("/secrets"), &secret).await.good();
         Self {
             installation,
-            _keys: keys,
             here,
             there,
             home,
