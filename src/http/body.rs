@@ -77,10 +77,6 @@ impl<T: DeserializeOwned + ToSchema + Send + 'static> RequestBody for Json<T> {
 
     fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, ApiError> {
         require_json(headers)?;
-        // serde would take an array for an object's members in their order, whatever their names.
-        if bytes.trim_ascii_start().first() == Some(&b'[') {
-            return Err(problem::INVALID_BODY.detail("the body must be a JSON object, not an array"));
-        }
         parse_json(bytes).map(Json)
     }
 }
@@ -105,6 +101,10 @@ impl RequestBody for Bytes {
 /// 400 naming line, column and field.
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     json_check::check(bytes)?;
+    // serde would take an array for an object's members in their order, whatever their names.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(problem::INVALID_BODY.detail("the body must be a JSON object, not an array"));
+    }
     serde_json::from_slice(bytes).map_err(|error| explain::<T>(bytes, &error))
 }
 

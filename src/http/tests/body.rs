@@ -35,6 +35,7 @@ async fn malformed_json_is_named_with_its_place() {
 #[tokio::test]
 async fn a_wrong_type_or_field_is_named_by_its_pointer_and_never_repeated() {
     let server = TestServer::start().await;
+    assert_eq!(refused(&server, r#"["a",[]]"#).await.problem(), "invalid-body");
     let reply = refused(
         &server,
         r#"{"name":"a","parts":[{"count":1},{"count":"canary"}]}"#,
