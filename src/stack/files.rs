@@ -1,9 +1,10 @@
 //! Small files that must be whole or absent, and readable by nobody else: written beside their place, synced, renamed.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::unistd::Uid;
 use serde::Serialize;
@@ -73,12 +74,23 @@ fn is_dir_of_ours(path: &Path) -> bool {
     })
 }
 
+/// Looks at a directory that somebody else still writes into: a killed program's child is gone soon after it.
+const REMOVALS: u32 = 40;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
+
 /// Removes a directory with all that is in it; there may be none.
 pub(super) fn remove_dir_if_any(path: &Path) -> Result<(), StackError> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(StackError::io("remove", path)(e)),
-        _ => Ok(()),
+    for removal in 1.. {
+        match fs::remove_dir_all(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => break,
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty && removal < REMOVALS => {
+                std::thread::sleep(REMOVAL_PAUSE);
+            }
+            Err(e) => return Err(StackError::io("remove", path)(e)),
+            Ok(()) => break,
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -271,7 +271,7 @@ async fn what_postgres_refuses_fails_alone() {
     let (good, bad, also_good) = tokio::join!(append("good"), append("b\0d"), append("also good"));
     good.unwrap();
     also_good.unwrap();
-    assert!(matches!(bad, Err(AppendError::Unavailable(_))));
+    assert!(matches!(bad, Err(AppendError::Impossible(_))));
     assert_eq!(ledger.events(ledger.tenant).await.len(), 2);
     ledger.verify().await;
 }

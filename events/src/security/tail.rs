@@ -314,14 +314,17 @@ impl Tail {
             let mut folding = Folding::new(&self.state, &self.heartbeat, Order::Aggregates);
             read_first(&self.pool, ranges, |event| folding.take(&event)).await?;
             let beside = folding.beside;
-            self.arrive(beside, ranges).await?;
+            self.bring(beside).await?;
+            self.arrive(ranges);
         }
         for ranges in known.chunks(TENANTS_PER_READ) {
             let mut folding = Folding::new(&self.state, &self.heartbeat, Order::Positions);
             read_after(&self.pool, ranges, |event| folding.take(&event)).await?;
             let beside = folding.beside;
+            self.bring(beside).await?;
+            // What was revoked and activated holds by now; whether anything is missing may take a moment more.
             self.check_whole(ranges).await?;
-            self.arrive(beside, ranges).await?;
+            self.arrive(ranges);
         }
         let damaged = self.state.damaged().len();
         metrics::gauge!("counterfoil_security_damaged_logs").set(damaged as f64);
@@ -329,18 +332,21 @@ impl Tail {
     }
 
     /// Brings what lies beside the events just folded: the sources of the policies that began to decide, and the rows of the
-    /// subjects that were linked. The cursors move last: whatever fails before is done again, and folding an event again
-    /// changes nothing.
-    async fn arrive(&mut self, beside: Beside, ranges: &[Range]) -> Result<(), FeedError> {
+    /// subjects that were linked.
+    async fn bring(&mut self, beside: Beside) -> Result<(), FeedError> {
         for activation in beside.began.into_values() {
             self.activate(activation).await?;
         }
         for links in beside.links.chunks(LINKS_PER_READ) {
             self.bring_subjects(links).await?;
         }
+        Ok(())
+    }
+
+    /// Moves the cursors, last: whatever fails before is done again, and folding an event again changes nothing.
+    fn arrive(&mut self, ranges: &[Range]) {
         self.cursors
             .extend(ranges.iter().map(|range| (range.tenant, range.until)));
-        Ok(())
     }
 
     /// Each event of these stretches is there; unless the log was set back meanwhile, which the next scan tells.
