@@ -116,7 +116,7 @@ fn say(sample: &Sample) -> anyhow::Result<()> {
 }
 
 async fn append(config: PathBuf, tenant: TenantId, tasks: usize, length: Duration) -> anyhow::Result<()> {
-    let engine = Engine::start(&Config::load(Sources::default().file(Some(config)))?)?;
+    let engine = Engine::start(&Config::load(Sources::default().file(Some(config)))?).await?;
     let work = |length| {
         let commands = engine.commands.clone();
         crowd(tasks, length, move |_, meter| {
