@@ -118,6 +118,12 @@ impl StoredEvent {
     }
 }
 
+/// Places as two columns of a statement.
+fn columns(places: &[(TenantId, Position)]) -> (Vec<Uuid>, Vec<i64>) {
+    let columns = |(tenant, position): &(TenantId, Position)| (tenant.0, position.as_i64());
+    places.iter().map(columns).unzip()
+}
+
 fn decode<T, E: std::error::Error + Send + Sync + 'static>(value: Result<T, E>) -> Result<T, sqlx::Error> {
     value.map_err(|error| sqlx::Error::Decode(error.into()))
 }
@@ -345,10 +351,7 @@ impl LogReader {
         &self,
         places: &[(TenantId, Position)],
     ) -> Result<HashMap<(TenantId, Position), EventHash>, sqlx::Error> {
-        let (tenants, positions): (Vec<Uuid>, Vec<i64>) = places
-            .iter()
-            .map(|(tenant, position)| (tenant.0, position.as_i64()))
-            .unzip();
+        let (tenants, positions) = columns(places);
         let hashes = sqlx::query_as(HASHES_AT).bind(tenants).bind(positions);
         let rows: Vec<(Uuid, i64, Vec<u8>)> = self.all(hashes).await?;
         rows.into_iter()
@@ -367,10 +370,7 @@ impl LogReader {
         &self,
         places: &[(TenantId, Position)],
     ) -> Result<HashMap<(TenantId, Position), EventHash>, sqlx::Error> {
-        let (tenants, positions): (Vec<Uuid>, Vec<i64>) = places
-            .iter()
-            .map(|(tenant, position)| (tenant.0, position.as_i64()))
-            .unzip();
+        let (tenants, positions) = columns(places);
         let envelopes = sqlx::query_as(ENVELOPES_AT).bind(tenants).bind(positions);
         let rows: Vec<(Uuid, i64, String)> = self.all(envelopes).await?;
         let hashes = rows.into_iter().map(|(tenant, position, envelope)| {
@@ -388,10 +388,7 @@ impl LogReader {
         &self,
         places: &[(TenantId, Position)],
     ) -> Result<HashMap<(TenantId, Position), Timestamp>, sqlx::Error> {
-        let (tenants, positions): (Vec<Uuid>, Vec<i64>) = places
-            .iter()
-            .map(|(tenant, position)| (tenant.0, position.as_i64()))
-            .unzip();
+        let (tenants, positions) = columns(places);
         let recorded = sqlx::query_as(RECORDED_AT).bind(tenants).bind(positions);
         let rows: Vec<(Uuid, i64, chrono::DateTime<chrono::Utc>)> = self.all(recorded).await?;
         let placed = |(tenant, position, at)| {

@@ -11,7 +11,7 @@ use crate::command::LoadError;
 use crate::ids::{Sequence, TenantId};
 use crate::ledger::StoredEvent;
 use crate::schema::DecodeError;
-use crate::security::directory::FoldError;
+use crate::security::change::FoldError;
 use crate::security::feed::{FeedError, Range};
 
 /// Ranges that hold fewer events than they must. On the primary key.

@@ -6,6 +6,7 @@ use crate::agent::key::{IssuedKey, KeyPepper, PresentedKey};
 use crate::bounded::Bounded;
 use crate::document::Document;
 use crate::organisation::OrganisationKind;
+use crate::security::change::{FOLDED, PASSED_OVER};
 
 use super::*;
 

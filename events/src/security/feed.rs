@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::ids::{Position, SubjectLinkId, TenantId};
 use crate::issuer::subject::{SubjectHash, SubjectRow, SubjectSalt};
 use crate::ledger::{self, CALL_TIMEOUT, StoredEvent, give_back, within};
-use crate::security::directory::{FOLDED, FoldError, PASSED_OVER};
+use crate::security::change::{FOLDED, FoldError, PASSED_OVER};
 
 /// Tenants per statement: each is one or two descents of an index.
 pub(super) const TENANTS_PER_READ: usize = 200;

@@ -10,6 +10,7 @@
 //!   is damaged denies what its log has a say in (`damage`).
 //! - A log that was set back is read anew from its beginning, and everything is denied until that is done.
 
+mod change;
 mod credentials;
 mod damage;
 mod directory;
@@ -26,8 +27,8 @@ mod users;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+pub use change::FoldError;
 pub use damage::DamagedLog;
-pub use directory::FoldError;
 pub use entries::{ActivePolicy, AgentEntry, KeyEntry, KeyIdentity, OrganisationEntry, TenantEntry};
 pub use feed::FeedError;
 pub use freshness::{DEGRADED_AFTER, DENIED_AFTER, Freshness};

@@ -24,8 +24,9 @@ use crate::ids::{Position, SubjectLinkId, TenantId};
 use crate::ledger::{Committed, Database, LogReader, StoredEvent};
 use crate::policy::PolicyLayer;
 use crate::security::SecurityState;
+use crate::security::change::{Change, FoldError, decode};
 use crate::security::damage::{Sequences, incomplete, is_of_one_log};
-use crate::security::directory::{Activation, Change, Directory, FoldError, decode};
+use crate::security::directory::{Activation, Directory};
 use crate::security::feed::{
     FeedError, Range, TENANTS_PER_READ, check_kinds, read_after, read_first, read_subjects,
 };

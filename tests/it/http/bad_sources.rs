@@ -111,6 +111,19 @@ fn fetched(url: impl std::fmt::Display, pointer: &str) -> Value {
     json!({"kind": "http_json", "url": url.to_string(), "pointer": pointer})
 }
 
+/// It would be in the log for good: a finding of every audit, and what no backup could be proven with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_cannot_name_a_document_that_did_not_come_with_it() {
+    let bench = Bench::new().await;
+    let document = json!({"digest": "a".repeat(64), "bytes": 4});
+    let config = json!({"kind": "csv", "column": "rate", "aggregate": "last", "document": document});
+    let refused = bench.configure(&config).await;
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    assert!(refused.text.contains("/config/document"), "{}", refused.text);
+    let sources = bench.server.get(&bench.world.path("/kri-sources")).await.good();
+    assert_eq!(sources["items"], json!([]));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_can_never_work_is_refused_at_once_and_not_kept() {
     let bench = Bench::new().await;
