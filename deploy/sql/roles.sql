@@ -31,6 +31,16 @@ BEGIN
     -- A query that row-level security would have filtered is an error for them, not a short answer.
     ALTER ROLE counterfoil_log SET row_security = off;
     ALTER ROLE counterfoil_projector SET row_security = off;
+    -- Both look rows up by keys, and a statement's plan is kept while its tables grow: one that was made when a table
+    -- was small would read all of it for every step, until statistics are gathered the next time (decision 0020).
+    ALTER ROLE counterfoil_projector SET enable_seqscan = off;
+    ALTER ROLE counterfoil_projector SET enable_bitmapscan = off;
+    ALTER ROLE counterfoil_projector SET enable_hashjoin = off;
+    ALTER ROLE counterfoil_projector SET enable_mergejoin = off;
+    ALTER ROLE counterfoil_projector SET plan_cache_mode = force_generic_plan;
+    ALTER ROLE counterfoil_projector SET jit = off;
+    ALTER ROLE counterfoil_app SET enable_seqscan = off;
+    ALTER ROLE counterfoil_app SET jit = off;
     -- Requests may come through a pooler, which refuses these as settings of a session.
     ALTER ROLE counterfoil_app SET statement_timeout = '10s';
     ALTER ROLE counterfoil_app SET idle_in_transaction_session_timeout = '10s';
