@@ -19,7 +19,8 @@ pub struct RequestLimiter {
 }
 
 impl RequestLimiter {
-    /// Counts in Redis, and in memory for at most `memory_entries_max` keys while Redis is away.
+    /// Counts in Redis; and in memory, for at most `memory_entries_max` keys, what this process let pass, which holds while
+    /// Redis is away.
     #[must_use]
     pub fn new(link: RedisLink, memory_entries_max: usize) -> Self {
         Self {
@@ -39,7 +40,13 @@ impl RequestLimiter {
     /// One verdict for each key, in their order.
     pub async fn count_all(&self, keys: &[(String, Rate)]) -> Vec<Verdict> {
         match self.in_redis(keys, None).await {
-            Some(verdicts) => verdicts,
+            Some(verdicts) => {
+                // So that nobody has a whole burst again when Redis is late once, or away.
+                if verdicts.iter().all(|verdict| verdict.allowed) {
+                    self.local.step(keys);
+                }
+                verdicts
+            }
             None => self.local.step(keys).0,
         }
     }
