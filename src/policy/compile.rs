@@ -37,6 +37,8 @@ pub struct CompiledPolicy {
     pub(super) engine: Engine,
     pub(super) literals: Arc<BTreeSet<String>>,
     pub(super) tests: Arc<[TestRule]>,
+    /// Where the rule that decides stands.
+    pub(super) entry_point: Place,
     digest: DocumentDigest,
 }
 
@@ -95,6 +97,7 @@ pub(super) fn compile_here(source: &str) -> Result<CompiledPolicy, PolicyError> 
         engine,
         literals: Arc::new(findings.literals),
         tests: findings.tests.into(),
+        entry_point: findings.entry_point.unwrap_or(Place::START),
         digest: document::digest(source.as_bytes()),
     })
 }

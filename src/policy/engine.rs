@@ -19,7 +19,7 @@ use super::error::PolicyError;
 use super::input::PolicyInput;
 use super::pool::{Pool, PoolError, Worker};
 use super::probation::Probation;
-use super::self_test::{TESTS_TIME_LIMIT, TestReport, run_tests_here};
+use super::self_test::{TESTS_TIME_LIMIT, TestReport, run_tests_here, try_out};
 use super::settings::{COMPILE_LIMIT, check_limits, decision_limits};
 use crate::config::PolicyConfig;
 
@@ -189,9 +189,11 @@ fn check(source: &str) -> Result<CheckedPolicy, PolicyError> {
             limit_ms: COMPILE_LIMIT.as_millis(),
         });
     }
+    let tests = run_tests_here(&policy)?;
+    try_out(&policy)?;
     Ok(CheckedPolicy {
         digest: policy.digest(),
-        tests: run_tests_here(&policy)?,
+        tests,
     })
 }
 

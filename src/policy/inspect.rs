@@ -36,6 +36,8 @@ pub(super) struct Findings {
     pub(super) tests: Vec<TestRule>,
     /// Every string written out in the policy. Reason codes must be among them, so that none is made of content.
     pub(super) literals: BTreeSet<String>,
+    /// Where the rule that decides stands.
+    pub(super) entry_point: Option<Place>,
 }
 
 /// Checks one module against the contract.
@@ -43,7 +45,7 @@ pub(super) fn inspect(module: &Module) -> Result<Findings, PolicyError> {
     check_package(module)?;
     check_imports(module)?;
     let mut walk = Walk::new(functions(module)?, rule_names(module));
-    check_entry_point(module)?;
+    let entry_point = check_entry_point(module)?;
     check_defaults(module)?;
     for rule in &module.policy {
         walk.rule(rule)?;
@@ -56,6 +58,7 @@ pub(super) fn inspect(module: &Module) -> Result<Findings, PolicyError> {
     Ok(Findings {
         tests: tests(module)?,
         literals: walk.literals,
+        entry_point: Some(entry_point),
     })
 }
 
@@ -82,12 +85,12 @@ fn check_imports(module: &Module) -> Result<(), PolicyError> {
     Ok(())
 }
 
-fn check_entry_point(module: &Module) -> Result<(), PolicyError> {
+fn check_entry_point(module: &Module) -> Result<Place, PolicyError> {
     let missing = || PolicyError::Contract {
         at: Place::START,
         reason: format!("there is no rule `{ENTRY_POINT}`; it must be {{\"allow\": …, \"reasons\": …}}"),
     };
-    let mut found = false;
+    let mut found = None;
     for rule in &module.policy {
         let complete = match rule.as_ref() {
             Rule::Spec {
@@ -104,9 +107,9 @@ fn check_entry_point(module: &Module) -> Result<(), PolicyError> {
             let reason = format!("`{ENTRY_POINT}` must be one complete rule: decision := {{\"allow\": …}}");
             return Err(contract(rule.span(), reason));
         }
-        found = true;
+        found = found.or(Some(place(rule.span())));
     }
-    if found { Ok(()) } else { Err(missing()) }
+    found.ok_or_else(missing)
 }
 
 /// The engine would take the first of several defaults, silently.

@@ -1,6 +1,7 @@
 //! A policy's own tests, run at publish: rules named `test_…` in the policy's text, each of which must be true.
 //!
-//! A policy without tests may be published; the count is part of the answer, so that this can be seen.
+//! A policy without tests may be published; the count is part of the answer, so that this can be seen. Whether or not it
+//! has any, it is tried out on an ordinary request: what it decides there must have the shape of a decision.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,16 @@ use regorus::Value;
 use super::compile::{CompiledPolicy, on_deep_stack};
 use super::decision::Fault;
 use super::error::PolicyError;
-use super::evaluate::{Failure, rule_value};
-use super::inspect::TestRule;
+use super::evaluate::{Failure, decide, rule_value};
+use super::inspect::{ENTRY_POINT, TestRule};
 
 /// What one test may take: it may decide several times.
 pub const TEST_TIME_LIMIT: Duration = Duration::from_secs(1);
 /// What all tests of a policy may take together.
 pub const TESTS_TIME_LIMIT: Duration = Duration::from_secs(5);
+
+/// An ordinary request, the example of `docs/policy-contract.md`.
+const ORDINARY: &str = include_str!("ordinary_request.json");
 
 /// Tests that all hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +54,24 @@ pub(super) fn run_tests_here(policy: &CompiledPolicy) -> Result<TestReport, Poli
     Ok(TestReport {
         passed: policy.tests.len(),
     })
+}
+
+/// Refuses a policy that decides about an ordinary request what nobody can read: it would deny everything, and its author
+/// would learn of it from his agents. That it denies, or has no answer to this request, is its own affair.
+pub(super) fn try_out(policy: &CompiledPolicy) -> Result<(), PolicyError> {
+    let unreadable = |reason: String| PolicyError::Contract {
+        at: policy.entry_point,
+        reason,
+    };
+    let input = Value::from_json_str(ORDINARY).map_err(|error| unreadable(error.to_string()))?;
+    match decide(policy, input, TEST_TIME_LIMIT) {
+        Err(failure) if failure.fault == Fault::MalformedDecision => Err(unreadable(format!(
+            "`{ENTRY_POINT}` about an ordinary request is no decision: it must be an object with a boolean `allow`, \
+             `reasons` (codes that stand in the policy's text) and `obligations` as docs/policy-contract.md has them, and \
+             nothing else"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn run_test(policy: &CompiledPolicy, test: &TestRule) -> Result<(), PolicyError> {

@@ -198,6 +198,37 @@ async fn publishing_checks_on_threads_of_its_own_and_answers_with_digest_and_cou
     );
 }
 
+#[tokio::test]
+async fn what_decides_an_ordinary_request_unreadably_is_refused_where_it_stands() {
+    let engine = engine();
+    for decision in [
+        "5",
+        "{\"allowed\": true}",
+        "{\"allow\": \"yes\"}",
+        "{\"allow\": false, \"reasons\": [\"policy.mine\"]}",
+        "{\"allow\": true, \"obligations\": {\"max_tokens\": 0}}",
+    ] {
+        let rules = format!("other := 1\n\ndecision := {decision}");
+        let error = match engine.check(policy(&rules)).await.unwrap_err() {
+            CheckError::Policy(error) => error,
+            other => panic!("{decision}: {other}"),
+        };
+        assert_eq!(error.code(), "policy_contract", "{decision}");
+        assert_eq!(
+            error.place(),
+            Some(Place { line: 7, column: 1 }),
+            "{decision}: {error}"
+        );
+    }
+    // Denying, or having no answer to this very request, is the author's affair.
+    for rules in [
+        "decision := {\"allow\": false}",
+        "decision := {\"allow\": true} if input.request.model == \"other\"",
+    ] {
+        engine.check(policy(rules)).await.unwrap();
+    }
+}
+
 /// Walks values in the orders that could differ between runs: sets, objects, comprehensions, sorting.
 const ORDER_SENSITIVE: &str = r#"
     words := {w | some m in input.request.messages; some w in split(m.content, " ")}
