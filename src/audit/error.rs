@@ -77,6 +77,9 @@ pub enum AuditError {
         /// Why.
         source: std::io::Error,
     },
+    /// Evidence is not written over by mistake.
+    #[error("{0} is there already: name another file, or replace it with --force")]
+    Exists(PathBuf),
     /// A file is no export.
     #[error("{path}: {source}")]
     Export {

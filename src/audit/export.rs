@@ -31,8 +31,10 @@ pub struct Export<'a> {
     pub tenant: TenantId,
     /// From which position on.
     pub from: Position,
-    /// The file; one that is there is replaced.
+    /// The file.
     pub path: &'a Path,
+    /// Whether one that is there is replaced.
+    pub replace: bool,
 }
 
 /// What was exported.
@@ -73,6 +75,9 @@ pub async fn export(
             from,
             head: to,
         });
+    }
+    if !export.replace && export.path.exists() {
+        return Err(AuditError::Exists(export.path.to_owned()));
     }
     let draft = draft_beside(export.path);
     let file = File::create(&draft).map_err(AuditError::file(&draft))?;

@@ -199,5 +199,6 @@ fn failed(error: BackupError) -> CliError {
     CliError {
         exit,
         message: error.to_string(),
+        problem: None,
     }
 }

@@ -89,10 +89,13 @@ impl Api {
         if status == StatusCode::UNAUTHORIZED && self.token.is_none() {
             message.push_str("; no token was sent: give --token or COUNTERFOIL_TOKEN");
         }
-        Err(if status.is_server_error() {
-            CliError::unavailable(message)
-        } else {
-            CliError::usage(message)
+        let error = match status.is_server_error() {
+            true => CliError::unavailable(message),
+            false => CliError::usage(message),
+        };
+        Err(match answer {
+            Value::Null => error,
+            problem => error.with_problem(problem),
         })
     }
 

@@ -2,6 +2,8 @@
 
 use std::process::{ExitCode, Termination};
 
+use serde_json::{Value, json};
+
 use crate::signing::KeyFileError;
 
 /// How a command ended.
@@ -44,6 +46,8 @@ pub struct CliError {
     pub exit: Exit,
     /// What is wrong, and what to do about it.
     pub message: String,
+    /// The problem document (RFC 9457) that the API answered with, where it is the API that refused.
+    pub problem: Option<Value>,
 }
 
 impl CliError {
@@ -53,6 +57,7 @@ impl CliError {
         Self {
             exit: Exit::Usage,
             message: message.to_string(),
+            problem: None,
         }
     }
 
@@ -71,7 +76,23 @@ impl CliError {
         Self {
             exit: Exit::Unavailable,
             message: message.to_string(),
+            problem: None,
         }
+    }
+
+    /// With what the API said.
+    #[must_use]
+    pub fn with_problem(self, problem: Value) -> Self {
+        Self {
+            problem: Some(problem),
+            ..self
+        }
+    }
+
+    /// One JSON object for machines: the text for people, the exit code, and the API's problem document or null.
+    #[must_use]
+    pub fn as_json(&self) -> Value {
+        json!({"error": self.message, "exit": self.exit.code(), "problem": self.problem})
     }
 }
 

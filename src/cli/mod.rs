@@ -40,13 +40,20 @@ use output::Output;
 /// Where `up` keeps everything if it is not told.
 const DEFAULT_DATA: &str = ".counterfoil/data";
 
+/// What scripts go by; see [`Exit`].
+const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  done, and it found something: damage, a difference, a part that is down\n  \
+    2  refused: arguments, configuration or what was asked for must change (an unknown id, too)\n  \
+    3  not done: something it needs does not answer; try again\n\n\
+    With --json, answers go to stdout and an error to stderr as {\"error\", \"exit\", \"problem\"}.";
+
 /// Control and evidence for organisations that run AI agents under supervision
 #[derive(Debug, Parser)]
 #[command(
     name = "counterfoil",
     version,
     propagate_version = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_help = EXIT_CODES
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -112,7 +119,7 @@ enum Command {
     Bootstrap(bootstrap::BootstrapCommand),
     /// Agents and their API keys
     Agents(Noun<AgentsCommand>),
-    /// Policies: publish, activate, roll back
+    /// Policies: publish, show, activate, roll back
     Policies(Noun<PoliciesCommand>),
     /// Key risk indicators, their sources and runs
     Kri(Noun<KriCommand>),
@@ -154,16 +161,23 @@ impl GlobalArgs {
     }
 
     /// The configuration of a command that works on an installation: as [`Self::begin`], and where neither a file nor
-    /// a directory is named, that of an `up` which keeps its data in the usual place.
+    /// a directory is named, that of an `up` which keeps its data in the usual place. What is usual is not logged
+    /// unless the configuration asks for it: the command's answer says it.
     ///
     /// # Errors
     /// What is wrong with it, and where.
     pub fn installation(&self) -> Result<Config, CliError> {
-        let usual = config_file(Path::new(DEFAULT_DATA));
-        if self.data.is_none() && self.means_data() {
-            return load(self.sources().installation(Some(usual)));
+        let usual = || config_file(Path::new(DEFAULT_DATA));
+        let file = match self.data.is_none() && self.means_data() {
+            true => Some(usual()),
+            false => self.data.as_deref().map(config_file),
+        };
+        let mut config = Config::load(self.sources().installation(file)).map_err(CliError::usage)?;
+        if config.telemetry.log_filter == TelemetryConfig::default().log_filter {
+            config.telemetry.log_filter = "warn".to_owned();
         }
-        self.begin()
+        set_up_logs(&config)?;
+        Ok(config)
     }
 
     /// Whether the installation is that of an `up`: its directory is named, or it is in the usual place and nothing
@@ -214,17 +228,17 @@ fn set_up_logs(config: &Config) -> Result<(), CliError> {
 #[must_use]
 pub fn main() -> Exit {
     let cli = Cli::parse();
-    match run(cli) {
+    let output = Output::new(cli.global.json);
+    match run(cli, output) {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("counterfoil: {error}");
+            output.error(&error);
             error.exit
         }
     }
 }
 
-fn run(cli: Cli) -> Outcome {
-    let output = Output::new(cli.global.json);
+fn run(cli: Cli, output: Output) -> Outcome {
     match cli.command {
         Command::Up(args) => block_on(serve::up(&cli.global, args, output)),
         Command::Init => block_on(serve::init(cli.global.begin()?)),

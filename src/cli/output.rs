@@ -58,6 +58,14 @@ impl Output {
         })
     }
 
+    /// Says on stderr why a command did not do its work.
+    pub fn error(self, error: &CliError) {
+        match self.json {
+            true => eprintln!("{}", error.as_json()),
+            false => eprintln!("counterfoil: {error}"),
+        }
+    }
+
     /// Prints text as it is.
     ///
     /// # Errors

@@ -18,7 +18,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with these columns. A name that begins with `>` makes a column of numbers.
+    /// A table with these columns. A name that begins with `>` makes a column of numbers; of a path (`latest.value`), the
+    /// last part stands above the column.
     #[must_use]
     pub fn new<const N: usize>(columns: [&'static str; N]) -> Self {
         Self::of(&columns)
@@ -36,7 +37,7 @@ impl Table {
         };
         Self {
             sides: columns.iter().map(side).collect(),
-            heading: columns.iter().map(|name| name.trim_start_matches('>')).collect(),
+            heading: columns.iter().map(|name| heading(name)).collect(),
             rows: Vec::new(),
         }
     }
@@ -88,6 +89,11 @@ impl fmt::Display for Table {
         }
         Ok(())
     }
+}
+
+fn heading(column: &'static str) -> &'static str {
+    let path = column.trim_start_matches('>');
+    path.rsplit('.').next().unwrap_or(path)
 }
 
 fn printable(text: &str) -> String {

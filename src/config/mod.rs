@@ -7,6 +7,7 @@
 mod auth;
 mod check;
 mod environment;
+mod flag;
 mod gateway;
 mod http;
 mod kri;
@@ -36,6 +37,7 @@ pub use auth::{AuthConfig, IssuersConfig, LocalIssuerConfig};
 use check::Checks;
 pub use check::Violation;
 use environment::Environment;
+use flag::Flag;
 pub use gateway::{GatewayConfig, MaxTokensField, ModelConfig, UpstreamConfig};
 pub use http::HttpConfig;
 pub use kri::KriConfig;
@@ -199,7 +201,7 @@ impl Config {
         }
         figment = figment.merge(Environment::new(sources.environment));
         for (key, value) in sources.flags {
-            figment = figment.merge((key, value));
+            figment = figment.merge(Flag(key, value));
         }
         let config: Self = figment
             .extract()

@@ -69,6 +69,10 @@ fn an_unknown_key_is_an_error_wherever_it_comes_from() {
         assert!(matches!(error, ConfigError::Unreadable(_)));
         assert!(error.to_string().contains("unknown field"), "{error}");
     }
+    let flag = Config::load(Sources::default().flag_text("http.port", "1"))
+        .unwrap_err()
+        .to_string();
+    assert!(flag.ends_with("for key \"http.port\" in the flags"), "{flag}");
 }
 
 #[test]

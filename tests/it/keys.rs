@@ -179,6 +179,7 @@ async fn exported(ledger: &TestLedger, directory: &Path, tenant: TenantId) -> St
         tenant,
         from: Position(1),
         path: &path,
+        replace: false,
     };
     let keys = keys(ledger).await;
     export(what, &ledger.reader, &head_notes(ledger), &keys, &())

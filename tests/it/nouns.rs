@@ -228,7 +228,12 @@ async fn an_installation_is_run_by_its_nouns_alone() {
             .contains("csv")
     );
     let rollup = until_shown(&up, &format!("kri rollup {carrier}"), "0.07").await;
-    assert!(rollup.contains(&tenant), "{rollup}");
+    assert!(
+        rollup.contains("WORST_STATUS") && rollup.contains("red"),
+        "{rollup}"
+    );
+    let whole = json(&up, &format!("kri rollup {carrier}")).await;
+    assert_eq!(whole["items"][0]["members"][0]["tenant"], tenant.as_str());
     json(
         &up,
         &format!("kri sources disable {source} --tenant {tenant} --reason moved"),

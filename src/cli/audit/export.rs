@@ -22,6 +22,9 @@ pub struct ExportArgs {
     /// The file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    force: bool,
     /// From this position on
     #[arg(long, default_value_t = 1, value_name = "POSITION")]
     from: u64,
@@ -38,6 +41,7 @@ impl ExportArgs {
             tenant: self.tenant,
             from: Position(self.from),
             path: &self.out,
+            replace: self.force,
         };
         let bar = Bar::new(output, "exporting");
         let exported = export(what, &reader, &notes, &keys, &bar)

@@ -81,6 +81,7 @@ pub(super) fn failed(error: &AuditError) -> CliError {
     CliError {
         exit,
         message: error.to_string(),
+        problem: None,
     }
 }
 

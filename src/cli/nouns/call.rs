@@ -42,6 +42,13 @@ pub enum Shown {
     },
     /// Every member of one thing.
     Item,
+    /// A table of these members of each of one thing's `items`; machines get the thing whole.
+    ItemsOfOne {
+        columns: &'static [&'static str],
+        nothing: &'static str,
+    },
+    /// The text of this member of one thing, as it is; machines get the thing whole.
+    Text(&'static str),
     /// What a command made or changed, and where that is recorded.
     Done,
 }
@@ -133,10 +140,9 @@ impl Call {
         self
     }
 
-    /// Shown as one thing.
-    pub fn shown_as_item(mut self) -> Self {
-        self.shown = Shown::Item;
-        self
+    /// Shown another way than its kind of request usually is.
+    pub fn shown(self, shown: Shown) -> Self {
+        Self { shown, ..self }
     }
 
     /// Whether it changes nothing.

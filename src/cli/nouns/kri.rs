@@ -8,9 +8,31 @@ use serde_json::json;
 
 use super::super::exit::CliError;
 use super::Ask;
-use super::call::{Call, ListArgs, ReasonArg, TenantArg, json_of, segment};
+use super::call::{Call, ListArgs, ReasonArg, Shown, TenantArg, json_of, segment};
 
-const COLUMNS: &[&str] = &["id", "retired", "latest", "defined_at"];
+const COLUMNS: &[&str] = &[
+    "id",
+    "status",
+    ">latest.value",
+    "definition.unit",
+    "latest.measured_at",
+    "retired",
+];
+const ROLLUP: &[&str] = &[
+    "kri",
+    "statistics.worst_status",
+    ">statistics.members",
+    ">statistics.statuses.green",
+    ">statistics.statuses.amber",
+    ">statistics.statuses.red",
+    ">statistics.statuses.stale",
+    ">statistics.statuses.missing",
+    ">statistics.weighted_mean",
+    ">statistics.median",
+    ">statistics.p90",
+    ">statistics.coverage",
+    "unit",
+];
 const SOURCES: &[&str] = &["id", "kri", "kind", "disabled"];
 const RUNS: &[&str] = &[
     "id",
@@ -22,7 +44,13 @@ const RUNS: &[&str] = &[
     "requested_at",
     "ended_at",
 ];
-const MEASUREMENTS: &[&str] = &["kri", "measured_at", "measurement", "source"];
+const MEASUREMENTS: &[&str] = &[
+    "kri",
+    "measured_at",
+    ">measurement.value",
+    "measurement.band",
+    "source",
+];
 
 /// Commands on KRIs.
 #[derive(Debug, Subcommand)]
@@ -134,9 +162,11 @@ pub enum SourcesCommand {
         tenant: TenantArg,
     },
     /// A new one
-    #[command(
-        after_help = "The file, for example:\n  {\"kind\": \"http_json\", \"url\": \"https://…/figures\", \"pointer\": \"/rate\"}"
-    )]
+    #[command(after_help = "The file, for example one of:\n  \
+        {\"kind\": \"http_json\", \"url\": \"https://…/figures\", \"pointer\": \"/rate\"}\n  \
+        {\"kind\": \"csv\", \"url\": \"https://…/rates.csv\", \"column\": \"rate\", \"aggregate\": \"mean\"}\n  \
+        {\"kind\": \"csv\", \"text\": \"rate\\n0.03\\n\", \"column\": \"rate\", \"aggregate\": \"last\"}\n\n\
+        A `text` is kept with the log; docs/kris.md says what each kind takes.")]
     Configure {
         /// The KRI that it measures
         #[arg(long)]
@@ -214,7 +244,10 @@ impl Ask for KriCommand {
                 "no measurements yet",
             ),
             Self::Rollup { carrier, at } => {
-                Call::get(format!("/v1/carriers/{}/rollups", segment(&carrier))).with("at", at)
+                let (columns, nothing) = (ROLLUP, "no KRIs yet in the tenants that it carries");
+                Call::get(format!("/v1/carriers/{}/rollups", segment(&carrier)))
+                    .with("at", at)
+                    .shown(Shown::ItemsOfOne { columns, nothing })
             }
             Self::Sources(command) => command.call()?,
         })
@@ -235,7 +268,7 @@ impl Ask for SourcesCommand {
                 Call::command(Method::PUT, source_path(&tenant, &source), json_of(&file)?)
             }
             Self::Test { source, tenant } => {
-                Call::bare(Method::POST, source_path(&tenant, &source) + "/test").shown_as_item()
+                Call::bare(Method::POST, source_path(&tenant, &source) + "/test").shown(Shown::Item)
             }
             Self::Disable {
                 source,

@@ -91,6 +91,10 @@ impl<C: Subcommand + Ask> Noun<C> {
                 print::list(output, &items, columns, nothing)?;
             }
             Shown::Item => print::item(output, &call.send(&api).await?)?,
+            Shown::ItemsOfOne { columns, nothing } => {
+                print::items(output, &call.send(&api).await?, columns, nothing)?;
+            }
+            Shown::Text(member) => print::text(output, &call.send(&api).await?, member)?,
             Shown::Done => print::done(output, &call.send(&api).await?)?,
         }
         Ok(Exit::Good)

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::super::exit::CliError;
 use super::Ask;
-use super::call::{Call, ListArgs, TenantArg, text_of};
+use super::call::{Call, ListArgs, Shown, TenantArg, text_of};
 
 const COLUMNS: &[&str] = &["id", ">active", "active_since", ">latest"];
 const VERSIONS: &[&str] = &["layer", ">version", ">tests", "published_at", "source"];
@@ -49,6 +49,16 @@ pub enum PoliciesCommand {
         tenant: TenantArg,
         #[command(flatten)]
         list: ListArgs,
+    },
+    /// A version's Rego, as it was published
+    Show {
+        /// Which layer
+        layer: Layer,
+        /// Which version
+        #[arg(id = "policy_version", value_name = "VERSION")]
+        version: u32,
+        #[command(flatten)]
+        tenant: TenantArg,
     },
     /// A new version; it is compiled and runs its own tests, and is not active yet
     Publish {
@@ -96,6 +106,14 @@ impl Ask for PoliciesCommand {
             Self::Get { layer, tenant } => Call::get(one(&tenant, layer)),
             Self::Versions { tenant, list } => {
                 Call::list(tenant.path("policy-versions"), &list, VERSIONS, "no versions yet")
+            }
+            Self::Show {
+                layer,
+                version,
+                tenant,
+            } => {
+                let path = format!("{}/versions/{version}", one(&tenant, layer));
+                Call::get(path).shown(Shown::Text("source"))
             }
             Self::Publish { layer, file, tenant } => {
                 let body = json!({"source": text_of(&file)?});

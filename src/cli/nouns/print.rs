@@ -17,14 +17,42 @@ pub fn list(
     columns: &'static [&'static str],
     nothing: &str,
 ) -> Result<(), CliError> {
-    output.list(items, nothing, |items| {
-        let mut table = Table::of(columns);
-        for item in items {
-            let member = |column: &&str| short(cell(&item[column.trim_start_matches('>')]));
-            table.cells(columns.iter().map(member));
+    output.list(items, nothing, |items| table(items, columns))
+}
+
+/// A table of the answer's `items`.
+pub fn items(
+    output: Output,
+    answer: &Value,
+    columns: &'static [&'static str],
+    nothing: &str,
+) -> Result<(), CliError> {
+    output.print(answer, |answer| {
+        let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        match table(items, columns) {
+            table if table.is_empty() => format!("{nothing}\n"),
+            table => table.to_string(),
         }
-        table
     })
+}
+
+/// One member's text, ready to be written to a file.
+pub fn text(output: Output, answer: &Value, member: &str) -> Result<(), CliError> {
+    output.print(answer, |answer| cell(&answer[member]))
+}
+
+fn table(items: &[Value], columns: &'static [&'static str]) -> Table {
+    let mut table = Table::of(columns);
+    for item in items {
+        let member = |column: &&str| short(cell(at(item, column.trim_start_matches('>'))));
+        table.cells(columns.iter().map(member));
+    }
+    table
+}
+
+/// What stands at `a.b.c`; null where there is nothing.
+fn at<'v>(item: &'v Value, path: &str) -> &'v Value {
+    path.split('.').fold(item, |value, name| &value[name])
 }
 
 /// Every member.

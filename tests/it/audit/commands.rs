@@ -160,6 +160,7 @@ async fn a_later_export_and_one_from_the_middle_verify_too() {
             "log.jsonl",
             "--from",
             from,
+            "--force",
         ];
         let exported = run(&ledger, directory.path(), &arguments).await;
         assert_eq!(exported.status.code(), Some(0), "{}", text(&exported));
@@ -167,6 +168,17 @@ async fn a_later_export_and_one_from_the_middle_verify_too() {
         assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
     }
     assert!(!directory.path().join("log.jsonl.partial").exists());
+    // What is there may be somebody's evidence.
+    let there = std::fs::read(directory.path().join("log.jsonl")).unwrap();
+    let again = run(
+        &ledger,
+        directory.path(),
+        &["export", "--tenant", &tenant, "--out", "log.jsonl"],
+    )
+    .await;
+    assert_eq!(again.status.code(), Some(2), "{}", text(&again));
+    assert!(text(&again).contains("--force"), "{}", text(&again));
+    assert_eq!(std::fs::read(directory.path().join("log.jsonl")).unwrap(), there);
     let beyond = run(
         &ledger,
         directory.path(),

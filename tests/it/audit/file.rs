@@ -176,6 +176,7 @@ async fn exported_from(ledger: &TestLedger, path: &Path, from: u64) {
         tenant: ledger.tenant,
         from: Position(from),
         path,
+        replace: false,
     };
     export(what, &ledger.reader, &head_notes(ledger), &keys, &())
         .await
