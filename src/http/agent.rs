@@ -7,6 +7,7 @@ use counterfoil_events::agent::key::{IssuedKey, KeyPepper};
 use counterfoil_events::agent::{AgentCommand, SpecCard};
 use counterfoil_events::command::{Extras, Target};
 use counterfoil_events::ids::{AgentId, ApiKeyId};
+use counterfoil_events::security::SecurityState;
 use counterfoil_events::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -29,6 +30,8 @@ pub struct Agents {
     pub commands: Arc<Commands>,
     /// Under which keys are hashed.
     pub pepper: Arc<KeyPepper>,
+    /// Who may act, as this process knows it.
+    pub security: SecurityState,
 }
 
 /// An agent's spec card, whole.
@@ -222,6 +225,7 @@ async fn issued<B>(agents: &Agents, request: &Request<B>, key: IssuedKey, comman
         return Err(problem::CONFLICT
             .detail("this Idempotency-Key issued a key before; a key is shown once only: revoke that one and issue another"));
     }
+    command::heeded(&agents.security, &executed).await;
     let body = KeyIssued {
         key_id: key.id.to_string(),
         api_key: Some(key.expose_text().to_owned()),

@@ -11,7 +11,7 @@ use counterfoil_events::actor::Actor;
 use counterfoil_events::ids::{AgentId, ApiKeyId, OrganisationId, TenantId, UserId};
 use counterfoil_events::membership::{Grant, Scope};
 use counterfoil_events::tenant::TenantError;
-use counterfoil_events::user::UserKind;
+use counterfoil_events::user::{UserKind, VouchedBy};
 use futures::future::BoxFuture;
 use warp::http::header::AUTHORIZATION;
 use warp::http::{HeaderMap, Method};
@@ -87,8 +87,8 @@ pub struct UserPrincipal {
     pub grants: Arc<[Grant]>,
     /// The session by which it is known, if it is not by a token.
     pub session: Option<ApiKeyId>,
-    /// How far its credential reaches, whatever the roles. Whatever is made of this credential is bound as it is.
-    pub bounds: Bounds,
+    /// By whose word it is known, if that is an issuer's; none for a token of the platform's own.
+    pub vouched_by: Option<VouchedBy>,
 }
 
 /// An agent that has shown one of its keys.
@@ -103,6 +103,15 @@ pub struct AgentPrincipal {
 }
 
 impl UserPrincipal {
+    /// How far its credential reaches, whatever the roles.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        self.vouched_by.map_or_else(Bounds::default, |by| Bounds {
+            organisation: by.organisation,
+            tenant: by.tenant,
+        })
+    }
+
     fn actor(&self) -> Actor {
         match self.kind {
             UserKind::Person => Actor::user(self.user),
@@ -293,11 +302,9 @@ impl Authenticators {
             (Access::Public, _)
             | (Access::Needs(_), Principal::Bootstrap)
             | (Access::AgentKey, Principal::Agent(_)) => Ok(None),
-            // What is a user's own is nowhere in particular: a session opened by a bound credential would not be bound.
-            (Access::SignedIn, Principal::User(user)) if user.bounds.are_open() => Ok(None),
-            (Access::SignedIn, Principal::User(_)) => Err(problem::FORBIDDEN.detail(
-                "the issuer of this token vouches for an organisation alone, not for what is the user's own",
-            )),
+            // What is a user's own is nowhere in particular. The routes see to it that a bound credential reaches only
+            // what is bound as it is.
+            (Access::SignedIn, Principal::User(_)) => Ok(None),
             (Access::Needs(permission), Principal::User(user)) => {
                 self.check(user, permission, Place::of_path(params)?, headers)
             }
@@ -317,7 +324,7 @@ impl Authenticators {
         place: Place,
         headers: &HeaderMap,
     ) -> Result<Option<Crossing>, ApiError> {
-        let decision = decide_within(user.bounds, &user.grants, permission, place, self.tree.as_ref());
+        let decision = decide_within(user.bounds(), &user.grants, permission, place, self.tree.as_ref());
         match (decision, place.scope) {
             (Decision::Allowed, _) => Ok(None),
             (Decision::Crossing, Scope::Tenant(tenant)) => Ok(Some(Crossing {

@@ -130,9 +130,30 @@ fn without_place(message: &str) -> String {
     let expected = message.split_once(", expected ").map(|(_, expected)| expected);
     match expected {
         Some(expected) if repeats_value.iter().any(|start| message.starts_with(start)) => {
-            format!("expected {expected}")
+            format!("expected {}", in_json(expected))
         }
         _ => message.to_owned(),
+    }
+}
+
+/// What serde expects, in JSON's words: the names of types are ours, not the caller's.
+fn in_json(expected: &str) -> &str {
+    let is = |names: &[&str]| names.iter().any(|name| expected.starts_with(name));
+    if is(&[
+        "struct ",
+        "internally tagged enum",
+        "adjacently tagged enum",
+        "a map",
+        "map",
+        "variant of enum",
+    ]) {
+        "an object"
+    } else if is(&["a sequence", "tuple ", "a tuple"]) {
+        "an array"
+    } else if is(&["enum ", "variant identifier", "string or map"]) {
+        "one of the values in the API description"
+    } else {
+        expected
     }
 }
 

@@ -1,11 +1,14 @@
 //! A command over HTTP: who asks becomes the event's actor, what was done becomes a receipt, what was refused a
 //! problem document. Every context's commands pass here, so that one mapping serves them all.
 
+use std::time::Duration;
+
 use counterfoil_events::command::{CommandContext, CommandError, Executed};
 use counterfoil_events::envelope::Receipt;
 use counterfoil_events::ids::TenantId;
 use counterfoil_events::ledger::{AppendError, IdempotencyClaim};
 use counterfoil_events::rejection::{Rejection, RejectionKind};
+use counterfoil_events::security::SecurityState;
 use serde::Serialize;
 use utoipa::ToSchema;
 use warp::http::{HeaderName, HeaderValue, StatusCode};
@@ -13,6 +16,9 @@ use warp::http::{HeaderName, HeaderValue, StatusCode};
 use super::answer::{self, Answer};
 use super::context::{self, RequestContext};
 use super::problem::{self, ApiError};
+
+/// How long an answer waits for what it says to be heeded here.
+const HEEDED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The answer to a command: what it is about, and the proof that it was recorded.
 #[derive(Debug, Serialize, ToSchema)]
@@ -101,6 +107,17 @@ pub fn begun(executed: &Executed) -> Answer {
     with_status(StatusCode::ACCEPTED, executed)
 }
 
+/// Waits, for a moment at the most, until this process heeds what was done: whoever was told that a key was issued or a
+/// policy activated goes on with it at once. Others follow within a second, and so does this one if it is busy.
+pub async fn heeded(security: &SecurityState, executed: &Executed) {
+    let Some(last) = executed.receipts.last() else {
+        return;
+    };
+    let heeds = security.heeds(last.tenant, last.position);
+    // Late, it is heeded a moment after the answer.
+    let _ = tokio::time::timeout(HEEDED_WITHIN, heeds).await;
+}
+
 fn with_status(status: StatusCode, executed: &Executed) -> Answer {
     let mut response = answer::json(status, &command_answer(executed))?;
     put_positions(&mut response, executed);
@@ -147,7 +164,9 @@ impl<E: Rejection> From<CommandError<E>> for ApiError {
 pub fn rejected(rejection: &dyn Rejection) -> ApiError {
     let text = rejection.to_string();
     let error = match rejection.kind() {
-        RejectionKind::Invalid { field } => problem::REFUSED.detail(text.clone()).field(field, text),
+        RejectionKind::Invalid { field } => problem::REFUSED
+            .detail(text.clone())
+            .field(format!("/{field}"), text),
         RejectionKind::NotFound => problem::NOT_FOUND.detail(text),
         RejectionKind::Conflict => problem::CONFLICT.detail(text),
     };

@@ -191,7 +191,7 @@ async fn configure(issuers: Issuers, request: Request<Json<ConfigureIssuer>>) ->
         let text = reason.to_string();
         problem::REFUSED
             .detail("the issuer's URL is not fetched")
-            .field("url", text)
+            .field("/url", text)
     })?;
     super::user::exists(&issuers.commands, place).await?;
     let id = IssuerId::of(url, audience);

@@ -225,9 +225,9 @@ async fn configure(kris: Kris, request: Request<Json<ConfigureSource>>) -> Answe
     if loaded.state.in_use().is_none() {
         return Err(problem::REFUSED
             .detail(format!("there is no KRI {kri} in use: define it first"))
-            .field("kri", "does not exist"));
+            .field("/kri", "does not exist"));
     }
-    let (config, extras) = checked(&kris, &request, config)?;
+    let (config, extras) = checked(&kris, &request, "/config", config)?;
     let command = KriSourceCommand::Configure {
         kri: kri.clone(),
         config,
@@ -246,17 +246,19 @@ async fn configure(kris: Kris, request: Request<Json<ConfigureSource>>) -> Answe
 }
 
 async fn change_source(kris: Kris, request: Request<Json<SourceConfigBody>>) -> Answer {
-    let (config, extras) = checked(&kris, &request, &request.body.0.0)?;
+    let (config, extras) = checked(&kris, &request, "", &request.body.0.0)?;
     source_command(&kris, &request, KriSourceCommand::Change { config }, extras).await
 }
 
-/// Judges the configuration as a first run would, and moves a CSV text into a document.
+/// Judges the configuration, which stands at `pointer` in the body, as a first run would, and moves a CSV text into a
+/// document.
 fn checked<B>(
     kris: &Kris,
     request: &Request<B>,
+    pointer: &str,
     config: &SourceConfig,
 ) -> Result<(SourceConfig, Extras), ApiError> {
-    check(&kris.fetch, config).map_err(|error| refused(&error))?;
+    check(&kris.fetch, config).map_err(|error| refused(&error).field(pointer, error.to_string()))?;
     if config.credential().is_some() {
         may_send_secrets(kris, request)?;
     }
@@ -266,12 +268,14 @@ fn checked<B>(
     // What the log refers to is what came with the command: a caller could name a document that nobody holds.
     if config.document().is_some() {
         let how = "send the file itself as `text`: its document is made of it";
-        return Err(problem::REFUSED.detail(how).field("/config/document", how));
+        return Err(problem::REFUSED
+            .detail(how)
+            .field(format!("{pointer}/document"), how));
     }
     let (csv, document) = csv.clone().attach().map_err(|error| {
         problem::REFUSED
             .detail(error.to_string())
-            .field("config.text", error.to_string())
+            .field(format!("{pointer}/text"), error.to_string())
     })?;
     let extras = Extras {
         documents: document.into_iter().collect(),
@@ -287,7 +291,7 @@ fn may_send_secrets<B>(kris: &Kris, request: &Request<B>) -> Result<(), ApiError
         Principal::Bootstrap => true,
         Principal::User(user) => {
             let place = Place::of_path(request.params())?;
-            let decision = decide_within(user.bounds, &user.grants, permission, place, &kris.security);
+            let decision = decide_within(user.bounds(), &user.grants, permission, place, &kris.security);
             // A crossing is on record already, with its reason: the route's own permission took it.
             matches!(decision, Decision::Allowed | Decision::Crossing)
         }
@@ -301,10 +305,8 @@ fn may_send_secrets<B>(kris: &Kris, request: &Request<B>) -> Result<(), ApiError
 }
 
 fn refused(error: &crate::kri::ConnectorError) -> ApiError {
-    let text = error.to_string();
     problem::REFUSED
-        .detail(text.clone())
-        .field("config", text)
+        .detail(error.to_string())
         .with("code", error.code().as_str())
 }
 

@@ -6,6 +6,7 @@ use counterfoil_events::command::{Executed, Extras, LoadError, Target, decode_st
 use counterfoil_events::document::Document;
 use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_events::policy::{Policy, PolicyCommand, PolicyEvent, PolicyLayer};
+use counterfoil_events::security::SecurityState;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use warp::http::StatusCode;
@@ -27,6 +28,8 @@ pub struct Policies {
     pub commands: Arc<Commands>,
     /// Compiles what is published and runs its tests.
     pub engine: Arc<PolicyEngine>,
+    /// What decides, as this process knows it.
+    pub security: SecurityState,
 }
 
 /// A new version of a policy.
@@ -156,7 +159,7 @@ fn refused(error: CheckError) -> ApiError {
     match error {
         CheckError::Policy(error) => {
             let text = error.to_string();
-            let refusal = problem::REFUSED.detail(text.clone()).field("source", text);
+            let refusal = problem::REFUSED.detail(text.clone()).field("/source", text);
             match error.place() {
                 Some(place) => refusal.with("line", place.line).with("column", place.column),
                 None => refusal,
@@ -180,13 +183,13 @@ async fn change<B>(policies: &Policies, request: &Request<B>, command: PolicyCom
     let tenant = request.tenant()?;
     let target = Target::Existing(layer(policies, tenant, request).await?.to_string());
     let context = request.context.command(tenant);
-    command::changed(
-        &policies
-            .commands
-            .policies
-            .execute(&context, target, command, Extras::default())
-            .await?,
-    )
+    let executed = policies
+        .commands
+        .policies
+        .execute(&context, target, command, Extras::default())
+        .await?;
+    command::heeded(&policies.security, &executed).await;
+    command::changed(&executed)
 }
 
 /// The layer that the path names. An organisation's policy stands in its home tenant's log, where it binds all tenants.

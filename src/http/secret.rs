@@ -231,7 +231,7 @@ fn checked(value: &SecretString) -> Result<Plaintext, ApiError> {
         );
         return Err(problem::REFUSED
             .detail("the value cannot be used")
-            .field("value", rule));
+            .field("/value", rule));
     }
     Ok(Plaintext::new(value.as_bytes().to_vec()))
 }

@@ -228,7 +228,7 @@ async fn issue_token(users: Users, request: Request) -> Answer {
 /// A token is not bound as the credential that asks for it is: only an open one asks for itself.
 fn asks_for_itself(principal: &Principal, user: UserId) -> bool {
     match principal {
-        Principal::User(asking) => asking.user == user && asking.bounds.are_open(),
+        Principal::User(asking) => asking.user == user && asking.bounds().are_open(),
         Principal::Anonymous | Principal::Bootstrap | Principal::Agent(_) => false,
     }
 }

@@ -10,7 +10,6 @@ use counterfoil_events::timestamp::Timestamp;
 
 use crate::http::auth::{Authenticate, Principal, UserPrincipal};
 use crate::http::problem::{self, ApiError};
-use crate::identity::Bounds;
 
 /// Looks tokens up in the security state.
 pub struct UserTokens {
@@ -47,13 +46,13 @@ pub fn live(found: Option<UserIdentity>, now: Timestamp) -> Option<UserIdentity>
     found.filter(|found| !found.entry.suspended && now < found.expires_at)
 }
 
-/// The user that acts by it. Neither tokens nor sessions are bound: neither is made of a credential that is.
+/// The user that acts by it.
 pub fn principal(found: &UserIdentity, session: Option<ApiKeyId>) -> UserPrincipal {
     UserPrincipal {
         user: found.user,
         kind: found.entry.kind,
         grants: Arc::clone(&found.entry.grants),
         session,
-        bounds: Bounds::default(),
+        vouched_by: found.vouched_by,
     }
 }

@@ -220,7 +220,7 @@ async fn mint(issuer: Arc<Issuer>, request: Request<Json<MintToken>>) -> Answer 
         let rule = format!("at most {CLAIMS_MAX} are signed");
         return Err(problem::REFUSED
             .detail("there are too many claims")
-            .field("claims", rule));
+            .field("/claims", rule));
     }
     answer::ok(&Minted {
         access_token: issuer.sign(wanted, life_s)?,

@@ -10,6 +10,7 @@ use counterfoil_events::agent::key::KeyPepper;
 use counterfoil_events::ids::{IssuerId, TenantId};
 use counterfoil_events::issuer::subject::{SUBJECT_BYTES_MAX, SubjectHash};
 use counterfoil_events::security::{IssuerEntry, SecurityState};
+use counterfoil_events::user::VouchedBy;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -87,7 +88,11 @@ impl SignIn {
             kind: entry.kind,
             grants: Arc::clone(&entry.grants),
             session: None,
-            bounds,
+            vouched_by: Some(VouchedBy {
+                issuer: id,
+                organisation: bounds.organisation,
+                tenant: bounds.tenant,
+            }),
         })
     }
 

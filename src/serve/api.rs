@@ -289,10 +289,12 @@ fn of_commands(
         agents: State::new(Agents {
             commands: commands(),
             pepper: Arc::clone(&means.pepper),
+            security: security.clone(),
         }),
         policies: State::new(Policies {
             commands: commands(),
             engine: Arc::clone(&means.engine),
+            security: security.clone(),
         }),
         kris: State::new(Kris {
             commands: commands(),
@@ -304,6 +306,7 @@ fn of_commands(
         queries: State::new(Arc::new(Queries {
             database: basis.database.clone(),
             waiting: Arc::clone(waiting),
+            commands: commands(),
         })),
         ..Api::default()
     }

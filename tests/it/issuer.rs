@@ -284,9 +284,6 @@ async fn an_organisations_issuer_reaches_no_further_than_the_organisation() {
         (Method::POST, "/v1/users".to_owned(), json!({"kind": "person"})),
         (Method::POST, format!("/v1/users/{anna}/tokens"), Value::Null),
         (Method::GET, "/v1/platform/members".to_owned(), Value::Null),
-        // Nor is it exchanged for a session, which nothing would bind.
-        (Method::POST, "/v1/sessions".to_owned(), Value::Null),
-        (Method::GET, "/v1/sessions".to_owned(), Value::Null),
     ] {
         let reply = ask_as(&server, &token, method, &path, &body).await;
         assert_eq!(reply.problem(), "forbidden", "{path}");

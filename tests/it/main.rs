@@ -17,6 +17,7 @@ mod http;
 mod identity;
 mod isolation;
 mod issuer;
+mod issuer_sessions;
 mod janitor;
 mod keys;
 mod kri;

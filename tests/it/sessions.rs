@@ -2,67 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::ConnectOptions;
 
+use crate::support::browser::Browser;
 use crate::support::installation::Installation;
 use crate::support::person::{Person, until};
 use crate::support::reply::Reply;
 use crate::support::served::Served;
 use crate::support::world::{World, agent_card};
-
-/// A browser that has signed in.
-#[derive(Clone)]
-struct Browser {
-    cookie: String,
-    csrf: String,
-    session: String,
-}
-
-impl Browser {
-    async fn sign_in(server: &Served, person: &Person) -> Self {
-        let reply = Reply::of(person.request(server, Method::POST, "/v1/sessions")).await;
-        let body = reply.good();
-        assert_eq!(reply.status, 201);
-        let set = reply.header("set-cookie").to_owned();
-        let (cookie, attributes) = set.split_once(';').unwrap();
-        assert!(cookie.starts_with("__Host-counterfoil_session=cfs_"), "{set}");
-        for attribute in ["Path=/", "Secure", "HttpOnly", "SameSite=Strict"] {
-            assert!(attributes.contains(attribute), "{set}");
-        }
-        assert!(
-            !reply.text.contains("cfs_"),
-            "the cookie's value is not in the body"
-        );
-        Self {
-            cookie: cookie.to_owned(),
-            csrf: body["csrf_token"].as_str().unwrap().to_owned(),
-            session: body["session_id"].as_str().unwrap().to_owned(),
-        }
-    }
-
-    /// As a page of another site would have it sent.
-    fn bare(&self, server: &Served, method: Method, path: &str) -> reqwest::RequestBuilder {
-        let request = reqwest::Client::new().request(method, format!("{}{path}", server.url));
-        request.header("cookie", &self.cookie)
-    }
-
-    /// As a page of the console sends it.
-    fn request(&self, server: &Served, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.bare(server, method, path)
-            .header("origin", &server.url)
-            .header("sec-fetch-site", "same-origin")
-            .header("x-csrf-token", &self.csrf)
-    }
-
-    async fn get(&self, server: &Served, path: &str) -> Reply {
-        Reply::of(self.bare(server, Method::GET, path)).await
-    }
-
-    async fn post(&self, server: &Served, path: &str, body: &Value) -> Reply {
-        Reply::of(self.request(server, Method::POST, path).json(body)).await
-    }
-}
 
 struct Scene {
     installation: Installation,
@@ -93,7 +41,7 @@ impl Scene {
 
     /// Signed in, and known to both processes.
     async fn browser(&self) -> Browser {
-        let browser = Browser::sign_in(&self.here, &self.person).await;
+        let browser = Browser::sign_in(&self.here, &self.person.token).await;
         for server in [&self.here, &self.there] {
             until(200, "it is known", async || {
                 browser.get(server, &self.agents()).await
@@ -354,7 +302,7 @@ async fn without_redis_sessions_are_opened_used_and_ended_all_the_same() {
         .await;
     let world = World::new(&server, &["demo"]).await;
     let person = Person::with(&server, &world.path(""), "developer").await;
-    let browser = Browser::sign_in(&server, &person).await;
+    let browser = Browser::sign_in(&server, &person.token).await;
     let agents = world.path("/agents");
     until(200, "it is known", async || browser.get(&server, &agents).await).await;
     browser

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::agent::key::{KeyPrefix, PresentedHash};
 use crate::ids::{ApiKeyHash, ApiKeyId, UserId};
 use crate::timestamp::Timestamp;
+use crate::user::VouchedBy;
 
 /// One of them.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,19 @@ pub(super) struct Credential {
     pub(super) id: ApiKeyId,
     pub(super) hash: ApiKeyHash,
     pub(super) expires_at: Timestamp,
+    /// By whose word a session was opened, where it was an issuer's.
+    pub(super) vouched_by: Option<VouchedBy>,
+}
+
+/// What is known of a user's token or session, but for what its holder shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its name.
+    pub id: ApiKeyId,
+    /// When it stops working.
+    pub expires_at: Timestamp,
+    /// By whose word a session was opened, where it was an issuer's.
+    pub vouched_by: Option<VouchedBy>,
 }
 
 /// All of one kind, each of which lives `LIFE_S` seconds.
@@ -25,7 +39,7 @@ pub(super) struct Credentials<const LIFE_S: u64> {
     /// By the public part, which few share.
     by_prefix: HashMap<KeyPrefix, Vec<Credential>>,
     /// So that a user's next one finds the ones before.
-    by_user: HashMap<UserId, Vec<(ApiKeyId, Timestamp)>>,
+    by_user: HashMap<UserId, Vec<Known>>,
 }
 
 impl<const LIFE_S: u64> Credentials<LIFE_S> {
@@ -34,7 +48,7 @@ impl<const LIFE_S: u64> Credentials<LIFE_S> {
         candidates.iter().find(|known| hash.matches(&known.hash)).copied()
     }
 
-    pub(super) fn of(&self, user: UserId) -> impl Iterator<Item = (ApiKeyId, Timestamp)> {
+    pub(super) fn of(&self, user: UserId) -> impl Iterator<Item = Known> {
         self.by_user.get(&user).into_iter().flatten().copied()
     }
 
@@ -44,7 +58,11 @@ impl<const LIFE_S: u64> Credentials<LIFE_S> {
             id == new.id || begun_at.is_some_and(|begun| end <= begun)
         });
         let known = self.by_user.entry(new.user).or_default();
-        known.push((new.id, new.expires_at));
+        known.push(Known {
+            id: new.id,
+            expires_at: new.expires_at,
+            vouched_by: new.vouched_by,
+        });
         let prefix = KeyPrefix::of(new.id);
         self.by_prefix.entry(prefix).or_default().push(new);
     }
@@ -53,11 +71,11 @@ impl<const LIFE_S: u64> Credentials<LIFE_S> {
         let Some(known) = self.by_user.get_mut(&user) else {
             return;
         };
-        let gone = known.extract_if(.., |(id, end)| which(*id, *end));
-        for (id, _) in gone {
-            let prefix = KeyPrefix::of(id);
+        let gone = known.extract_if(.., |known| which(known.id, known.expires_at));
+        for gone in gone {
+            let prefix = KeyPrefix::of(gone.id);
             if let Some(same) = self.by_prefix.get_mut(&prefix) {
-                same.retain(|known| (known.user, known.id) != (user, id));
+                same.retain(|known| (known.user, known.id) != (user, gone.id));
                 if same.is_empty() {
                     self.by_prefix.remove(&prefix);
                 }

@@ -18,6 +18,7 @@ mod entries;
 mod feed;
 mod freshness;
 mod issuers;
+mod reached;
 mod subjects;
 mod subscribers;
 mod tail;
@@ -28,6 +29,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use change::FoldError;
+pub use credentials::Known;
 pub use damage::DamagedLog;
 pub use entries::{ActivePolicy, AgentEntry, KeyEntry, KeyIdentity, OrganisationEntry, TenantEntry};
 pub use feed::FeedError;
@@ -38,13 +40,15 @@ pub use tail::{SecurityTail, TailParts};
 pub use users::{UserEntry, UserIdentity};
 
 use crate::agent::key::{KeyPepper, PresentedKey};
-use crate::ids::{AgentId, ApiKeyId, IssuerId, OrganisationId, TenantId, UserId};
+use crate::ids::{AgentId, ApiKeyId, IssuerId, OrganisationId, Position, TenantId, UserId};
 use crate::issuer::subject::SubjectHash;
 use crate::membership::{Role, Scope};
 use crate::policy::PolicyLayer;
 use crate::timestamp::{self, Timestamp};
+use crate::user::VouchedBy;
 use directory::Directory;
 use freshness::Clock;
+use reached::Reached;
 use time::PostgresClock;
 
 /// Who may act. Clones are one state.
@@ -53,6 +57,7 @@ pub struct SecurityState {
     directory: Arc<RwLock<Directory>>,
     clock: Arc<Clock>,
     postgres_time: Arc<PostgresClock>,
+    reached: Arc<Reached>,
 }
 
 impl SecurityState {
@@ -66,6 +71,11 @@ impl SecurityState {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.clock.has_stood_at_the_head()
+    }
+
+    /// Waits until what stands in a log up to here is heeded by this process. Forever, where nothing keeps it at the head.
+    pub async fn heeds(&self, tenant: TenantId, position: Position) {
+        self.reached.wait(tenant, position).await;
     }
 
     /// Postgres's time as of the last scan, and what has passed since: by which keys and tokens expire.
@@ -101,16 +111,23 @@ impl SecurityState {
         self.read().users.identify(token.prefix(), &hash)
     }
 
-    /// What a presented session stands for, its user among it; none for one that was never opened or has been ended.
+    /// What a presented session stands for, its user among it; none for one that was never opened or has been ended, or
+    /// was opened by the word of an issuer that is not heeded now.
     #[must_use]
     pub fn identify_session(&self, session: &PresentedKey, pepper: &KeyPepper) -> Option<UserIdentity> {
         let hash = session.hash(pepper);
-        self.read().users.identify_session(session.prefix(), &hash)
+        let directory = self.read();
+        let found = directory.users.identify_session(session.prefix(), &hash)?;
+        let heeded = |by: VouchedBy| {
+            let issuer = directory.issuers.get(by.issuer);
+            issuer.is_some_and(|issuer| !issuer.suspended)
+        };
+        found.vouched_by.is_none_or(heeded).then_some(found)
     }
 
-    /// A user's sessions that were not ended, with their ends; some may have passed.
+    /// A user's sessions that were not ended; the times of some may have passed.
     #[must_use]
-    pub fn sessions_of(&self, user: UserId) -> Vec<(ApiKeyId, Timestamp)> {
+    pub fn sessions_of(&self, user: UserId) -> Vec<Known> {
         self.read().users.sessions_of(user)
     }
 

@@ -96,7 +96,6 @@ struct Tail {
     pool: PgPool,
     log: LogReader,
     heads: HeadsReader,
-    cursors: HashMap<TenantId, Position>,
     /// The heads of the last scan that was taken in.
     seen: SeenHeads,
     heartbeat: Heartbeat,
@@ -117,7 +116,6 @@ async fn run(state: SecurityState, parts: TailParts, heartbeat: Heartbeat) {
         log: LogReader::new(pool.clone()),
         pool,
         heads: heads.clone(),
-        cursors: HashMap::new(),
         seen: SeenHeads::default(),
         heartbeat,
     };
@@ -264,9 +262,9 @@ impl Tail {
 
     /// Whether more was read of some log than it holds.
     fn is_ahead_of(&self, heads: &Heads) -> bool {
-        let end = |tenant| heads.by_tenant.get(tenant).map(|head| head.head.position);
-        let mut cursors = self.cursors.iter();
-        cursors.any(|(tenant, cursor)| end(tenant).is_none_or(|end| end < *cursor))
+        let end = |tenant| heads.by_tenant.get(&tenant).map(|head| head.head.position);
+        let is_past = |tenant, cursor| end(tenant).is_none_or(|end| end < cursor);
+        self.state.reached.any(is_past)
     }
 
     async fn fresh_heads(&mut self) -> Arc<Heads> {
@@ -284,7 +282,7 @@ impl Tail {
         metrics::counter!("counterfoil_security_rebuilds_total").increment(1);
         self.state.clock.forget();
         *self.state.write() = Directory::default();
-        self.cursors.clear();
+        self.state.reached.forget();
         self.seen = SeenHeads::default();
     }
 
@@ -306,7 +304,7 @@ impl Tail {
     async fn advance(&mut self, ends: HashMap<TenantId, Position>) -> Result<(), FeedError> {
         let damaged = self.state.damaged();
         let behind = ends.into_iter().filter_map(|(tenant, until)| {
-            let after = self.cursors.get(&tenant).copied().unwrap_or_default();
+            let after = self.state.reached.of(tenant);
             (after < until && !damaged.contains_key(&tenant)).then_some(Range { tenant, after, until })
         });
         let (new, known): (Vec<Range>, Vec<Range>) = behind.partition(|range| range.after == Position::ZERO);
@@ -345,9 +343,9 @@ impl Tail {
     }
 
     /// Moves the cursors, last: whatever fails before is done again, and folding an event again changes nothing.
-    fn arrive(&mut self, ranges: &[Range]) {
-        self.cursors
-            .extend(ranges.iter().map(|range| (range.tenant, range.until)));
+    fn arrive(&self, ranges: &[Range]) {
+        let ends = ranges.iter().map(|range| (range.tenant, range.until));
+        self.state.reached.advance(ends);
     }
 
     /// Each event of these stretches is there; unless the log was set back meanwhile, which the next scan tells.

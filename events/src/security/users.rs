@@ -7,10 +7,10 @@ use crate::agent::key::{KeyPrefix, PresentedHash};
 use crate::ids::{ApiKeyHash, ApiKeyId, IssuerId, UserId};
 use crate::issuer::subject::SubjectHash;
 use crate::membership::{Grant, Role, Scope};
-use crate::security::credentials::{Credential, Credentials};
+use crate::security::credentials::{Credential, Credentials, Known};
 use crate::security::subjects::Subjects;
 use crate::timestamp::Timestamp;
-use crate::user::{SESSION_LIFE, TOKEN_LIFE, UserEvent, UserKind};
+use crate::user::{SESSION_LIFE, TOKEN_LIFE, UserEvent, UserKind, VouchedBy};
 
 /// A user.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct UserIdentity {
     pub hash: ApiKeyHash,
     /// When it stops working.
     pub expires_at: Timestamp,
+    /// By whose word it was opened, where it is a session and that was an issuer's: it reaches no further than that.
+    pub vouched_by: Option<VouchedBy>,
     /// The user.
     pub entry: Arc<UserEntry>,
 }
@@ -59,7 +61,7 @@ impl Users {
         self.of(self.sessions.find(prefix, hash)?)
     }
 
-    pub(super) fn sessions_of(&self, user: UserId) -> Vec<(ApiKeyId, Timestamp)> {
+    pub(super) fn sessions_of(&self, user: UserId) -> Vec<Known> {
         self.sessions.of(user).collect()
     }
 
@@ -69,6 +71,7 @@ impl Users {
             credential: shown.id,
             hash: shown.hash,
             expires_at: shown.expires_at,
+            vouched_by: shown.vouched_by,
             entry: self.users.get(&shown.user).cloned()?,
         })
     }
@@ -130,17 +133,20 @@ impl Users {
                 id: token_id,
                 hash,
                 expires_at,
+                vouched_by: None,
             }),
             E::UserTokenRevoked { token_id, .. } => self.tokens.forget(user, |id, _| id == token_id),
             E::UserSessionOpened {
                 session_id,
                 hash,
                 expires_at,
+                vouched_by,
             } => self.sessions.issue(Credential {
                 user,
                 id: session_id,
                 hash,
                 expires_at,
+                vouched_by,
             }),
             E::UserSessionEnded { session_id, .. } => self.sessions.forget(user, |id, _| id == session_id),
             E::UserSessionsEnded { .. } => self.sessions.forget(user, |_, _| true),
@@ -269,6 +275,7 @@ mod tests {
                 session_id: session.id,
                 hash: session.hash,
                 expires_at: time("2026-11-21T00:00:00.000000Z"),
+                vouched_by: None,
             });
         }
         let find = |users: &Users, session: &IssuedKey| {

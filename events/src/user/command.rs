@@ -1,6 +1,6 @@
 //! What may be asked of a user.
 
-use super::UserKind;
+use super::{UserKind, VouchedBy};
 use crate::ids::{ApiKeyHash, ApiKeyId, IssuerId, SubjectCommitment, SubjectLinkId, TenantId};
 use crate::membership::Grant;
 use crate::text::Code;
@@ -51,6 +51,8 @@ pub enum UserCommand {
         hash: ApiKeyHash,
         /// From when on.
         now: Timestamp,
+        /// Whose token it is opened by; none for one of the platform's own tokens.
+        vouched_by: Option<VouchedBy>,
     },
     /// End one of its sessions at once.
     EndSession {

@@ -3,8 +3,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ApiKeyHash, ApiKeyId, IssuerId, SubjectCommitment, SubjectLinkId, TenantId};
+use serde_json::Value;
+
+use crate::ids::{
+    ApiKeyHash, ApiKeyId, IssuerId, OrganisationId, SubjectCommitment, SubjectLinkId, TenantId,
+};
 use crate::membership::Grant;
+use crate::schema::{EventSchema, Upcast};
 use crate::text::Code;
 use crate::timestamp::Timestamp;
 
@@ -16,6 +21,19 @@ pub enum UserKind {
     Person,
     /// A program of an organisation, or of the platform.
     Service,
+}
+
+/// By which issuer's word a session was opened, and how far that reached. The session reaches no further, and lasts no longer
+/// than the issuer is heeded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VouchedBy {
+    /// The issuer.
+    pub issuer: IssuerId,
+    /// Roles outside of this organisation and its tenants do not count; none for an issuer of the platform.
+    pub organisation: Option<OrganisationId>,
+    /// Nothing but this tenant is reached, if the token named one.
+    pub tenant: Option<TenantId>,
 }
 
 /// An event of a user, in the platform's log.
@@ -68,6 +86,8 @@ pub enum UserEvent {
         hash: ApiKeyHash,
         /// When it ends at the latest, however much it is used.
         expires_at: Timestamp,
+        /// Whose token it was opened by; none for one of the platform's own tokens.
+        vouched_by: Option<VouchedBy>,
     },
     /// One of the user's sessions has ended.
     UserSessionEnded {
@@ -108,4 +128,22 @@ pub enum UserEvent {
         /// Why, as a stable code.
         reason: Code,
     },
+}
+
+/// Version 1.0 was opened by tokens that reach as far as their user does.
+pub(super) const SESSION_OPENED: EventSchema = EventSchema {
+    event_type: "UserSessionOpened",
+    version: "1.1",
+    upcasts: &[Upcast {
+        from: "1.0",
+        to: "1.1",
+        lift: vouched_by_nobody,
+    }],
+};
+
+fn vouched_by_nobody(mut payload: Value) -> Value {
+    if let Some(fields) = payload.as_object_mut() {
+        fields.insert("vouched_by".to_owned(), Value::Null);
+    }
+    payload
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use command::UserCommand;
 pub use error::UserError;
-pub use event::{UserEvent, UserKind};
+pub use event::{UserEvent, UserKind, VouchedBy};
 
 use crate::aggregate::event_sourced;
 use crate::ids::{ApiKeyHash, ApiKeyId, IssuerId, SubjectLinkId, TenantId};
@@ -94,7 +94,7 @@ event_sourced!(
         MembershipRevoked,
         UserTokenIssued,
         UserTokenRevoked,
-        UserSessionOpened,
+        UserSessionOpened = event::SESSION_OPENED,
         UserSessionEnded,
         UserSessionsEnded,
         SubjectLinked,
@@ -147,8 +147,9 @@ impl User {
                     session_id,
                     hash,
                     now,
+                    vouched_by,
                 },
-            ) => details.open_session(session_id, hash, now),
+            ) => details.open_session((session_id, hash), vouched_by, now),
             (Some(now), C::EndSession { session_id, reason })
                 if now.live_sessions.contains_key(&session_id) =>
             {
@@ -289,8 +290,8 @@ impl UserDetails {
 
     fn open_session(
         &self,
-        session_id: ApiKeyId,
-        hash: ApiKeyHash,
+        (session_id, hash): (ApiKeyId, ApiKeyHash),
+        vouched_by: Option<VouchedBy>,
         now: Timestamp,
     ) -> Result<UserEvent, UserError> {
         if self.suspended {
@@ -304,6 +305,7 @@ impl UserDetails {
             session_id,
             hash,
             expires_at,
+            vouched_by,
         })
     }
 }

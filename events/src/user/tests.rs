@@ -164,6 +164,7 @@ fn session(number: u128, expires_at: &str) -> UserEvent {
         session_id: ApiKeyId(Uuid::from_u128(number)),
         hash: ApiKeyHash([2; 32]),
         expires_at: time(expires_at),
+        vouched_by: None,
     }
 }
 
@@ -172,6 +173,7 @@ fn open(number: u128, now: &str) -> UserCommand {
         session_id: ApiKeyId(Uuid::from_u128(number)),
         hash: ApiKeyHash([2; 32]),
         now: time(now),
+        vouched_by: None,
     }
 }
 

@@ -26,7 +26,7 @@ const SOURCES: usize = 2;
 const RUNS: usize = 3;
 const DECLARATION: Declaration = Declaration {
     name: "kri",
-    revision: 1,
+    revision: 2,
     event_types: &[
         "KriDefined",
         "KriChanged",
@@ -46,7 +46,7 @@ const DECLARATION: Declaration = Declaration {
     tables: &[
         table!("kris": "definition", "retired", "latest", "previous", "defined_at", "position"),
         table!("kri_measurements": "kri", "measured_at", "measurement", "source", "run", "payload_digest"),
-        table!("kri_sources": "kri", "kind", "disabled", "position"),
+        table!("kri_sources": "kri", "kind", "disabled", "config", "position"),
         table!(
             "kri_runs": "kri", "source", "state", "attempt", "runner", "lease_until", "requested_at", "ended_at", "code",
             "value", "measured_at", "position"
@@ -108,10 +108,12 @@ fn fold_source(rows: &mut Rows, event: &FoldEvent<'_>, change: KriSourceEvent) -
             kri,
             kind: config.config().kind().to_owned(),
             disabled: None,
+            config: config.config().clone(),
             position: event.position,
         },
         E::KriSourceChanged { config } => SourceRow {
             kind: config.config().kind().to_owned(),
+            config: config.config().clone(),
             ..rows.existing(&key)?
         },
         E::KriSourceDisabled { reason } => SourceRow {

@@ -4,6 +4,7 @@ use counterfoil_events::ids::{KriSourceId, PayloadDigest, Position};
 use counterfoil_events::kri::aggregates::KriId;
 use counterfoil_events::kri::aggregates::indicator::{KriDefinition, KriEvent};
 use counterfoil_events::kri::aggregates::run::KriRunEvent;
+use counterfoil_events::kri::source::SourceConfig;
 use counterfoil_events::kri::status::KriStatus;
 use counterfoil_events::kri::value::KriValue;
 use counterfoil_events::text::Code;
@@ -126,6 +127,8 @@ pub struct SourceRow {
     pub kind: String,
     /// Why it may not be run, if so.
     pub disabled: Option<Code>,
+    /// How it measures. A CSV text is named by its document, a credential by its secret.
+    pub config: SourceConfig,
     /// The last event that the row stands on.
     pub position: Position,
 }

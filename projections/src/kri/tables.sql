@@ -27,6 +27,7 @@ CREATE TABLE kri_sources (
     kri       text   NOT NULL,
     kind      text   NOT NULL,
     disabled  text,
+    config    jsonb  NOT NULL,
     position  bigint NOT NULL,
     PRIMARY KEY (tenant_id, key)
 );

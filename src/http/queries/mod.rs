@@ -5,6 +5,7 @@
 //! has folded a position: the `Counterfoil-Position` that a command was answered with.
 
 mod head_note;
+mod policy_version;
 mod resource;
 mod rollup;
 
@@ -22,6 +23,7 @@ use super::context::WaitFor;
 use super::problem::{self, ApiError};
 use super::request::Request;
 use super::route::{Route, State};
+use crate::commands::Commands;
 
 /// Longest wait for all positions that a request names.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,11 +35,14 @@ pub struct Queries {
     pub database: Database,
     /// Where reads wait for what they ask to see.
     pub waiting: Arc<WaitingRoom>,
+    /// Know which tenants there are.
+    pub commands: Arc<Commands>,
 }
 
 /// The group's routes.
 pub fn routes(queries: &State<Arc<Queries>>) -> Vec<Route> {
     let mut routes = resource::routes(queries);
+    routes.extend(policy_version::routes(queries));
     routes.extend(rollup::routes(queries));
     routes.extend(head_note::routes(queries));
     routes
@@ -57,6 +62,17 @@ impl Queries {
             self.wait(wanted, projection, deadline).await?;
         }
         self.database.tenant(tenant).await.map_err(unavailable)
+    }
+
+    /// Makes sure that a tenant of which nothing was found is one: who may see all tenants could take an id that is
+    /// mistyped for a tenant without anything in it.
+    async fn exists(&self, tenant: TenantId) -> Result<(), ApiError> {
+        let id = tenant.to_string();
+        let loaded = self.commands.tenants.load_fresh(TenantId::PLATFORM, &id);
+        match loaded.await.map_err(unavailable)?.state.details {
+            Some(_) => Ok(()),
+            None => Err(ApiError::not_found("tenant", tenant)),
+        }
     }
 
     async fn wait(&self, wanted: &WaitFor, projection: &str, deadline: Instant) -> Result<(), ApiError> {

@@ -234,7 +234,7 @@ struct Paging {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = Object)]
-struct Row(Value);
+pub(super) struct Row(pub(super) Value);
 
 pub(super) fn routes(queries: &State<Arc<Queries>>) -> Vec<Route> {
     let lists = RESOURCES.iter().map(|resource| {
@@ -279,6 +279,10 @@ async fn list(queries: Arc<Queries>, request: Request<NoBody, Query<Paging>>, re
         .fetch_all(transaction.connection())
         .await
         .map_err(unavailable)?;
+    if rows.is_empty() && tenant != TenantId::PLATFORM {
+        drop(transaction);
+        queries.exists(tenant).await?;
+    }
     let listing = page(rows, *limit, |(key, _)| key.clone())?;
     let items = listing.items.into_iter().map(|(_, row)| Row(row)).collect();
     answer::ok(&Listing {

@@ -1,14 +1,19 @@
 //! Signing in, out, and what sessions somebody has. A session is opened by a token alone, never by another session: else
 //! one could be drawn out for ever.
+//!
+//! An issuer vouches for its place and no further. A session that is opened by its token is bound as the token is, and who
+//! is bound sees and ends only sessions that are bound likewise: an organisation's issuer could else end those by which its
+//! people act elsewhere.
 
 use std::sync::Arc;
 
 use counterfoil_events::agent::key::{IssuedKey, SESSION_MARK};
 use counterfoil_events::command::{Extras, Target};
 use counterfoil_events::ids::{ApiKeyId, TenantId, UserId};
+use counterfoil_events::security::Known;
 use counterfoil_events::text::Code;
 use counterfoil_events::timestamp::Timestamp;
-use counterfoil_events::user::{SESSION_LIFE, UserCommand, UserKind};
+use counterfoil_events::user::{SESSION_LIFE, UserCommand, UserError, UserKind};
 use serde::Serialize;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
@@ -151,6 +156,7 @@ async fn open(routes: SessionRoutes, request: Request) -> Answer {
         session_id: made.id,
         hash: made.hash,
         now,
+        vouched_by: user.vouched_by,
     };
     let executed = routes.execute(&request, user.user, command).await;
     if !executed.as_ref().is_ok_and(|executed| !executed.replayed) {
@@ -188,18 +194,16 @@ async fn list(routes: SessionRoutes, request: Request) -> Answer {
         .of_user(user.user)
         .await
         .map_err(unavailable)?;
-    let mut items: Vec<SessionItem> = gate
-        .security
-        .sessions_of(user.user)
-        .into_iter()
-        .filter(|(_, expires_at)| now < *expires_at)
-        .filter_map(|(id, expires_at)| {
-            let (_, last_used_at) = *used.iter().find(|(known, _)| *known == id)?;
+    let mut items: Vec<SessionItem> = routes
+        .within_reach(user)
+        .filter(|session| now < session.expires_at)
+        .filter_map(|session| {
+            let (_, last_used_at) = *used.iter().find(|(known, _)| *known == session.id)?;
             Some(SessionItem {
-                id: id.to_string(),
-                expires_at,
+                id: session.id.to_string(),
+                expires_at: session.expires_at,
                 last_used_at,
-                current: user.session == Some(id),
+                current: user.session == Some(session.id),
             })
         })
         .collect();
@@ -210,9 +214,8 @@ async fn list(routes: SessionRoutes, request: Request) -> Answer {
 async fn this_one(routes: SessionRoutes, request: Request) -> Answer {
     let (user, session) = by_session(&request)?;
     let gate = &routes.gate;
-    let known = gate.security.sessions_of(user.user);
-    let found = known.into_iter().find(|(id, _)| *id == session);
-    let (Some(text), Some((_, expires_at))) = (gate.cookie.shown(&request.headers), found) else {
+    let found = routes.within_reach(user).find(|known| known.id == session);
+    let (Some(text), Some(Known { expires_at, .. })) = (gate.cookie.shown(&request.headers), found) else {
         // It was ended a moment ago.
         return Err(super::unauthenticated());
     };
@@ -235,6 +238,11 @@ async fn end_current(routes: SessionRoutes, request: Request) -> Answer {
 async fn end_one(routes: SessionRoutes, request: Request) -> Answer {
     let user = caller(&request)?;
     let session: ApiKeyId = request.param("session")?;
+    // The log knows which there are; what this process knows is enough to tell that one is out of reach.
+    let mut known = routes.gate.security.sessions_of(user.user).into_iter();
+    if known.any(|known| known.id == session) && !routes.within_reach(user).any(|known| known.id == session) {
+        return Err(command::rejected(&UserError::SessionNotFound(session)));
+    }
     routes.end(&request, user.user, session).await
 }
 
@@ -249,6 +257,13 @@ async fn end_all(routes: SessionRoutes, request: Request<Json<Reason>>) -> Answe
 }
 
 impl SessionRoutes {
+    /// The caller's sessions that its credential reaches: all, or those that are bound as it is.
+    fn within_reach(&self, user: &UserPrincipal) -> impl Iterator<Item = Known> + use<> {
+        let (vouched_by, open) = (user.vouched_by, user.bounds().are_open());
+        let known = self.gate.security.sessions_of(user.user).into_iter();
+        known.filter(move |session| open || session.vouched_by == vouched_by)
+    }
+
     async fn execute<B>(
         &self,
         request: &Request<B>,

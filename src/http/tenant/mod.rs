@@ -144,7 +144,7 @@ async fn make<B>(
             .detail(format!(
                 "there is no organisation {organisation}: create it first"
             ))
-            .field("organisation", "does not exist"));
+            .field("/organisation", "does not exist"));
     }
     let tenant = TenantId::generate();
     let extras = Extras {

@@ -76,13 +76,14 @@ async fn a_handler_that_panics_is_a_500_of_its_own_request_and_a_line_in_the_log
     calm.stop().await;
     let panics = [("FAILPOINTS", "http.in_handler=1*off->1*panic->off")];
     let mut serving = installation.try_serve(&panics).await.unwrap();
+    serving.until_ready("begun", |status, _| status == 200).await;
     let agents = format!("/v1/tenants/{}/agents", made["home_tenant"].as_str().unwrap());
     let mut answers = Vec::new();
     for name in ["one", "two", "three"] {
         let reply = serving.post(&agents, &agent_card(name, &["demo-small"])).await;
-        answers.push((reply.status, reply.error()));
+        answers.push((reply.status, reply.error(), reply.text));
     }
-    let status: Vec<u16> = answers.iter().map(|(status, _)| *status).collect();
+    let status: Vec<u16> = answers.iter().map(|(status, ..)| *status).collect();
     assert_eq!(status, [201, 500, 201], "{answers:?}");
     assert_eq!(answers[1].1, "internal");
     let log = serving.log();

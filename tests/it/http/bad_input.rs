@@ -240,7 +240,7 @@ fn routes(world: &World) -> Vec<Case> {
             "a tenant of an organisation that is not there",
             "/v1/tenants",
             json!({"organisation": nobody, "name": "a"}).to_string(),
-            (422, "refused", Some("organisation")),
+            (422, "refused", Some("/organisation")),
         ),
         case(
             "a path that is not there",
@@ -460,7 +460,7 @@ async fn a_broken_policy_is_refused_with_line_and_reason_and_decides_nothing() {
         let path = world.path("/policies/tenant/versions");
         let reply = server.post(&path, &json!({"source": source})).await;
         let body = reply.json();
-        let named = body["errors"][0]["field"] == "source" && line.is_none_or(|line| body["line"] == line);
+        let named = body["errors"][0]["field"] == "/source" && line.is_none_or(|line| body["line"] == line);
         if reply.status != 422 || !named {
             wrong.push(format!(
                 "{name}: line {line:?} was expected, got {} {body}",

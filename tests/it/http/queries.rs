@@ -100,7 +100,26 @@ async fn what_was_done_can_be_read_in_every_list_and_by_its_id() {
         (&json!("helper"), &json!("limited"))
     );
     assert_eq!(ids(&read("/policies").await), ["organisation", "tenant"]);
-    assert_eq!(read("/policy-versions").await.len(), 2);
+    let versions = read("/policy-versions").await;
+    assert_eq!(versions.len(), 2);
+    let published = server
+        .get(&world.path("/policies/tenant/versions/1"))
+        .await
+        .good();
+    let text = published["source"].as_str().unwrap();
+    assert!(text.starts_with("package counterfoil"), "{published}");
+    let listed = versions
+        .iter()
+        .find(|version| version["id"] == "tenant|1")
+        .unwrap();
+    assert_eq!(published["digest"], listed["source"]["digest"]);
+    assert_eq!(
+        counterfoil_events::document::digest(text.as_bytes()).to_string(),
+        published["digest"]
+    );
+    for version in ["/policies/tenant/versions/2", "/policies/tenant/versions/0"] {
+        assert_eq!(server.get(&world.path(version)).await.status, 404, "{version}");
+    }
     let completions = read("/completions").await;
     assert_eq!(completions.len(), 2, "{completions:?}");
     for completion in &completions {
@@ -132,9 +151,34 @@ async fn what_was_done_can_be_read_in_every_list_and_by_its_id() {
     }
 }
 
-/// A tenant of the carrier's with a KRI measured at `value`; answers where its log and the platform's stand then.
-async fn measured(server: &Served, carrier: &str, value: &str, exposure: u64) -> (World, String) {
-    let world = World::new(server, &["demo-small"]).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistyped_tenant_is_told_from_one_that_has_nothing_yet() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    let nobody = uuid::Uuid::now_v7();
+    for list in [
+        "agents",
+        "policies",
+        "completions",
+        "usage",
+        "kris",
+        "kri-sources",
+        "kri-runs",
+    ] {
+        let reply = server.get(&format!("/v1/tenants/{nobody}/{list}")).await;
+        assert_eq!(
+            (reply.status, reply.problem().as_str()),
+            (404, "not-found"),
+            "{list}"
+        );
+    }
+    let none_yet = server.get(&world.path("/kris")).await.good();
+    assert_eq!(none_yet, json!({"items": [], "next": null}));
+}
+
+/// Lets the world's tenant measure a KRI at `value`, by a run that asks for `run`; answers the source.
+async fn measure(server: &Served, world: &World, value: &str, run: &Value) -> String {
     let definition = json!({"name": "Failed settlement rate", "unit": "%", "schedule": {"frequency": "daily"},
         "bands": {"direction": "higher_is_worse", "upper": {"amber": "2", "red": "5"}}});
     let kri = json!({"id": "failed_settlement_rate", "definition": definition});
@@ -152,17 +196,62 @@ async fn measured(server: &Served, carrier: &str, value: &str, exposure: u64) ->
         .good();
     assert!(tested.to_string().contains(value), "{tested}");
     let run = server
-        .post(&world.path(&format!("/kri-sources/{source}/runs")), &json!({}))
+        .post(&world.path(&format!("/kri-sources/{source}/runs")), run)
         .await
         .good();
     let run = world.path(&format!("/kri-runs/{}", run["id"].as_str().unwrap()));
     loop {
         let read = server.get(&run).await;
         if read.status == 200 && read.json()["state"] == "completed" {
-            break;
+            return source;
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kri_says_its_status_and_a_source_its_configuration() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let (fresh, old) = (
+        World::new(&server, &["demo-small"]).await,
+        World::new(&server, &["demo-small"]).await,
+    );
+    measure(&server, &fresh, "3", &json!({})).await;
+    let long_ago = json!({"measured_at": "2020-01-01T00:00:00.000000Z"});
+    let source = measure(&server, &old, "1", &long_ago).await;
+    let kri = async |world: &World| {
+        server
+            .get(&world.path("/kris/failed_settlement_rate"))
+            .await
+            .good()
+    };
+    assert_eq!(kri(&fresh).await["status"], "amber");
+    // What was green long ago is not green.
+    let stale = kri(&old).await;
+    assert_eq!(stale["latest"]["band"], "green");
+    assert_eq!(stale["status"], "stale");
+    let source = server
+        .get(&old.path(&format!("/kri-sources/{source}")))
+        .await
+        .good();
+    assert_eq!(source["config"]["column"], "rate");
+    assert!(source["config"]["document"]["digest"].is_string(), "{source}");
+    let never = json!({"name": "Never", "unit": "%", "schedule": {"frequency": "daily"},
+        "bands": {"direction": "higher_is_worse", "upper": {"amber": "2", "red": "5"}}});
+    let defined = server
+        .post(&old.path("/kris"), &json!({"id": "never", "definition": never}))
+        .await;
+    let position = defined.header("counterfoil-position").to_owned();
+    let kris = all(&server, &old.path("/kris"), 500, &position).await;
+    let never = kris.iter().find(|kri| kri["id"] == "never").unwrap();
+    assert_eq!(never["status"], "missing");
+}
+
+/// A tenant of the carrier's with a KRI measured at `value`; answers where its log and the platform's stand then.
+async fn measured(server: &Served, carrier: &str, value: &str, exposure: u64) -> (World, String) {
+    let world = World::new(server, &["demo-small"]).await;
+    measure(server, &world, value, &json!({})).await;
     let carry = server.request(Method::PUT, &world.path(&format!("/carriers/{carrier}")));
     Reply::of(carry.json(&json!({"share": "0.5"}))).await.good();
     let amount = json!({"amount": {"micros": exposure.to_string(), "currency": "EUR"}});

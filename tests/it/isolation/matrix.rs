@@ -188,6 +188,11 @@ pub(super) const ROUTES: &[(&str, &str, Kind)] = &[
     ("POST", "/v1/tenants/{tenant}/policies/{layer}/rollback", Tenant),
     ("POST", "/v1/tenants/{tenant}/policies/{layer}/versions", Tenant),
     (
+        "GET",
+        "/v1/tenants/{tenant}/policies/{layer}/versions/{version}",
+        Tenant,
+    ),
+    (
         "POST",
         "/v1/tenants/{tenant}/policies/{layer}/versions/{version}/activate",
         Object("version", nothing),

@@ -2,6 +2,7 @@
 
 pub mod backbone;
 pub mod binary;
+pub mod browser;
 pub mod events;
 pub mod installation;
 pub mod invariants;
