@@ -107,8 +107,14 @@ async fn a_session_reaches_as_far_as_the_token_that_opened_it() {
     assert_eq!(get(&bound, &format!("{}/members", scene.place)).await, 404);
 
     // Each sees what is bound as it is, and ends nothing else.
-    assert_eq!(scene.sessions_of(&open).await, [open.session.clone()]);
-    assert_eq!(scene.sessions_of(&bound).await, [bound.session.clone()]);
+    assert_eq!(
+        scene.sessions_of(&open).await,
+        std::slice::from_ref(&open.session)
+    );
+    assert_eq!(
+        scene.sessions_of(&bound).await,
+        std::slice::from_ref(&bound.session)
+    );
     let other = format!("/v1/sessions/{}", open.session);
     let refused = Reply::of(bound.request(&scene.server, Method::DELETE, &other)).await;
     let missing = format!("/v1/sessions/{}", uuid::Uuid::now_v7());
