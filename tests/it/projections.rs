@@ -193,6 +193,19 @@ async fn sees_agents(ledger: &TestLedger, tenant: TenantId, count: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_log_stays_out_while_the_others_go_on_and_is_fed_once_it_is_mended() {
+    // A whole envelope, but another tenant's.
+    let anothers = |other: TenantId| {
+        format!("(SELECT envelope FROM counterfoil.events WHERE tenant_id = '{other}' AND position = 1)")
+    };
+    stays_out_until_mended(anothers).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_says_something_else_than_was_hashed_stays_out_although_it_reads_well() {
+    stays_out_until_mended(|_| "replace(envelope, '\"high\"', '\"minimal\"')".to_owned()).await;
+}
+
+async fn stays_out_until_mended(altered: impl Fn(TenantId) -> String) {
     let ledger = TestLedger::new().await;
     ensure_live(ledger.database.projector(), &Agents).await.unwrap();
     let other = TenantId::generate();
@@ -201,12 +214,12 @@ async fn a_damaged_log_stays_out_while_the_others_go_on_and_is_fed_once_it_is_me
         register_agent(&ledger, tenant, AGENT).await;
     }
     let kept = ledger.events(ledger.tenant).await[0].recorded.envelope.clone();
-    // A whole envelope, but another tenant's.
     let damage = format!(
-        "UPDATE counterfoil.events SET envelope = (SELECT envelope FROM counterfoil.events \
-         WHERE tenant_id = '{other}' AND position = 1) WHERE tenant_id = $tenant AND position = 1"
+        "UPDATE counterfoil.events SET envelope = {} WHERE tenant_id = $tenant AND position = 1",
+        altered(other)
     );
     tamper(&ledger, &damage).await;
+    assert_ne!(ledger.events(ledger.tenant).await[0].recorded.envelope, kept);
     let running = Running::start(&ledger, ProjectorOptions::default());
     let mut registered = 1;
     // Whichever read model comes to it first: the others' events pass in every step of it.

@@ -212,6 +212,34 @@ async fn two_histories_of_one_log_are_left_to_people_and_neither_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn altered_bytes_in_the_ledger_are_a_difference_that_repair_leaves_to_people() {
+    let ledger = TestLedger::new().await;
+    append(&ledger, ledger.tenant, 5).await;
+    let backbone = TestBackbone::new(&ledger).await;
+    publish_all(&ledger, &backbone).await;
+    // The column with the hash says what it always said.
+    let altered =
+        "UPDATE counterfoil.events SET envelope = replace(envelope, '\"sequence\":1', '\"sequence\":7')
+                   WHERE tenant_id = $tenant AND position = 3";
+    crate::audit::support::tamper(&ledger, altered).await;
+    let before = ledger_contents(&ledger).await;
+
+    let report = examined(&ledger, &backbone).await;
+    let found = report.partitions[0]
+        .tenants
+        .iter()
+        .find(|report| report.tenant == ledger.tenant)
+        .unwrap();
+    assert_eq!(
+        (found.different_events, found.first_different),
+        (1, Some(Position(3)))
+    );
+    repaired(&ledger, &backbone).await;
+    assert_eq!(ledger_contents(&ledger).await, before);
+    assert!(!examined(&ledger, &backbone).await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn losses_in_the_stream_are_reported_by_part_and_count_and_filled_by_repair() {
     let ledger = TestLedger::new().await;
     let tenant = ledger.tenant;

@@ -104,11 +104,31 @@ async fn a_revocation_in_a_log_that_was_set_back_is_read_although_the_log_is_lon
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_event_of_one_tenant_denies_that_tenant_and_no_other() {
+    denies_its_tenant_alone("left(envelope, 40)").await;
+}
+
+/// Whoever makes a high risk a minimal one leaves an envelope that reads as well as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_says_something_else_than_was_hashed_is_damage_although_it_reads_well() {
+    denies_its_tenant_alone("replace(envelope, '\"limited\"', '\"minimal\"')").await;
+}
+
+async fn denies_its_tenant_alone(altered: &str) {
     let world = World::new().await;
     let other = World::beside(&world).await;
-    let damage = "UPDATE counterfoil.events SET envelope = left(envelope, 40)
-                  WHERE tenant_id = $tenant AND position = 1";
-    tamper(&world.ledger, damage).await;
+    let damage = format!(
+        "UPDATE counterfoil.events SET envelope = {altered} \
+         WHERE tenant_id = $tenant AND position = 1 AND envelope <> {altered}"
+    );
+    let before = world.ledger.events(world.tenant).await[0]
+        .recorded
+        .envelope
+        .clone();
+    tamper(&world.ledger, &damage).await;
+    assert_ne!(
+        world.ledger.events(world.tenant).await[0].recorded.envelope,
+        before
+    );
     // As after a restart: it is read from the beginning.
     let watcher = Watcher::start(&world.ledger, true);
     watcher.until("ready", SecurityState::is_ready).await;
