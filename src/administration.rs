@@ -42,6 +42,9 @@ pub enum AdministrationFailed {
     /// Never: the role belongs to the platform.
     #[error(transparent)]
     Role(#[from] WrongLevel),
+    /// Others changed the same things each time.
+    #[error("others kept changing the same things, {MAX_ATTEMPTS} times: try again")]
+    Moved,
 }
 
 impl AdministrationFailed {
@@ -110,17 +113,9 @@ impl Attempts {
             Ok(None) if self.0 < MAX_ATTEMPTS => None,
             Err(error) if error.is_conflict() && self.0 < MAX_ATTEMPTS => None,
             Err(error) => Some(Err(error)),
-            Ok(None) => Some(Err(moved_too_often().into())),
+            Ok(None) => Some(Err(AdministrationFailed::Moved)),
         }
     }
-}
-
-fn moved_too_often() -> CommandError<UserError> {
-    CommandError::Append(AppendError::Conflict {
-        aggregate: "user".to_owned(),
-        aggregate_id: String::new(),
-        actual: counterfoil_events::ids::Sequence::ZERO,
-    })
 }
 
 async fn try_change(

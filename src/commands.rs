@@ -88,7 +88,7 @@ impl Commands {
 
     /// The backbone partition of a new tenant, for good: another count later is for later tenants only.
     #[must_use]
-    pub fn partition_of(&self, tenant: TenantId) -> u32 {
+    pub fn assign_partition(&self, tenant: TenantId) -> u32 {
         let [a, b, c, d, ..] = *blake3::hash(tenant.0.as_bytes()).as_bytes();
         u32::from_le_bytes([a, b, c, d]) % self.partitions
     }

@@ -15,7 +15,7 @@ use counterfoil_events::ledger::Database;
 use crate::issuer::subjects::Subjects;
 use crate::vault::store::VaultStore;
 
-/// Destroys.
+/// Destroys what a tenant that has ended leaves: its secrets' keys and the subjects of its people.
 #[derive(Clone)]
 pub struct Erasure {
     vault: VaultStore,

@@ -13,15 +13,13 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use counterfoil_events::actor::Actor;
-use counterfoil_events::backbone::Heartbeat;
+use counterfoil_events::background::{Background, Heartbeat};
 use counterfoil_events::command::{CommandContext, CommandError, CommandHandler, Extras, LoadError, Target};
 use counterfoil_events::completion::{Completion, CompletionCommand, CompletionError};
 use counterfoil_events::ids::TenantId;
 use counterfoil_events::ledger::{AppendError, Database, LogReader, Sequencer};
 use counterfoil_events::timestamp::Timestamp;
 use sqlx::PgPool;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// How long after its time a completion counts as lost: a settlement that waits for a database in trouble is late, not
@@ -36,13 +34,6 @@ const OVERDUE: &str = "SELECT settle_by, tenant_id, key FROM read.completions \
                        WHERE settle_by IS NOT NULL AND settle_by < $1 AND settle_by >= $2 \
                          AND (settle_by, tenant_id, key) > ($2, $3, $4) \
                        ORDER BY settle_by, tenant_id, key LIMIT $5";
-
-/// A running sweeper.
-pub struct Sweeper {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-    heartbeat: Heartbeat,
-}
 
 /// Looks for completions that nobody ended, and ends them.
 pub struct Sweep {
@@ -78,36 +69,9 @@ pub enum SweepError {
     },
 }
 
-impl Sweeper {
-    /// Starts it.
-    #[must_use]
-    pub fn start(sweep: Sweep) -> Self {
-        let stop = CancellationToken::new();
-        let heartbeat = Heartbeat::new("sweeper");
-        let (until, beat) = (stop.clone(), heartbeat.clone());
-        let task = tokio::spawn(async move {
-            until.run_until_cancelled(sweep.run(beat)).await;
-        });
-        Self {
-            stop,
-            task,
-            heartbeat,
-        }
-    }
-
-    /// Its heartbeat.
-    #[must_use]
-    pub fn heartbeat(&self) -> &Heartbeat {
-        &self.heartbeat
-    }
-
-    /// Ends it; what it has not got to is another's, or is found at the next start.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the sweeper ended badly");
-        }
-    }
+/// Starts to sweep. Stopped, what it has not got to is another's, or is found at the next start.
+pub fn start(sweep: Sweep) -> Background {
+    Background::start("sweeper", |heartbeat| sweep.run(heartbeat))
 }
 
 impl Sweep {

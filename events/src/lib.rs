@@ -17,6 +17,8 @@ mod aggregate;
 #[cfg(feature = "log")]
 pub mod backbone;
 #[cfg(feature = "log")]
+pub mod background;
+#[cfg(feature = "log")]
 pub mod bounded;
 #[cfg(feature = "log")]
 pub mod command;

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use counterfoil_events::backbone::{Backbone, Heartbeat};
+use counterfoil_events::backbone::Backbone;
+use counterfoil_events::background::{Background, Heartbeat};
 use counterfoil_events::envelope;
 use counterfoil_events::head_note::{Head, HeadNote};
 use counterfoil_events::ids::{EventHash, Position, TenantId};
@@ -14,8 +15,6 @@ use counterfoil_events::ledger::{self, CurrentKey};
 use counterfoil_events::signature::Keyring;
 use counterfoil_events::timestamp::Clock;
 use sqlx::PgPool;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::error::AuditError;
@@ -148,46 +147,13 @@ fn hash_of(column: &[u8]) -> Result<EventHash, AuditError> {
     Ok(hash.map_err(|error| sqlx::Error::Decode(error.into()))?)
 }
 
-/// Makes notes at an interval, until it is stopped; publishes them where a backbone is at hand.
-pub struct HeadNoteLoop {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-    heartbeat: Heartbeat,
-}
-
-impl HeadNoteLoop {
-    /// Starts it. Notes go to `<prefix>.head_notes.<tenant>` as they are.
-    #[must_use]
-    pub fn start(notes: HeadNotes, backbone: Option<Backbone>, interval: Duration) -> Self {
-        let stop = CancellationToken::new();
-        let heartbeat = Heartbeat::new("head-notes");
-        let (until, beat) = (stop.clone(), heartbeat.clone());
-        let task = tokio::spawn(async move {
-            // Every await may be its last: a note is kept whole or not at all, and made again next time.
-            until
-                .run_until_cancelled(run(notes, backbone, interval, &beat))
-                .await;
-        });
-        Self {
-            stop,
-            task,
-            heartbeat,
-        }
-    }
-
-    /// Its heartbeat.
-    #[must_use]
-    pub fn heartbeat(&self) -> &Heartbeat {
-        &self.heartbeat
-    }
-
-    /// Ends it.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the making of head notes ended badly");
-        }
-    }
+/// Starts to make notes at an interval, and publishes them, where a backbone is at hand, to `<prefix>.head_notes.<tenant>`
+/// as they are.
+pub fn note_at_intervals(notes: HeadNotes, backbone: Option<Backbone>, interval: Duration) -> Background {
+    // Every await may be its last: a note is kept whole or not at all, and made again next time.
+    Background::start("head-notes", |heartbeat| async move {
+        run(notes, backbone, interval, &heartbeat).await;
+    })
 }
 
 async fn run(notes: HeadNotes, backbone: Option<Backbone>, interval: Duration, heartbeat: &Heartbeat) {

@@ -22,7 +22,7 @@ mod summary;
 pub use error::AuditError;
 pub use export::{Export, Exported, export};
 pub use file::verify_file;
-pub use head_notes::{HeadNoteLoop, HeadNotes};
+pub use head_notes::{HeadNotes, note_at_intervals};
 pub use jetstream::JetStreamAudit;
 pub use keys::Keys;
 pub use postgres::PostgresAudit;

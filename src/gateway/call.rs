@@ -1,7 +1,7 @@
 //! One call from its arrival to its ending, in this order:
 //!
 //! 1. the steps of the entry and the request phase: a denial ends here, with an event if the call is bound to its tenant;
-//!    between the two a repeat under an Idempotency-Key ends, as the first call stands, whatever was decided since;
+//!    between them a repeated Idempotency-Key gets the first call's result, whatever policies say since;
 //! 2. `CompletionAuthorized` becomes durable: no audit, no call (the fence of the Idempotency-Key is here too);
 //! 3. the provider is called; a caller who leaves meanwhile, or a process that must stop, cancels it;
 //! 4. the steps of the ending phase: what was used is priced, and `CompletionSettled` or `CompletionFailed` durable;
@@ -10,6 +10,7 @@
 //! All of it runs in a task of its own, which the caller's connection does not end: whoever leaves, what was begun is
 //! settled.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use hyper::header::HeaderValue;
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
+use super::catalogue::Model;
 use super::ending::{Answered, Delivered, Ending, Failed, Used, finish_reason};
 use super::forward::provider_call;
 use super::kept::{self, KeptAnswer};
@@ -60,7 +62,7 @@ pub async fn run(mut context: Context, reply: ReplyTo) {
     if let Err(stopped) = run_phase(&mut context, Phase::Request).await {
         return refuse(context, stopped, reply).await;
     }
-    let call = match provider_call(&context) {
+    let (model, call) = match provider_call(&context) {
         Ok(call) => call,
         Err(error) => {
             tracing::error!(completion = %context.id, %error, "a call that passed its checks cannot be forwarded");
@@ -68,7 +70,7 @@ pub async fn run(mut context: Context, reply: ReplyTo) {
         }
     };
     match authorise(&mut context).await {
-        Ok(()) => answer(context, call, reply).await,
+        Ok(()) => answer(context, model, call, reply).await,
         Err(replied) => drop(reply.send(*replied)),
     }
 }
@@ -182,10 +184,7 @@ fn authorization(context: &Context) -> Option<Authorization> {
 }
 
 /// Calls the provider and ends the call by what comes of it.
-async fn answer(mut context: Context, mut call: ProviderCall, mut reply: ReplyTo) {
-    let Some(model) = context.model.clone() else {
-        return;
-    };
+async fn answer(mut context: Context, model: Arc<Model>, mut call: ProviderCall, mut reply: ReplyTo) {
     let asked = streaming::Asked {
         include_usage: call.request.include_usage,
         choices: call.request.choices,
@@ -257,6 +256,7 @@ async fn answer(mut context: Context, mut call: ProviderCall, mut reply: ReplyTo
                     called,
                     attempts,
                     asked,
+                    total_timeout: model.provider.total_timeout(),
                 },
             )
             .await;

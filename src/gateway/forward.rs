@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::catalogue::Model;
 use super::pipeline::{Context, Edit};
 use super::upstream::{Attempts, ProviderCall};
 use super::wire::ChatRequest;
@@ -27,7 +28,7 @@ pub enum ForwardError {
 ///
 /// # Errors
 /// See [`ForwardError`].
-pub fn provider_call(context: &Context) -> Result<ProviderCall, ForwardError> {
+pub fn provider_call(context: &Context) -> Result<(Arc<Model>, ProviderCall), ForwardError> {
     let request = context
         .request
         .as_ref()
@@ -39,7 +40,7 @@ pub fn provider_call(context: &Context) -> Result<ProviderCall, ForwardError> {
     let mut edits = own_edits(request, model.upstream_model.as_str());
     edits.extend(context.edits.iter().cloned());
     let command = &context.incoming.command;
-    Ok(ProviderCall {
+    let call = ProviderCall {
         body: edited(&context.incoming.body, &edits)?,
         request: Arc::clone(request),
         upstream_model: model.upstream_model.clone(),
@@ -49,7 +50,8 @@ pub fn provider_call(context: &Context) -> Result<ProviderCall, ForwardError> {
         created: context.now.as_datetime().timestamp(),
         authorization: None,
         attempts: Attempts::default(),
-    })
+    };
+    Ok((Arc::clone(model), call))
 }
 
 fn own_edits(request: &ChatRequest, upstream_model: &str) -> Vec<Edit> {

@@ -47,6 +47,8 @@ pub struct Begun {
     pub attempts: u16,
     /// What was asked.
     pub asked: Asked,
+    /// How long the provider may take in all.
+    pub total_timeout: Duration,
 }
 
 /// How the provider's stream ended.
@@ -76,12 +78,9 @@ pub async fn run(
     frames: mpsc::Sender<SseEvent>,
     begun: Begun,
 ) {
-    let Some(model) = context.model.clone() else {
-        return;
-    };
     let mut sent = Sent {
         frames,
-        deadline: (begun.called + model.provider.total_timeout()).into(),
+        deadline: (begun.called + begun.total_timeout).into(),
         hasher: blake3::Hasher::new(),
         bytes: 0,
         copy: kept::answer_key(&context).map(|_| Vec::new()),

@@ -56,6 +56,7 @@ impl From<AdministrationFailed> for ApiError {
             AdministrationFailed::SignsInNowhere => problem::CONFLICT
                 .detail(error.to_string())
                 .with("code", "user_signs_in_nowhere"),
+            AdministrationFailed::Moved => problem::CONFLICT.detail(error.to_string()),
             AdministrationFailed::Role(error) => ApiError::internal(error),
         }
     }

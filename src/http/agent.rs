@@ -70,9 +70,8 @@ pub struct RotateKey {
 pub struct KeyIssued {
     /// Its name, for revoking it.
     key_id: String,
-    /// The key itself. Keep it now: only its hash is kept here. Absent when this answers a repeated request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api_key: Option<String>,
+    /// The key itself. Keep it now: only its hash is kept here.
+    api_key: String,
     #[serde(flatten)]
     issued: CommandAnswer,
 }
@@ -148,7 +147,7 @@ async fn register(agents: Agents, request: Request<Json<SpecCardBody>>) -> Answe
         .await?;
     command::made(
         &executed,
-        &format!("/v1/tenants/{tenant}/agents/{}", executed.aggregate_id),
+        Some(&format!("/v1/tenants/{tenant}/agents/{}", executed.aggregate_id)),
     )
 }
 
@@ -193,7 +192,7 @@ async fn issue_key(agents: Agents, request: Request<Json<IssueKey>>) -> Answer {
         key_id: key.id,
         hash: key.hash,
         expires_at: request.body.0.expires_at,
-        now: Timestamp::now(),
+        now: agents.security.postgres_time().now(),
     };
     issued(&agents, &request, key, command).await
 }
@@ -206,7 +205,7 @@ async fn rotate_key(agents: Agents, request: Request<Json<RotateKey>>) -> Answer
         key_id: key.id,
         hash: key.hash,
         expires_at: request.body.0.expires_at,
-        now: Timestamp::now(),
+        now: agents.security.postgres_time().now(),
     };
     issued(&agents, &request, key, command).await
 }
@@ -228,7 +227,7 @@ async fn issued<B>(agents: &Agents, request: &Request<B>, key: IssuedKey, comman
     command::heeded(&agents.security, &executed).await;
     let body = KeyIssued {
         key_id: key.id.to_string(),
-        api_key: Some(key.expose_text().to_owned()),
+        api_key: key.expose_text().to_owned(),
         issued: command::command_answer(&executed),
     };
     let mut response = answer::json(StatusCode::CREATED, &body)?;

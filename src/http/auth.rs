@@ -223,12 +223,16 @@ impl Authenticators {
             .await
     }
 
-    /// Makes sure that the place of a path takes commands: a tenant that has ended takes none, but for its own end and for
-    /// taking roles away.
+    /// Refuses commands to a tenant that has ended, but for its erasure and for taking roles away.
     ///
     /// # Errors
     /// 409 for a command to a tenant that has ended.
-    pub fn takes(&self, access: Access, method: &Method, params: &PathParams) -> Result<(), ApiError> {
+    pub fn refuse_if_closed(
+        &self,
+        access: Access,
+        method: &Method,
+        params: &PathParams,
+    ) -> Result<(), ApiError> {
         let Ok(Place {
             scope: Scope::Tenant(tenant),
             ..

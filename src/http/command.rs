@@ -81,12 +81,12 @@ impl RequestContext {
     }
 }
 
-/// 201 for what was made.
+/// 201 for what was made, with where it can be read; none for what is read in a list alone.
 ///
 /// # Errors
 /// Never, but for a defect in serialisation.
-pub fn made(executed: &Executed, location: &str) -> Answer {
-    let mut response = answer::created(Some(location), &command_answer(executed))?;
+pub fn made(executed: &Executed, location: Option<&str>) -> Answer {
+    let mut response = answer::created(location, &command_answer(executed))?;
     put_positions(&mut response, executed);
     Ok(response)
 }

@@ -32,7 +32,7 @@ use super::intake::{self, Intake, IntakeLimits};
 use super::lifecycle::Lifecycle;
 use super::problem::{self, ApiError, ErrorShape};
 use super::request::{PathParams, RawRequest, bad_param};
-use super::route::Route;
+use super::route::{Asker, Route};
 use super::session::Asked;
 use super::stream::Upgrade;
 use super::table::{Found, RouteTable};
@@ -125,7 +125,10 @@ impl Dispatcher {
             ..
         } = &incoming;
         let found = self.table.find(method, path);
-        if !found.as_ref().is_ok_and(|found| asked_by_its_keeper(found.route)) {
+        if !found
+            .as_ref()
+            .is_ok_and(|found| found.route.spec.asker == Asker::Operator)
+        {
             self.guard.origin(method, path, headers)?;
         }
         let found = found?;
@@ -148,7 +151,7 @@ impl Dispatcher {
         trail.admitted(&principal);
         self.guard.command(&principal, method)?;
         self.authenticators
-            .takes(found.route.spec.access, method, &found.params)?;
+            .refuse_if_closed(found.route.spec.access, method, &found.params)?;
         if let Some(crossing) = &crossing {
             self.authenticators.enter(crossing, &trail.request_id).await?;
         }
@@ -208,17 +211,12 @@ impl Dispatcher {
     }
 }
 
-/// `/live`, `/ready`, `/metrics`: asked by whoever runs the process, and not through the edge.
-fn asked_by_its_keeper(route: &Route) -> bool {
-    route.spec.tag == "health"
-}
-
 async fn run(route: &Route, raw: RawRequest) -> Answer {
     let timeout = route.spec.timeout;
     // What a panicking handler leaves behind is dropped with its future; shared state guards itself.
     let handler = AssertUnwindSafe(async {
         // Whoever asks how the process is would use up what a test set for somebody else.
-        if !asked_by_its_keeper(route) {
+        if route.spec.asker == Asker::Client {
             fail::fail_point!("http.in_handler");
         }
         (route.handler)(raw).await

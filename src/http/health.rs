@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use counterfoil_events::backbone::Heartbeats;
+use counterfoil_events::background::Heartbeats;
 use counterfoil_events::timestamp::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -19,7 +19,7 @@ use super::answer::{self, Answer};
 use super::auth::Access;
 use super::metrics;
 use super::request::Request;
-use super::route::{Route, State};
+use super::route::{Asker, Route, State};
 
 /// How a component is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
@@ -181,7 +181,12 @@ pub struct ReadyAnswer {
 /// The routes of this file.
 #[must_use]
 pub fn routes(readiness: &State<Readiness>) -> Vec<Route> {
-    let open = |route: super::route::RouteSpec| route.permission(Access::Public).tag("health");
+    let open = |route: super::route::RouteSpec| {
+        route
+            .permission(Access::Public)
+            .tag("health")
+            .asked_by(Asker::Operator)
+    };
     vec![
         open(Route::get(
             "/live",
@@ -249,7 +254,7 @@ async fn figures((): (), _: Request) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use counterfoil_events::backbone::Heartbeat;
+    use counterfoil_events::background::Heartbeat;
 
     #[test]
     fn a_heartbeat_that_stops_is_named_and_answers_503() {

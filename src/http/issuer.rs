@@ -5,7 +5,6 @@ use std::sync::Arc;
 use counterfoil_events::command::{Extras, Target};
 use counterfoil_events::ids::{IssuerId, TenantId};
 use counterfoil_events::issuer::{Audience, ClaimName, IssuerCommand, IssuerUrl};
-use counterfoil_events::membership::Scope;
 use counterfoil_events::security::{IssuerEntry, SecurityState};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -207,11 +206,7 @@ async fn configure(issuers: Issuers, request: Request<Json<ConfigureIssuer>>) ->
     let executed = handler
         .execute(&context, target, command, Extras::default())
         .await?;
-    let path = match place {
-        Scope::Organisation(organisation) => format!("/v1/organisations/{organisation}/issuers/{id}"),
-        Scope::Platform | Scope::Tenant(_) => format!("/v1/platform/issuers/{id}"),
-    };
-    command::made(&executed, &path)
+    command::made(&executed, None)
 }
 
 async fn change_claim(issuers: Issuers, request: Request<Json<ChangeIssuer>>) -> Answer {
@@ -242,7 +237,7 @@ async fn change<B>(issuers: &Issuers, request: &Request<B>, command: IssuerComma
         .details
         .as_ref()
         .filter(|details| details.place == place);
-    // Another place's is, under this path, one that does not exist.
+    // An issuer of another place is 404 under this path, so that paths do not reveal it.
     here.ok_or_else(|| ApiError::not_found("issuer", id))?;
     let context = request.context.command(TenantId::PLATFORM);
     let target = Target::Existing(id.to_string());

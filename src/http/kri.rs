@@ -186,7 +186,7 @@ async fn define(kris: Kris, request: Request<Json<DefineKri>>) -> Answer {
         .await?;
     command::made(
         &executed,
-        &format!("/v1/tenants/{tenant}/kris/{}", executed.aggregate_id),
+        Some(&format!("/v1/tenants/{tenant}/kris/{}", executed.aggregate_id)),
     )
 }
 
@@ -241,7 +241,10 @@ async fn configure(kris: Kris, request: Request<Json<ConfigureSource>>) -> Answe
         .await?;
     command::made(
         &executed,
-        &format!("/v1/tenants/{tenant}/kri-sources/{}", executed.aggregate_id),
+        Some(&format!(
+            "/v1/tenants/{tenant}/kri-sources/{}",
+            executed.aggregate_id
+        )),
     )
 }
 

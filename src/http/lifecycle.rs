@@ -2,8 +2,8 @@
 //!
 //! `drain` tells everyone who holds a copy: the server stops accepting, open streams end, background work finishes.
 //! `hurry`, shortly before the deadline, tells work that others wait for (a provider's answer) to end with what it
-//! has, while that can still be recorded. Whatever is left at the deadline is aborted. Every task outside a connection
-//! is spawned here, so that none is detached.
+//! has, while that can still be recorded. Whatever is left at the deadline is aborted. What a request leaves
+//! behind and what must drain is spawned here; loops that go on until the process stops are `Background`s of its parts.
 
 use std::future::Future;
 

@@ -107,7 +107,7 @@ async fn create(commands: Arc<Commands>, request: Request<Json<CreateOrganisatio
         parts: vec![tenant.append],
         new_heads: vec![NewHead {
             tenant: home,
-            partition: commands.partition_of(home),
+            partition: commands.assign_partition(home),
         }],
         ..Extras::default()
     };

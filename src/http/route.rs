@@ -95,10 +95,20 @@ pub struct RouteSpec<A = Unsaid> {
     pub(super) path: &'static str,
     pub(super) summary: &'static str,
     pub(super) tag: &'static str,
+    pub(super) asker: Asker,
     pub(super) access: A,
     pub(super) body_limit_bytes: usize,
     pub(super) timeout: Duration,
     pub(super) answers: Vec<AnswerDescription>,
+}
+
+/// Who asks a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// Clients, through the edge: they prove it where that is configured.
+    Client,
+    /// Whoever runs the process, directly: no proof of origin is asked for, and it is no news in the access log.
+    Operator,
 }
 
 /// One answer that a route gives, for the API description.
@@ -167,6 +177,7 @@ impl RouteSpec {
             path,
             summary,
             tag: "platform",
+            asker: Asker::Client,
             access: Unsaid,
             body_limit_bytes: DEFAULT_BODY_LIMIT_BYTES,
             timeout: DEFAULT_TIMEOUT,
@@ -182,6 +193,7 @@ impl RouteSpec {
             path: self.path,
             summary: self.summary,
             tag: self.tag,
+            asker: self.asker,
             access: access.into(),
             body_limit_bytes: self.body_limit_bytes,
             timeout: self.timeout,
@@ -195,6 +207,13 @@ impl<A> RouteSpec<A> {
     #[must_use]
     pub fn tag(mut self, tag: &'static str) -> Self {
         self.tag = tag;
+        self
+    }
+
+    /// Who asks it, if not clients.
+    #[must_use]
+    pub fn asked_by(mut self, asker: Asker) -> Self {
+        self.asker = asker;
         self
     }
 

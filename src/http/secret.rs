@@ -171,7 +171,7 @@ async fn store(routes: SecretRoutes, request: Request<Json<StoreSecret>>) -> Ans
     };
     let context = without_fingerprint(request.context.command(tenant));
     let executed = execute(&routes, &context, name, store).await?;
-    command::made(&executed, &format!("/v1/tenants/{tenant}/secrets/{name}"))
+    command::made(&executed, None)
 }
 
 async fn rotate(routes: SecretRoutes, request: Request<Json<RotateSecret>>) -> Answer {

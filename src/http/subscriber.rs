@@ -22,7 +22,7 @@ use super::request::Request;
 use super::route::{Route, State};
 use crate::commands::Commands;
 use crate::identity::Permission;
-use crate::subscriber::{API_PREFIX, Grant, partition_of};
+use crate::subscriber::{API_PREFIX, Grant};
 
 /// What the group stands on.
 #[derive(Clone)]
@@ -104,10 +104,12 @@ async fn issue(routes: SubscriberRoutes, request: Request<Json<IssueSubscriber>>
     let tenant = request.tenant()?;
     let key = IssuedKey::generate_marked(SUBSCRIBER_MARK, &routes.pepper);
     let grant = routes.grant(tenant, key.id)?;
-    let (life, now) = (
-        Duration::from_secs(u64::from(request.body.0.for_s)),
-        Timestamp::now(),
-    );
+    let life = Duration::from_secs(u64::from(request.body.0.for_s));
+    let now = routes.commands.sequencer.reader().now().await.map_err(|error| {
+        problem::UNAVAILABLE
+            .detail("the time cannot be had from the log; nothing was done")
+            .because(error)
+    })?;
     let command = SubscriberCommand::Issue {
         credential_id: key.id,
         hash: key.hash,
@@ -160,7 +162,9 @@ async fn revoke(routes: SubscriberRoutes, request: Request<Json<Reason>>) -> Ans
 
 impl SubscriberRoutes {
     fn grant(&self, tenant: TenantId, credential: ApiKeyId) -> Result<Grant, ApiError> {
-        let partition = partition_of(&self.heads, tenant)
+        let partition = self
+            .heads
+            .partition_of(tenant)
             .ok_or_else(|| problem::UNAVAILABLE.detail("the tenant's stream is not known yet: try again"))?;
         Ok(Grant::new(self.backbone.prefix(), partition, tenant, credential))
     }

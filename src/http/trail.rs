@@ -15,6 +15,7 @@ use super::auth::Principal;
 use super::context::{RequestId, X_REQUEST_ID};
 use super::metrics::RequestMetrics;
 use super::problem::ErrorShape;
+use super::route::Asker;
 use super::table::Found;
 
 /// On every answer, unless the handler said otherwise.
@@ -60,7 +61,7 @@ impl Trail {
 
     pub fn matched(&mut self, found: &Found<'_>) {
         self.route = found.name;
-        self.routine = found.route.spec.tag == "health";
+        self.routine = found.route.spec.asker == Asker::Operator;
     }
 
     pub fn admitted(&mut self, principal: &Principal) {

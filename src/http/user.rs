@@ -182,7 +182,7 @@ async fn enrol(users: Users, request: Request<Json<EnrolUser>>) -> Answer {
     let executed = handler
         .execute(&context, target, command, Extras::default())
         .await?;
-    command::made(&executed, &format!("/v1/users/{}", executed.aggregate_id))
+    command::made(&executed, None)
 }
 
 async fn suspend(users: Users, request: Request<Json<Reason>>) -> Answer {
@@ -215,6 +215,7 @@ async fn issue_token(users: Users, request: Request) -> Answer {
             "this Idempotency-Key issued a token before; a token is shown once only: issue another",
         ));
     }
+    command::heeded(&users.security, &executed).await;
     let body = TokenIssued {
         token_id: token.id.to_string(),
         token: token.expose_text().to_owned(),

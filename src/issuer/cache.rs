@@ -10,13 +10,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex as Slots, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use counterfoil_events::background::{Background, Heartbeat};
 use counterfoil_events::ids::IssuerId;
 use counterfoil_events::issuer::IssuerUrl;
 use counterfoil_events::security::SecurityState;
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::documents::DocumentError;
 use super::key_set::KeySet;
@@ -138,39 +137,20 @@ fn lock<T>(slots: &Slots<T>) -> MutexGuard<'_, T> {
     slots.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The task that renews the keys of all live issuers.
-pub struct KeyRenewal {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
+/// Starts to renew the keys of all live issuers. Should it end, keys end by themselves.
+pub fn renew_in_time(keys: Arc<IssuerKeys>, security: SecurityState) -> Background {
+    Background::start("issuer-keys", |heartbeat| async move {
+        renew(&keys, &security, &heartbeat).await;
+    })
 }
 
-impl KeyRenewal {
-    /// Starts it.
-    #[must_use]
-    pub fn start(keys: Arc<IssuerKeys>, security: SecurityState) -> Self {
-        let stop = CancellationToken::new();
-        let until = stop.clone();
-        let task = tokio::spawn(async move {
-            until.run_until_cancelled(renew(&keys, &security)).await;
-        });
-        Self { stop, task }
-    }
-
-    /// Ends it.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        // A panic in it is in the log already; keys then end by themselves.
-        let _ = self.task.await;
-    }
-}
-
-async fn renew(keys: &IssuerKeys, security: &SecurityState) {
+async fn renew(keys: &IssuerKeys, security: &SecurityState, heartbeat: &Heartbeat) {
     loop {
-        tokio::time::sleep(LOOK).await;
+        heartbeat.during(tokio::time::sleep(LOOK)).await;
         let live = security.issuers(|issuer| !issuer.suspended);
         keys.keep(&live.iter().map(|(id, _)| *id).collect::<Vec<_>>());
         for (id, issuer) in live {
-            keys.renew(id, &issuer.url).await;
+            heartbeat.during(keys.renew(id, &issuer.url)).await;
         }
     }
 }

@@ -35,7 +35,7 @@ impl Scene {
                 counted.fetch_add(1, Ordering::SeqCst);
                 tokio::task::yield_now().await;
                 match is_away.load(Ordering::SeqCst) {
-                    true => Err(DocumentError::Malformed("away".to_owned())),
+                    true => Err(DocumentError::OtherIssuer("away".to_owned())),
                     false => Ok(KeySet::read(&document).unwrap()),
                 }
             }

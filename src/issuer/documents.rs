@@ -41,13 +41,18 @@ pub enum DocumentError {
         /// Why not.
         source: Box<ConnectorError>,
     },
-    /// The description is none.
-    #[error("{0} is not a description of an OpenID provider")]
-    Malformed(String),
+    /// What came back is not a provider's description.
+    #[error("{url} is not a description of an OpenID provider: {source}")]
+    Malformed {
+        /// From where.
+        url: String,
+        /// What is malformed in it.
+        source: serde_json::Error,
+    },
     /// Another issuer's description.
     #[error("{0} names another issuer than the one that is configured")]
     OtherIssuer(String),
-    /// The keys are none.
+    /// What came back is not a usable set of keys.
     #[error("{url}: {source}")]
     Keys {
         /// From where.
@@ -127,7 +132,10 @@ impl Documents {
         let url = description_url(issuer);
         let text = self.fetch(&url).await?;
         let description: Result<Description, _> = serde_json::from_str(&text);
-        let description = description.map_err(|_| DocumentError::Malformed(url.clone()))?;
+        let description = description.map_err(|source| DocumentError::Malformed {
+            url: url.clone(),
+            source,
+        })?;
         if description.issuer != issuer.as_str() {
             return Err(DocumentError::OtherIssuer(url));
         }

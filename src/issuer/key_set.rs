@@ -47,7 +47,7 @@ impl KeySet {
     /// Reads a set.
     ///
     /// # Errors
-    /// When it is none, or holds no key that can be used.
+    /// When the text is no JWK Set, or holds no key that can be used.
     pub fn read(text: &str) -> Result<Self, NoKeys> {
         let Document { keys } = serde_json::from_str(text).map_err(|_| NoKeys::Malformed)?;
         let keys: Vec<_> = keys.into_iter().take(KEYS_MAX).filter_map(usable).collect();

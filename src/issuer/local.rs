@@ -128,15 +128,15 @@ fn routes(issuer: &State<Arc<Issuer>>) -> Vec<Route> {
     vec![
         Route::get("/.well-known/openid-configuration", "Its description")
             .permission(Access::Public)
-            .answers_as(200, "It", "application/json")
+            .answers_as(200, "The OpenID provider's description", "application/json")
             .handle(issuer, description),
         Route::get("/keys", "The keys that sign its tokens")
             .permission(Access::Public)
-            .answers_as(200, "They", "application/json")
+            .answers_as(200, "The signing keys, as a JWK Set", "application/json")
             .handle(issuer, keys),
         Route::post("/token", "A token that says what it is asked to say")
             .permission(Access::Public)
-            .answers::<Minted>(200, "It")
+            .answers::<Minted>(200, "A token")
             .handle(issuer, mint),
     ]
 }

@@ -51,7 +51,7 @@ pub enum SubjectError {
     Postgres(#[from] sqlx::Error),
 }
 
-/// Links and unlinks.
+/// Links users to who they are at an issuer, and unlinks them.
 #[derive(Clone)]
 pub struct Subjects {
     database: Database,

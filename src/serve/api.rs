@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use counterfoil_consumers::subscriptions::Subscriptions;
 use counterfoil_events::agent::key::KeyPepper;
-use counterfoil_events::backbone::Heartbeat;
+use counterfoil_events::background::{Background, stop_all};
 use counterfoil_events::issuer::IssuerUrl;
-use counterfoil_events::security::{SecurityState, SecurityTail, TailParts};
+use counterfoil_events::security::{SecurityState, TailParts, keep_at_the_head};
 use counterfoil_projections::engine::{MAX_WAITING, WaitingRoom};
 use futures::FutureExt;
 
@@ -40,7 +40,7 @@ use crate::http::tenant::end::TenantEnds;
 use crate::http::user::Users;
 use crate::http::{Authenticators, BootstrapToken, Dispatcher, Guard, Lifecycle, Readiness};
 use crate::identity::{OnRecord, UserTokens};
-use crate::issuer::cache::{IssuerKeys, KeyRenewal};
+use crate::issuer::cache::{self, IssuerKeys};
 use crate::issuer::documents::{self, Documents};
 use crate::issuer::local;
 use crate::issuer::sign_in::SignIn;
@@ -50,10 +50,10 @@ use crate::limits::{KeptAnswers, LastUses, RedisLink, RequestLimiter};
 use crate::policy::PolicyEngine;
 use crate::session::{SessionStore, Sessions};
 use crate::signing;
-use crate::subscriber::{Callout, CalloutParts};
+use crate::subscriber::{CalloutParts, answer_logins};
 use crate::vault::Secrets;
 use crate::vault::kms::watched::WatchedKms;
-use crate::vault::renewal::Renewal;
+use crate::vault::renewal;
 
 /// What can be wrong with the API's configuration, found out before anything is started.
 pub(super) struct Means {
@@ -120,16 +120,14 @@ pub(super) struct ApiRole {
     api: Api,
     security: SecurityState,
     directory: Arc<SecurityDirectory>,
-    tail: SecurityTail,
     subscriptions: Subscriptions,
     waiting: Arc<WaitingRoom>,
-    renewal: Renewal,
     issuer_keys: Arc<IssuerKeys>,
-    key_renewal: KeyRenewal,
     commands: Arc<Commands>,
     pepper: Arc<KeyPepper>,
     gate: Arc<SessionGate>,
-    callout: Option<Callout>,
+    /// In the order of their start.
+    loops: Vec<Background>,
 }
 
 impl ApiRole {
@@ -140,7 +138,7 @@ impl ApiRole {
             heads: basis.heads.reader(),
             notices: Some(basis.sequencer().subscribe()),
         };
-        let tail = SecurityTail::start(security.clone(), tail);
+        let tail = keep_at_the_head(security.clone(), tail);
         let options = config.subscriptions.options();
         let subscriptions = Subscriptions::start(basis.database.clone(), basis.news(), options);
         let pepper = Arc::clone(&means.pepper);
@@ -180,7 +178,11 @@ impl ApiRole {
             documents: means.documents.clone(),
         };
         let issuer_keys = Arc::new(issuer_keys(means.documents.clone()));
-        let key_renewal = KeyRenewal::start(Arc::clone(&issuer_keys), security.clone());
+        let loops = [
+            tail,
+            cache::renew_in_time(Arc::clone(&issuer_keys), security.clone()),
+            renewal::renew_in_time(Arc::clone(&secrets), Arc::clone(&means.kms)),
+        ];
         let api = Api {
             subscribers: State::new(subscribers),
             sessions: State::new(sessions),
@@ -190,7 +192,6 @@ impl ApiRole {
             issuers: State::new(issuers),
             ..of_commands(basis, &means, config, readiness, &waiting, &security)
         };
-        let renewal = Renewal::start(Arc::clone(&secrets), Arc::clone(&means.kms));
         let gateway = gateway(basis, means, config, Arc::clone(&directory), secrets, &security);
         Self {
             api: Api {
@@ -199,16 +200,13 @@ impl ApiRole {
             },
             security,
             directory,
-            tail,
             subscriptions,
             waiting,
-            renewal,
             issuer_keys,
-            key_renewal,
             commands: Arc::clone(&basis.commands),
             pepper,
             gate,
-            callout,
+            loops: loops.into_iter().chain(callout).collect(),
         }
     }
 
@@ -217,8 +215,8 @@ impl ApiRole {
         self.security.clone()
     }
 
-    pub(super) fn heartbeat(&self) -> &Heartbeat {
-        self.tail.heartbeat()
+    pub(super) fn loops(&self) -> &[Background] {
+        &self.loops
     }
 
     /// What answers requests: the whole API with the role, else how the process is and nothing more.
@@ -259,13 +257,8 @@ impl ApiRole {
 
     pub(super) async fn stop(self) {
         self.waiting.stop().await;
-        if let Some(callout) = self.callout {
-            callout.stop().await;
-        }
-        self.renewal.stop().await;
-        self.key_renewal.stop().await;
         self.subscriptions.stop().await;
-        self.tail.stop().await;
+        stop_all(self.loops).await;
     }
 }
 
@@ -318,12 +311,12 @@ fn callout(
     config: &Config,
     security: &SecurityState,
     pepper: &Arc<KeyPepper>,
-) -> Option<Callout> {
+) -> Option<Background> {
     let key = config
         .nats
         .callout_key()
         .filter(|_| config.roles.has(Role::Api))?;
-    Some(Callout::start(CalloutParts {
+    Some(answer_logins(CalloutParts {
         backbone: basis.backbone.clone(),
         heads: basis.heads.reader(),
         security: security.clone(),

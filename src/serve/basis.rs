@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use counterfoil_consumers::news::NewsSources;
-use counterfoil_events::backbone::{Backbone, BackboneStatus, HeadWatch, WakeSender};
+use counterfoil_events::backbone::{Backbone, BackboneStatus, HeadWatch, send_wake_ups};
+use counterfoil_events::background::{Background, Heartbeat};
 use counterfoil_events::ledger::{Database, LogReader, Sequencer, SequencerOptions};
 use counterfoil_events::timestamp::SystemClock;
 
@@ -40,7 +41,7 @@ pub(super) struct Basis {
     pub(super) connectors: Arc<Connectors<PlatformFigures>>,
     /// What secrets are sealed and opened by.
     pub(super) secrets: Arc<Secrets>,
-    wake: WakeSender,
+    wake_ups: Background,
 }
 
 impl Basis {
@@ -55,7 +56,7 @@ impl Basis {
         let options = SequencerOptions::default();
         let sequencer = Sequencer::new(database.clone(), key, Arc::new(SystemClock), options);
         let heads = HeadWatch::start(LogReader::new(database.log().clone()), HEAD_POLL);
-        let wake = WakeSender::start(backbone.clone(), sequencer.subscribe(), heads.reader());
+        let wake_ups = send_wake_ups(backbone.clone(), sequencer.subscribe(), heads.reader());
         let commands = Arc::new(Commands::new(sequencer, config.nats.partitions));
         let vault = Vault::new(database.clone(), vault_kms);
         let figures = PlatformFigures::new(database.log().clone());
@@ -68,13 +69,17 @@ impl Basis {
             status: BackboneStatus::default(),
             heads,
             connectors: Arc::new(Connectors::new(&config.kri.fetch, figures)),
-            wake,
+            wake_ups,
         })
     }
 
     /// The log's writer.
     pub(super) fn sequencer(&self) -> &Sequencer {
         &self.commands.sequencer
+    }
+
+    pub(super) fn heartbeats(&self) -> [&Heartbeat; 2] {
+        [self.heads.heartbeat(), self.wake_ups.heartbeat()]
     }
 
     /// Where followers hear of commits: this process's, and the hints of others.
@@ -87,7 +92,7 @@ impl Basis {
     }
 
     pub(super) async fn stop(self) {
-        self.wake.stop().await;
+        self.wake_ups.stop().await;
         self.heads.stop().await;
         self.commands.sequencer.stop().await;
         self.database.close().await;

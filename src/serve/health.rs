@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use counterfoil_consumers::projector::ProjectorStatus;
 use counterfoil_events::backbone::{Backbone, BackboneStatus};
+use counterfoil_events::background::{Background, Heartbeat};
 use counterfoil_events::ledger::Database;
 use counterfoil_events::security::{Freshness, SecurityState};
 use counterfoil_events::timestamp::Timestamp;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::basis::Basis;
 use crate::http::metrics::ORIGIN_SUSPENDED;
@@ -23,12 +22,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const STARTING_INTERVAL: Duration = Duration::from_millis(20);
 /// A server that takes longer to say yes is as good as away.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// The task that looks.
-pub(super) struct Health {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
 
 /// What is looked at besides the basis.
 pub(super) struct Watched {
@@ -61,60 +54,48 @@ struct Looker {
     bootstrap: Option<Component>,
 }
 
-impl Health {
-    pub(super) fn start(readiness: &Readiness, basis: &Basis, watched: Watched) -> Self {
-        let Watched {
-            state,
-            kms,
-            secrets,
-            relays,
-            proof,
-            bootstrap,
-            projections,
-        } = watched;
-        let looker = Looker {
-            readiness: readiness.clone(),
-            postgres: readiness.required("postgres"),
-            // Commands go on without it: only read models and subscribers lag.
-            nats: readiness.optional("nats"),
-            relay: relays.then(|| readiness.optional("relay")),
-            // Until it has stood at the head, nobody can be told apart.
-            security: readiness.required("security_state"),
-            // What is in memory serves on; what needs a key that is not is refused.
-            kms: (readiness.optional("kms"), kms, secrets),
-            origin: proof.then(|| readiness.optional("origin_proof")),
-            // Commands and completions do without them: only queries lag.
-            projections: projections.map(|status| (readiness.optional("projections"), status)),
-            database: basis.database.clone(),
-            backbone: basis.backbone.clone(),
-            status: basis.status.clone(),
-            state,
-            bootstrap: bootstrap.then(|| readiness.optional("bootstrap_token")),
-        };
-        let stop = CancellationToken::new();
-        let until = stop.clone();
-        let task = tokio::spawn(async move {
-            until.run_until_cancelled(looker.run()).await;
-        });
-        Self { stop, task }
-    }
-
-    pub(super) async fn stop(self) {
-        self.stop.cancel();
-        // A panic in it is in the log already; nothing depends on it.
-        let _ = self.task.await;
-    }
+/// Starts to look.
+pub(super) fn start(readiness: &Readiness, basis: &Basis, watched: Watched) -> Background {
+    let Watched {
+        state,
+        kms,
+        secrets,
+        relays,
+        proof,
+        bootstrap,
+        projections,
+    } = watched;
+    let looker = Looker {
+        readiness: readiness.clone(),
+        postgres: readiness.required("postgres"),
+        // Commands go on without it: only read models and subscribers lag.
+        nats: readiness.optional("nats"),
+        relay: relays.then(|| readiness.optional("relay")),
+        // Until it has stood at the head, nobody can be told apart.
+        security: readiness.required("security_state"),
+        // What is in memory serves on; what needs a key that is not is refused.
+        kms: (readiness.optional("kms"), kms, secrets),
+        origin: proof.then(|| readiness.optional("origin_proof")),
+        // Commands and completions do without them: only queries lag.
+        projections: projections.map(|status| (readiness.optional("projections"), status)),
+        database: basis.database.clone(),
+        backbone: basis.backbone.clone(),
+        status: basis.status.clone(),
+        state,
+        bootstrap: bootstrap.then(|| readiness.optional("bootstrap_token")),
+    };
+    Background::start("health", |heartbeat| looker.run(heartbeat))
 }
 
 impl Looker {
-    async fn run(self) {
+    async fn run(self, heartbeat: Heartbeat) {
         let mut interval = STARTING_INTERVAL;
         loop {
             self.look().await;
             if self.readiness.overall() != http::health::Health::Down {
                 interval = INTERVAL;
             }
-            tokio::time::sleep(interval).await;
+            heartbeat.during(tokio::time::sleep(interval)).await;
         }
     }
 
@@ -179,7 +160,7 @@ impl Looker {
         }
     }
 
-    /// As it was, while the state is too old to tell.
+    /// While the security state is too old to tell, the last report stands.
     fn look_at_bootstrap(&self, component: &Component) {
         match (
             self.state.freshness().may_answer(),

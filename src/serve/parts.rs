@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use counterfoil_events::background::{Background, stop_all};
 use counterfoil_events::ledger::Database;
 
 use super::ServeError;
 use super::api::{ApiRole, Means};
 use super::basis::Basis;
 use super::consumers::ConsumersRole;
-use super::health::{Health, Watched};
-use super::relay::RelayRole;
-use super::runner::RunnerRole;
+use super::health::{self, Watched};
+use super::{relay, runner};
 use crate::commands::Commands;
 use crate::config::{Config, Role};
 use crate::http::{Dispatcher, Lifecycle, Readiness};
@@ -23,11 +23,11 @@ pub struct Parts {
     /// How they are.
     pub readiness: Readiness,
     basis: Basis,
-    relay: Option<RelayRole>,
+    relay: Vec<Background>,
     consumers: Option<ConsumersRole>,
-    runner: Option<RunnerRole>,
+    runner: Vec<Background>,
     api: ApiRole,
-    health: Health,
+    health: Background,
 }
 
 impl Parts {
@@ -38,35 +38,29 @@ impl Parts {
         let kms = Arc::new(WatchedKms::new(kms.ok_or(KeyFileError::NoKms)?));
         let means = Means::prepare(config, lifecycle, &readiness, Arc::clone(&kms)).await?;
         let basis = Basis::start(config, Arc::clone(&kms) as _).await?;
-        let relay = has(Role::Relay).then(|| RelayRole::start(&basis));
+        let of = |role, start: &dyn Fn() -> Vec<Background>| if has(role) { start() } else { Vec::new() };
+        let relay = of(Role::Relay, &|| relay::start(&basis));
         let consumers = has(Role::Consumers).then(|| ConsumersRole::start(&basis));
-        let runner = has(Role::Runner).then(|| RunnerRole::start(&basis, &config.kri));
+        let runner = of(Role::Runner, &|| runner::start(&basis, &config.kri));
         let api = ApiRole::start(&basis, means, config, &readiness);
         let watched = Watched {
             state: api.security(),
             kms,
             secrets: Arc::clone(&basis.secrets),
-            relays: relay.is_some(),
+            relays: has(Role::Relay),
             proof: config.origin.secret.is_some(),
             bootstrap: has(Role::Api) && config.auth.bootstrap_token.is_some(),
             projections: consumers.as_ref().map(ConsumersRole::status),
         };
-        let health = Health::start(&readiness, &basis, watched);
-        let loops = readiness.heartbeats();
-        loops.watch(basis.heads.heartbeat());
-        loops.watch(api.heartbeat());
-        relay
-            .iter()
-            .flat_map(RelayRole::heartbeats)
-            .for_each(|beat| loops.watch(beat));
-        runner
-            .iter()
-            .flat_map(RunnerRole::heartbeats)
-            .for_each(|beat| loops.watch(beat));
+        let health = health::start(&readiness, &basis, watched);
+        let watched = readiness.heartbeats();
+        let loops = relay.iter().chain(&runner).chain(api.loops()).chain([&health]);
+        let loops = loops.map(Background::heartbeat).chain(basis.heartbeats());
+        loops.for_each(|beat| watched.watch(beat));
         let feeders = consumers
             .iter()
             .flat_map(|consumers| consumers.status().heartbeats());
-        feeders.for_each(|beat| loops.watch(&beat));
+        feeders.for_each(|beat| watched.watch(&beat));
         Ok(Self {
             readiness,
             basis,
@@ -82,15 +76,11 @@ impl Parts {
     pub(super) async fn stop(self) {
         self.health.stop().await;
         self.api.stop().await;
-        if let Some(runner) = self.runner {
-            runner.stop().await;
-        }
+        stop_all(self.runner).await;
         if let Some(consumers) = self.consumers {
             consumers.stop().await;
         }
-        if let Some(relay) = self.relay {
-            relay.stop().await;
-        }
+        stop_all(self.relay).await;
         self.basis.stop().await;
     }
 

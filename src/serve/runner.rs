@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use counterfoil_consumers::kri::{KriRunner, RunnerOptions};
-use counterfoil_consumers::sweeper::{Sweep, Sweeper};
-use counterfoil_events::backbone::Heartbeat;
+use counterfoil_consumers::kri::{RunnerOptions, run_when_due};
+use counterfoil_consumers::sweeper::{self, Sweep};
+use counterfoil_events::background::Background;
 use counterfoil_events::text::Code;
 
 use super::basis::Basis;
@@ -13,38 +13,18 @@ use crate::config::KriConfig;
 use crate::kri::credential::Credentials;
 use crate::kri::platform::SourceReader;
 
-/// The parts of the role `runner`.
-pub(super) struct RunnerRole {
-    kris: KriRunner,
-    sweeper: Sweeper,
-}
-
-impl RunnerRole {
-    pub(super) fn start(basis: &Basis, config: &KriConfig) -> Self {
-        let sequencer = || basis.sequencer().clone();
-        let reader = SourceReader {
-            connectors: Arc::clone(&basis.connectors),
-            credentials: Credentials::new(Arc::clone(&basis.secrets)),
-        };
-        Self {
-            kris: KriRunner::start(
-                sequencer(),
-                basis.heads.reader(),
-                Arc::new(reader),
-                runner_options(config),
-            ),
-            sweeper: Sweeper::start(Sweep::new(sequencer(), &basis.database)),
-        }
-    }
-
-    pub(super) fn heartbeats(&self) -> [&Heartbeat; 2] {
-        [self.kris.heartbeat(), self.sweeper.heartbeat()]
-    }
-
-    pub(super) async fn stop(self) {
-        self.sweeper.stop().await;
-        self.kris.stop().await;
-    }
+/// The loops of the role `runner`.
+pub(super) fn start(basis: &Basis, config: &KriConfig) -> Vec<Background> {
+    let sequencer = || basis.sequencer().clone();
+    let reader = SourceReader {
+        connectors: Arc::clone(&basis.connectors),
+        credentials: Credentials::new(Arc::clone(&basis.secrets)),
+    };
+    let options = runner_options(config);
+    vec![
+        run_when_due(sequencer(), basis.heads.reader(), Arc::new(reader), options),
+        sweeper::start(Sweep::new(sequencer(), &basis.database)),
+    ]
 }
 
 /// This process's runner: named so that the log tells runners apart.

@@ -61,22 +61,6 @@ impl Endpoints {
         postgres::connect_options(self.postgres_port, &self.postgres_password)
     }
 
-    /// The same as a URL, to `database`.
-    pub fn postgres_admin_url(&self, database: &str) -> SecretString {
-        let Self {
-            host,
-            postgres_port,
-            postgres_superuser,
-            postgres_password,
-            ..
-        } = self;
-        let password = postgres_password.expose_secret();
-        format!(
-            "postgres://{postgres_superuser}:{password}@{host}:{postgres_port}/{database}?sslmode=disable"
-        )
-        .into()
-    }
-
     /// How to connect to [`Self::nats_url`] (async-nats ignores credentials that stand in an address).
     pub fn nats_options(&self) -> async_nats::ConnectOptions {
         let password = self.nats_password.expose_secret().to_owned();

@@ -15,12 +15,11 @@ use std::time::Duration;
 use async_nats::Message;
 use counterfoil_events::agent::key::{KeyPepper, PresentedKey, SUBSCRIBER_MARK};
 use counterfoil_events::backbone::{Backbone, HeadsReader};
-use counterfoil_events::ids::{ApiKeyId, TenantId};
+use counterfoil_events::background::{Background, Heartbeat};
+use counterfoil_events::ids::ApiKeyId;
 use counterfoil_events::security::{SecurityState, SubscriberEntry};
 use counterfoil_events::timestamp::Timestamp;
 use futures::StreamExt;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::claims::{CalloutKey, Login, admit, refuse};
 use super::grant::Grant;
@@ -48,46 +47,23 @@ pub struct CalloutParts {
     pub key: CalloutKey,
 }
 
-/// The running task.
-pub struct Callout {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
+/// Starts to answer.
+pub fn answer_logins(parts: CalloutParts) -> Background {
+    Background::start("logins", |heartbeat| run(parts, heartbeat))
 }
 
-impl Callout {
-    /// Starts to answer.
-    #[must_use]
-    pub fn start(parts: CalloutParts) -> Self {
-        let stop = CancellationToken::new();
-        let until = stop.clone();
-        let task = tokio::spawn(async move {
-            until.run_until_cancelled(run(parts)).await;
-        });
-        Self { stop, task }
-    }
-
-    /// Ends it.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the task that judges logins of subscribers ended badly");
-        }
-    }
-}
-
-async fn run(parts: CalloutParts) {
+async fn run(parts: CalloutParts, heartbeat: Heartbeat) {
     loop {
         let client = parts.backbone.client();
         let group = format!("{}_callout", parts.backbone.prefix());
         match client.queue_subscribe(SUBJECT, group).await {
             Ok(requests) => {
-                requests
-                    .for_each_concurrent(AT_ONCE, |request| answer(&parts, request))
-                    .await;
+                let answering = requests.for_each_concurrent(AT_ONCE, |request| answer(&parts, request));
+                heartbeat.during(answering).await;
             }
             Err(error) => tracing::warn!(%error, "logins of subscribers cannot be heard of"),
         }
-        tokio::time::sleep(RETRY_PAUSE).await;
+        heartbeat.during(tokio::time::sleep(RETRY_PAUSE)).await;
     }
 }
 
@@ -99,12 +75,13 @@ async fn answer(parts: &CalloutParts, request: Message) {
         // Another installation's, or nobody's: the server hears nothing, and keeps it out.
         return;
     };
-    let now = Timestamp::now();
+    // By the clock that every credential expires by.
+    let now = parts.security.postgres_time().now();
     let text = match judge(parts, &login, credential, now).await {
         Ok((grant, until)) => admit(&parts.key, &login, &grant, now, until),
         Err(why) => {
-            tracing::info!(%credential, why, "a subscriber was kept out");
-            refuse(&parts.key, &login, now, why)
+            tracing::info!(%credential, %why, cause = why.cause(), "a subscriber was kept out");
+            refuse(&parts.key, &login, now, &why.to_string())
         }
     };
     let Some(text) = text else { return };
@@ -119,29 +96,56 @@ fn ours(login: &Login, prefix: &str) -> Option<ApiKeyId> {
     (named == prefix).then(|| credential.parse().ok()).flatten()
 }
 
+/// Why a login is refused: the text is for whoever logs in, the cause for the operator's log alone.
+#[derive(Debug, thiserror::Error)]
+enum KeptOut {
+    #[error("no live credential of a tenant that goes on")]
+    NoCredential,
+    #[error("the tenant's stream is not known yet")]
+    UnknownStream,
+    #[error("the stream cannot be reached")]
+    Stream(String),
+    #[error("the consumer cannot be made")]
+    Consumer(String),
+    #[error("the consumer has another filter")]
+    OtherFilter,
+    #[error("the clock stands at the end of time")]
+    ClockAtItsEnd,
+}
+
+impl KeptOut {
+    fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Stream(cause) | Self::Consumer(cause) => Some(cause),
+            Self::NoCredential | Self::UnknownStream | Self::OtherFilter | Self::ClockAtItsEnd => None,
+        }
+    }
+}
+
 async fn judge(
     parts: &CalloutParts,
     login: &Login,
     credential: ApiKeyId,
     now: Timestamp,
-) -> Result<(Grant, Timestamp), &'static str> {
+) -> Result<(Grant, Timestamp), KeptOut> {
     let found = find(parts, login, credential).filter(|found| now < found.expires_at);
-    let found = found.ok_or("no live credential of a tenant that goes on")?;
-    let partition = partition_of(&parts.heads, found.tenant).ok_or("its tenant's stream is not known yet")?;
+    let found = found.ok_or(KeptOut::NoCredential)?;
+    let partition = parts.heads.partition_of(found.tenant);
+    let partition = partition.ok_or(KeptOut::UnknownStream)?;
     let grant = Grant::new(parts.backbone.prefix(), partition, found.tenant, credential);
-    let stream = parts.backbone.find_stream(partition).await.ok().flatten();
-    let stream = stream.ok_or("the stream cannot be reached")?;
+    let stream = parts.backbone.find_stream(partition).await;
+    let stream = stream
+        .map_err(|error| KeptOut::Stream(error.to_string()))?
+        .ok_or(KeptOut::UnknownStream)?;
     let made = stream
         .get_or_create_consumer(&grant.consumer, grant.consumer())
         .await;
-    let made = made.map_err(|_| "its consumer cannot be made")?;
+    let made = made.map_err(|error| KeptOut::Consumer(error.to_string()))?;
     // One of its name and another filter would open what is not its own.
     if made.cached_info().config.filter_subject != grant.filter {
-        return Err("its consumer has another filter");
+        return Err(KeptOut::OtherFilter);
     }
-    let until = now
-        .checked_add(ADMITTED_FOR)
-        .ok_or("the clock stands at the end of time")?;
+    let until = now.checked_add(ADMITTED_FOR).ok_or(KeptOut::ClockAtItsEnd)?;
     Ok((grant, until.min(found.expires_at)))
 }
 
@@ -156,14 +160,4 @@ fn find(parts: &CalloutParts, login: &Login, credential: ApiKeyId) -> Option<Sub
     let organisation = security.organisation(tenant.organisation)?;
     let goes_on = !tenant.suspended && !tenant.closed && !organisation.suspended;
     goes_on.then_some(found)
-}
-
-/// The partition that a tenant's events go to.
-pub fn partition_of(heads: &HeadsReader, tenant: TenantId) -> Option<u32> {
-    let heads = heads.latest()?;
-    heads
-        .by_tenant
-        .values()
-        .find(|head| head.tenant == tenant)
-        .map(|head| head.partition)
 }

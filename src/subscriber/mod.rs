@@ -12,6 +12,6 @@ mod callout;
 mod claims;
 mod grant;
 
-pub use callout::{Callout, CalloutParts, partition_of};
+pub use callout::{CalloutParts, answer_logins};
 pub use claims::CalloutKey;
 pub use grant::{ACCOUNT, API_PREFIX, Grant, PLATFORM_ACCOUNT};

@@ -329,10 +329,6 @@ async fn an_issuer_is_configured_once_where_it_belongs_and_nobody_elses_is_found
     let body = json!({"url": "https://login.example/t", "audience": "x", "tenant_claim": "tenant"});
     let made = server.post(&issuers(&theirs), &body).await;
     let id = made.good()["id"].as_str().unwrap().to_owned();
-    assert!(
-        made.header("location")
-            .ends_with(&format!("{theirs}/issuers/{id}"))
-    );
     let again = server.post(&issuers(&ours), &body).await;
     assert_eq!(
         (again.status, again.json()["code"].as_str()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use counterfoil::commands::Commands;
-use counterfoil_consumers::kri::{Failure, KriRunner, Measure, Measurement, RunnerOptions};
+use counterfoil_consumers::kri::{Failure, Measure, Measurement, RunnerOptions, run_when_due};
 use counterfoil_events::actor::Actor;
 use counterfoil_events::backbone::HeadWatch;
 use counterfoil_events::command::{CommandContext, Extras, Target};
@@ -84,7 +84,7 @@ async fn a_run_in_a_log_that_was_set_back_is_taken_although_the_log_was_longer_b
         lease: Duration::from_secs(60),
     };
     let sequencer = ledger.another_sequencer();
-    let runner = KriRunner::start(sequencer, heads.reader(), Arc::new(Nothing), options);
+    let runner = run_when_due(sequencer, heads.reader(), Arc::new(Nothing), options);
     for _ in 0..3 {
         let run = ask(&ledger).await;
         until_taken(&ledger, &run).await;

@@ -12,6 +12,7 @@ use counterfoil_events::actor::Actor;
 use counterfoil_events::agent::key::{IssuedKey, KeyPepper, PresentedKey};
 use counterfoil_events::agent::{AgentCommand, RiskTier, SpecCard};
 use counterfoil_events::backbone::HeadWatch;
+use counterfoil_events::background::Background;
 use counterfoil_events::command::{CommandContext, Extras, Target};
 use counterfoil_events::document::Document;
 use counterfoil_events::ids::{AgentId, OrganisationId, TenantId};
@@ -19,7 +20,7 @@ use counterfoil_events::ledger::NewHead;
 use counterfoil_events::organisation::{OrganisationCommand, OrganisationKind};
 use counterfoil_events::policy::{PolicyCommand, PolicyLayer};
 use counterfoil_events::security::{
-    DamagedLog, Freshness, KeyIdentity, SecurityState, SecurityTail, TailParts,
+    DamagedLog, Freshness, KeyIdentity, SecurityState, TailParts, keep_at_the_head,
 };
 use counterfoil_events::tenant::TenantCommand;
 use counterfoil_events::timestamp::{SystemClock, Timestamp};
@@ -198,7 +199,7 @@ impl World {
 struct Watcher {
     state: SecurityState,
     heads: HeadWatch,
-    tail: SecurityTail,
+    tail: Background,
 }
 
 impl Watcher {
@@ -211,7 +212,7 @@ impl Watcher {
             heads: heads.reader(),
             notices: same_process.then(|| ledger.sequencer.subscribe()),
         };
-        let tail = SecurityTail::start(state.clone(), parts);
+        let tail = keep_at_the_head(state.clone(), parts);
         Self { state, heads, tail }
     }
 

@@ -15,7 +15,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use counterfoil_events::backbone::{HeadsReader, Heartbeat};
+use counterfoil_events::backbone::HeadsReader;
+use counterfoil_events::background::Background;
 use counterfoil_events::ids::{PayloadDigest, TenantId};
 use counterfoil_events::kri::aggregates::PositionVector;
 use counterfoil_events::kri::source::SourceConfig;
@@ -24,7 +25,7 @@ use counterfoil_events::ledger::{Committed, Sequencer};
 use counterfoil_events::text::Code;
 use counterfoil_events::timestamp::Timestamp;
 use tokio::sync::broadcast;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use run::Runner;
@@ -81,45 +82,18 @@ pub struct RunnerOptions {
     pub lease: Duration,
 }
 
-/// A running runner.
-pub struct KriRunner {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-    heartbeat: Heartbeat,
-}
-
-impl KriRunner {
-    /// Starts it.
-    pub fn start<M: Measure>(
-        sequencer: Sequencer,
-        heads: HeadsReader,
-        measure: Arc<M>,
-        options: RunnerOptions,
-    ) -> Self {
-        let stop = CancellationToken::new();
-        let heartbeat = Heartbeat::new("kri-runner");
-        let watch = RunWatch::new(sequencer.reader().clone(), heads, heartbeat.clone());
-        let task = tokio::spawn(supervise(sequencer, watch, measure, options, stop.clone()));
-        Self {
-            stop,
-            task,
-            heartbeat,
-        }
-    }
-
-    /// Its heartbeat.
-    #[must_use]
-    pub fn heartbeat(&self) -> &Heartbeat {
-        &self.heartbeat
-    }
-
-    /// Claims no more, gives what is under way a moment, and ends. What it leaves is another's after the lease.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the KRI runner ended badly");
-        }
-    }
+/// Starts to run what is due. Stopped, it claims no more, gives what is under way a moment, and ends: what it leaves is
+/// another's after the lease.
+pub fn run_when_due<M: Measure>(
+    sequencer: Sequencer,
+    heads: HeadsReader,
+    measure: Arc<M>,
+    options: RunnerOptions,
+) -> Background {
+    Background::start_told("kri-runner", |heartbeat, stop| {
+        let watch = RunWatch::new(sequencer.reader().clone(), heads, heartbeat);
+        supervise(sequencer, watch, measure, options, stop)
+    })
 }
 
 async fn supervise<M: Measure>(

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use counterfoil_events::backbone::{HeadsReader, Heartbeat, SeenHeads};
+use counterfoil_events::backbone::{HeadsReader, SeenHeads};
+use counterfoil_events::background::Heartbeat;
 use counterfoil_events::command::{LoadError, decode_stored};
 use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_events::kri::aggregates::run::{KriRun, KriRunEvent};

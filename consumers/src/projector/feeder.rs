@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use counterfoil_events::backbone::Heartbeat;
+use counterfoil_events::background::Heartbeat;
 use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_events::ledger::{CALL_TIMEOUT, within};
 use counterfoil_projections::engine::{

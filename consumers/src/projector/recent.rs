@@ -84,7 +84,7 @@ impl Recent {
         let tail = self.tail(tenant, from);
         let mut tail = tail.lock().await;
         if tail.end.0 + NEAR < from.0 {
-            // Everybody has passed it since somebody asked last, or read for himself.
+            // No feeder needs it: all are past it, or have read Postgres themselves.
             *tail = Tail::after(from);
         }
         if from < tail.start {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use counterfoil_events::backbone::Heartbeat;
+use counterfoil_events::background::Heartbeat;
 
 /// How one read model is.
 #[derive(Debug, Clone, PartialEq, Eq)]

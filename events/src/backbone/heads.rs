@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use crate::backbone::heartbeat::Heartbeat;
+use crate::background::{Background, Heartbeat};
 use crate::ids::TenantId;
 use crate::ledger::{ChainHead, LogReader};
 use crate::timestamp::Timestamp;
@@ -43,12 +41,10 @@ pub struct HeadsReader {
     ask: Arc<Notify>,
 }
 
-/// The task that scans.
+/// The loop that scans, and what follows it.
 pub struct HeadWatch {
     reader: HeadsReader,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-    heartbeat: Heartbeat,
+    scans: Background,
 }
 
 impl HeadWatch {
@@ -60,26 +56,17 @@ impl HeadWatch {
             heads,
             ask: Arc::new(Notify::new()),
         };
-        let stop = CancellationToken::new();
-        let heartbeat = Heartbeat::new("heads");
-        let (until, ask, beat) = (stop.clone(), Arc::clone(&reader.ask), heartbeat.clone());
-        let task = tokio::spawn(async move {
-            until
-                .run_until_cancelled(scan(log, interval, &ask, &sender, &beat))
-                .await;
+        let ask = Arc::clone(&reader.ask);
+        let scans = Background::start("heads", |beat| async move {
+            scan(log, interval, &ask, &sender, &beat).await;
         });
-        Self {
-            reader,
-            stop,
-            task,
-            heartbeat,
-        }
+        Self { reader, scans }
     }
 
     /// Its heartbeat.
     #[must_use]
     pub fn heartbeat(&self) -> &Heartbeat {
-        &self.heartbeat
+        self.scans.heartbeat()
     }
 
     /// What follows the scans.
@@ -90,10 +77,7 @@ impl HeadWatch {
 
     /// Ends the scans.
     pub async fn stop(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the scan of chain heads ended badly");
-        }
+        self.scans.stop().await;
     }
 }
 
@@ -142,6 +126,12 @@ async fn look(log: &LogReader) -> Result<Heads, sqlx::Error> {
 }
 
 impl HeadsReader {
+    /// Which partition carries a tenant; none for one that is newer than the last scan.
+    #[must_use]
+    pub fn partition_of(&self, tenant: TenantId) -> Option<u32> {
+        Some(self.latest()?.by_tenant.get(&tenant)?.partition)
+    }
+
     /// The latest scan, if there was one.
     #[must_use]
     pub fn latest(&self) -> Option<Arc<Heads>> {

@@ -3,7 +3,7 @@
 //!
 //! - [`Backbone`] is the connection; [`StreamPrefix`] and [`StreamSettings`] say what the streams are called and how
 //!   they are kept; `message` is how an event looks on the wire.
-//! - [`Relay`] publishes one partition in order, behind a fence. Where it goes on is *derived* from the stream each
+//! - [`relay()`] publishes one partition in order, behind a fence. Where it goes on is *derived* from the stream each
 //!   time (`cursor`) and compared with Postgres (`compare`): a copy that is ahead or different stops the tenant.
 //! - [`HeadWatch`] is the one scan of `chain_heads` that everything in a process follows.
 //! - [`BackboneStatus`] is what `/ready` reads.
@@ -15,7 +15,6 @@ mod cursor;
 mod discarded;
 mod genuine;
 mod heads;
-mod heartbeat;
 mod leader;
 mod message;
 mod pipeline;
@@ -32,11 +31,10 @@ pub use compare::Finding;
 pub use connection::{Backbone, BackboneError, BackboneOptions, Link};
 pub use cursor::{StreamCursor, TenantCursor, derive};
 pub use heads::{HeadWatch, Heads, HeadsReader, ServerTime};
-pub use heartbeat::{Heartbeat, Heartbeats};
 pub use message::{MessageError, Stamp, decode};
-pub use relay::{Relay, RelayOptions, RelayParts};
+pub use relay::{RelayOptions, RelayParts, relay};
 pub use scan::{ScannedMessage, StreamScan};
 pub use seen::SeenHeads;
 pub use status::{BackboneStatus, HeadState, PartitionStatus};
 pub use stream::{InvalidPrefix, StreamPrefix, StreamSettings, WrongSetting};
-pub use wake::WakeSender;
+pub use wake::send_wake_ups;

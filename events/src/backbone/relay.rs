@@ -14,8 +14,6 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::Stream;
 use tokio::sync::{broadcast, watch};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::backbone::backoff::Backoff;
 use crate::backbone::compare::{Finding, compare};
@@ -23,12 +21,12 @@ use crate::backbone::connection::{Backbone, BackboneError, Link, is_absent, up};
 use crate::backbone::cursor::{StreamCursor, derive};
 use crate::backbone::genuine::Judge;
 use crate::backbone::heads::{Heads, HeadsReader};
-use crate::backbone::heartbeat::Heartbeat;
 use crate::backbone::leader::Lead;
 use crate::backbone::message;
 use crate::backbone::pipeline::Broken;
 use crate::backbone::session::{Interruption, Session};
 use crate::backbone::status::{BackboneStatus, HeadState};
+use crate::background::{Background, Heartbeat};
 use crate::ids::{Position, TenantId};
 use crate::ledger::{Committed, Database, LogReader};
 
@@ -71,47 +69,12 @@ pub struct RelayParts {
     pub status: BackboneStatus,
 }
 
-/// A running relay.
-pub struct Relay {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-    heartbeat: Heartbeat,
-}
-
-impl Relay {
-    /// Starts to relay `partition`.
-    #[must_use]
-    pub fn start(partition: u32, parts: RelayParts, options: RelayOptions) -> Self {
-        let stop = CancellationToken::new();
-        let heartbeat = Heartbeat::new(&format!("relay-{partition}"));
+/// Starts to relay `partition`. It may be stopped at any moment: what is not published yet is by the next one.
+pub fn relay(partition: u32, parts: RelayParts, options: RelayOptions) -> Background {
+    Background::start(&format!("relay-{partition}"), |heartbeat| {
         parts.status.register(partition, heartbeat.clone());
-        let (until, beat) = (stop.clone(), heartbeat.clone());
-        let task = tokio::spawn(async move {
-            // It may be dropped at any await: the next relay derives where to go on.
-            until
-                .run_until_cancelled(run(partition, parts, options, beat))
-                .await;
-        });
-        Self {
-            stop,
-            task,
-            heartbeat,
-        }
-    }
-
-    /// Its heartbeat.
-    #[must_use]
-    pub fn heartbeat(&self) -> &Heartbeat {
-        &self.heartbeat
-    }
-
-    /// Ends it; what is not published yet is by the next one.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the relay ended badly");
-        }
-    }
+        run(partition, parts, options, heartbeat)
+    })
 }
 
 /// Why the relay starts over after a pause.

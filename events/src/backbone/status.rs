@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backbone::compare::Finding;
-use crate::backbone::heartbeat::Heartbeat;
+use crate::background::Heartbeat;
 use crate::ids::TenantId;
 
 /// A relay whose loop has not turned for so long hangs; it turns each second when it has nothing to do.

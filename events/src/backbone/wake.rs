@@ -3,51 +3,38 @@
 
 use bytes::Bytes;
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use crate::backbone::connection::Backbone;
 use crate::backbone::heads::HeadsReader;
+use crate::background::{Background, Heartbeat};
 use crate::ledger::Committed;
 
-/// The task that sends hints for the commits of this process.
-pub struct WakeSender {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
+/// Starts to send a hint for each commit of this process that `notices` tell of.
+pub fn send_wake_ups(
+    backbone: Backbone,
+    notices: broadcast::Receiver<Committed>,
+    heads: HeadsReader,
+) -> Background {
+    Background::start("wake-ups", |heartbeat| send(backbone, notices, heads, heartbeat))
 }
 
-impl WakeSender {
-    /// Starts to send a hint for each commit that `notices` tell of.
-    #[must_use]
-    pub fn start(backbone: Backbone, notices: broadcast::Receiver<Committed>, heads: HeadsReader) -> Self {
-        let stop = CancellationToken::new();
-        let until = stop.clone();
-        let task = tokio::spawn(async move {
-            until.run_until_cancelled(send(backbone, notices, heads)).await;
-        });
-        Self { stop, task }
-    }
-
-    /// Ends it.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the sender of wake-up hints ended badly");
-        }
-    }
-}
-
-async fn send(backbone: Backbone, mut notices: broadcast::Receiver<Committed>, heads: HeadsReader) {
+async fn send(
+    backbone: Backbone,
+    mut notices: broadcast::Receiver<Committed>,
+    heads: HeadsReader,
+    heartbeat: Heartbeat,
+) {
     let link = backbone.link();
     loop {
         let mut partitions = std::collections::BTreeSet::new();
-        match notices.recv().await {
-            Ok(notice) => partitions.extend(partition_of(&heads, notice)),
+        match heartbeat.during(notices.recv()).await {
+            Ok(notice) => partitions.extend(heads.partition_of(notice.tenant)),
             Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => return,
+            // Nothing commits here any more: there is nothing to tell.
+            Err(RecvError::Closed) => return heartbeat.during(std::future::pending()).await,
         }
         while let Ok(notice) = notices.try_recv() {
-            partitions.extend(partition_of(&heads, notice));
+            partitions.extend(heads.partition_of(notice.tenant));
         }
         // Without a connection a hint would be kept and sent when it is of no use any more.
         if !link.borrow().up {
@@ -60,9 +47,4 @@ async fn send(backbone: Backbone, mut notices: broadcast::Receiver<Committed>, h
             }
         }
     }
-}
-
-/// None for a tenant newer than the last scan: the relays' own scans find it.
-fn partition_of(heads: &HeadsReader, notice: Committed) -> Option<u32> {
-    Some(heads.latest()?.by_tenant.get(&notice.tenant)?.partition)
 }

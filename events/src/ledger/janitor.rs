@@ -7,10 +7,8 @@
 use std::time::Duration;
 
 use sqlx::PgPool;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use crate::backbone::Heartbeat;
+use crate::background::{Background, Heartbeat};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Records of one statement: some milliseconds of locks that nobody waits for.
@@ -42,44 +40,10 @@ pub async fn delete_expired_keys(log: &PgPool) -> Result<u64, sqlx::Error> {
     }
 }
 
-/// The task that does so once a minute.
-pub struct KeyJanitor {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-    heartbeat: Heartbeat,
-}
-
-impl KeyJanitor {
-    /// Starts it on the log's pool.
-    #[must_use]
-    pub fn start(log: PgPool) -> Self {
-        let stop = CancellationToken::new();
-        let heartbeat = Heartbeat::new("janitor");
-        let (until, beat) = (stop.clone(), heartbeat.clone());
-        let task = tokio::spawn(async move {
-            // Each statement is done or not: it may end at any of them.
-            until.run_until_cancelled(run(&log, &beat)).await;
-        });
-        Self {
-            stop,
-            task,
-            heartbeat,
-        }
-    }
-
-    /// Its heartbeat.
-    #[must_use]
-    pub fn heartbeat(&self) -> &Heartbeat {
-        &self.heartbeat
-    }
-
-    /// Ends it.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the janitor of Idempotency-Keys ended badly");
-        }
-    }
+/// Starts to do so once a minute, on the log's pool.
+pub fn forget_expired_keys(log: PgPool) -> Background {
+    // Each statement is done or not: it may end at any of them.
+    Background::start("janitor", |heartbeat| async move { run(&log, &heartbeat).await })
 }
 
 async fn run(log: &PgPool, heartbeat: &Heartbeat) {

@@ -25,7 +25,7 @@ mod write;
 pub(crate) use call::close;
 pub use call::{CALL_TIMEOUT, all, execute, give_back, one, within};
 pub use database::{Database, DatabaseError, DatabaseOptions, PoolSizes, RoleLogin, TenantTransaction};
-pub use janitor::{KeyJanitor, delete_expired_keys};
+pub use janitor::{delete_expired_keys, forget_expired_keys};
 pub use place::Head;
 pub use read::{ChainHead, LogReader, StoredEvent};
 pub use request::{

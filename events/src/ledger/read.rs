@@ -408,24 +408,6 @@ impl LogReader {
         let set = sqlx::query(SET_QUARANTINE).bind(tenant.0).bind(reason);
         call::execute(&self.pool, set).await.map(drop)
     }
-
-    /// Whether `event_id` stands in a tenant's log at `position`.
-    ///
-    /// # Errors
-    /// When Postgres does not answer.
-    pub async fn stands_at(
-        &self,
-        tenant: TenantId,
-        position: Position,
-        event_id: EventId,
-    ) -> Result<bool, sqlx::Error> {
-        let event =
-            sqlx::query_as("SELECT event_id FROM counterfoil.events WHERE tenant_id = $1 AND position = $2")
-                .bind(tenant.0)
-                .bind(position.as_i64());
-        let found: Option<(Uuid,)> = self.one(event).await?;
-        Ok(found == Some((event_id.0,)))
-    }
 }
 
 /// One tenant's head, if there is such a tenant, on a connection that is held.

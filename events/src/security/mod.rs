@@ -5,7 +5,7 @@
 //! worth as much as [`SecurityState::freshness`] says. Lookups take a read lock for as long as they copy some
 //! pointers; there is no I/O in them.
 //!
-//! - `directory` is the pure fold, `entries` what it holds, `feed` the reads, [`SecurityTail`] the task.
+//! - `directory` is the pure fold, `entries` what it holds, `feed` the reads, [`keep_at_the_head`] the loop.
 //! - An event that this build does not know stops the tail for good: the process needs an upgrade, and denies. One that
 //!   is damaged denies what its log has a say in (`damage`).
 //! - A log that was set back is read anew from its beginning, and everything is denied until that is done.
@@ -36,7 +36,7 @@ pub use feed::FeedError;
 pub use freshness::{DEGRADED_AFTER, DENIED_AFTER, Freshness};
 pub use issuers::IssuerEntry;
 pub use subscribers::SubscriberEntry;
-pub use tail::{SecurityTail, TailParts};
+pub use tail::{TailParts, keep_at_the_head};
 pub use users::{UserEntry, UserIdentity};
 
 use crate::agent::key::{KeyPepper, PresentedKey};

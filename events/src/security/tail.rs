@@ -16,10 +16,9 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use crate::backbone::{Heads, HeadsReader, Heartbeat, SeenHeads};
+use crate::backbone::{Heads, HeadsReader, SeenHeads};
+use crate::background::{Background, Heartbeat};
 use crate::ids::{Position, SubjectLinkId, TenantId};
 use crate::ledger::{Committed, Database, LogReader, StoredEvent};
 use crate::policy::PolicyLayer;
@@ -52,43 +51,9 @@ pub struct TailParts {
     pub notices: Option<broadcast::Receiver<Committed>>,
 }
 
-/// The running task.
-pub struct SecurityTail {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-    heartbeat: Heartbeat,
-}
-
-impl SecurityTail {
-    /// Starts to keep `state` at the head.
-    #[must_use]
-    pub fn start(state: SecurityState, parts: TailParts) -> Self {
-        let stop = CancellationToken::new();
-        let heartbeat = Heartbeat::new("security");
-        let (until, beat) = (stop.clone(), heartbeat.clone());
-        let task = tokio::spawn(async move {
-            until.run_until_cancelled(run(state, parts, beat)).await;
-        });
-        Self {
-            stop,
-            task,
-            heartbeat,
-        }
-    }
-
-    /// Its heartbeat.
-    #[must_use]
-    pub fn heartbeat(&self) -> &Heartbeat {
-        &self.heartbeat
-    }
-
-    /// Ends it.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the tail of the security state ended badly");
-        }
-    }
+/// Starts to keep `state` at the head of every log.
+pub fn keep_at_the_head(state: SecurityState, parts: TailParts) -> Background {
+    Background::start("security", |heartbeat| run(state, parts, heartbeat))
 }
 
 struct Tail {

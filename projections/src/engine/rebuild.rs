@@ -110,13 +110,21 @@ async fn run(
         Err(EngineError::Cancelled(_)) => ("cancelled", String::new()),
         Err(error) => ("failed", error.to_string()),
     };
-    sqlx::query(END)
+    let noted = sqlx::query(END)
         .bind(projection.name())
         .bind(claimed_at)
         .bind(state)
         .bind(detail)
         .execute(pool)
-        .await?;
+        .await;
+    match noted {
+        Err(error) if built.is_ok() => return Err(error.into()),
+        // Why it failed is more than that this could not be noted.
+        Err(error) => {
+            tracing::warn!(projection = projection.name(), %error, "how a rebuild ended is not noted")
+        }
+        Ok(_) => {}
+    }
     built.map(|()| Version {
         state: VersionState::Live,
         ..version

@@ -168,6 +168,7 @@ async fn open(routes: SessionRoutes, request: Request) -> Answer {
             "this Idempotency-Key opened a session before; its cookie was given then: open another",
         ));
     }
+    command::heeded(&gate.security, &executed).await;
     let body = SessionOpened {
         session: CurrentSession {
             session_id: made.id.to_string(),

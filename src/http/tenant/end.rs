@@ -22,7 +22,7 @@ use crate::erasure::Erasure;
 use crate::http::answer::Answer;
 use crate::http::body::Json;
 use crate::http::command::{self, CommandAnswer};
-use crate::http::problem;
+use crate::http::problem::{self, ApiError};
 use crate::http::request::Request;
 use crate::http::route::{Route, State};
 use crate::identity::Permission;
@@ -76,14 +76,24 @@ async fn close(ends: TenantEnds, request: Request<Json<CloseTenant>>) -> Answer 
     let command = TenantCommand::Close {
         reason: reason.clone(),
         retain_until: *retain_until,
-        now: Timestamp::now(),
+        now: now(&ends).await?,
     };
     change(&ends.commands, &request, command).await
 }
 
+/// By the clock of the log: what is destroyed is gone, and a process whose own clock runs ahead would do it too early.
+async fn now(ends: &TenantEnds) -> Result<Timestamp, ApiError> {
+    let now = ends.commands.sequencer.reader().now();
+    now.await.map_err(|error| {
+        problem::UNAVAILABLE
+            .detail("the time cannot be had from the log; nothing was done")
+            .because(error)
+    })
+}
+
 async fn erase(ends: TenantEnds, request: Request) -> Answer {
     let tenant = request.tenant()?;
-    let now = Timestamp::now();
+    let now = now(&ends).await?;
     let handler = &ends.commands.tenants;
     let loaded = handler.load_fresh(TenantId::PLATFORM, &tenant.to_string()).await;
     let loaded = loaded.map_err(|error| {

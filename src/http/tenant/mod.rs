@@ -150,7 +150,7 @@ async fn make<B>(
     let extras = Extras {
         new_heads: vec![NewHead {
             tenant,
-            partition: commands.partition_of(tenant),
+            partition: commands.assign_partition(tenant),
         }],
         ..Extras::default()
     };
@@ -164,7 +164,7 @@ async fn make<B>(
         .tenants
         .execute(&context, Target::New(tenant.to_string()), create, extras)
         .await?;
-    command::made(&executed, &format!("/v1/tenants/{}", executed.aggregate_id))
+    command::made(&executed, Some(&format!("/v1/tenants/{}", executed.aggregate_id)))
 }
 
 async fn rename(commands: Arc<Commands>, request: Request<Json<Rename>>) -> Answer {

@@ -151,3 +151,14 @@ async fn the_server_serves_its_own_description() {
     let served = server.get("/openapi.json").await;
     assert_eq!(served.body, openapi::document(support::table().routes()).unwrap());
 }
+
+/// Whoever adds another leaves a way in that needs no proof of origin.
+#[test]
+fn who_runs_the_process_asks_three_routes_and_no_other() {
+    let api = crate::http::api::table(&crate::http::api::Api::default()).unwrap();
+    let asked = api
+        .routes()
+        .filter(|route| route.spec.asker == crate::http::route::Asker::Operator);
+    let paths: Vec<&str> = asked.map(|route| route.spec.path).collect();
+    assert_eq!(paths, ["/live", "/ready", "/metrics"]);
+}

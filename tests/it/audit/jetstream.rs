@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use counterfoil::audit::{JetStreamAudit, Keys};
-use counterfoil_events::backbone::{Backbone, BackboneStatus, HeadWatch, Relay, RelayOptions, RelayParts};
+use counterfoil_events::backbone::{Backbone, BackboneStatus, HeadWatch, RelayOptions, RelayParts, relay};
+use counterfoil_events::background::Background;
 use counterfoil_events::ids::TenantId;
 use counterfoil_events::signature::{KeyPair, Signer};
 
@@ -16,7 +17,7 @@ use crate::support::stack::shared_stack;
 struct Stream {
     backbone: Backbone,
     heads: HeadWatch,
-    relay: Option<Relay>,
+    relay: Option<Background>,
 }
 
 impl Stream {
@@ -32,7 +33,7 @@ impl Stream {
             notices: ledger.sequencer.subscribe(),
             status: BackboneStatus::default(),
         };
-        let relay = Some(Relay::start(0, parts, RelayOptions::default()));
+        let relay = Some(relay(0, parts, RelayOptions::default()));
         let began = Instant::now();
         // The relay makes it; an audit of a stream that is not there is an error.
         let name = backbone.prefix().stream(0);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use counterfoil::audit::{AuditError, HeadNoteLoop, Scope};
+use counterfoil::audit::{AuditError, Scope, note_at_intervals};
 use counterfoil_events::ids::{Position, TenantId};
 
 use super::support::{append, audit, audit_with, found, head_notes, ledger, scope, tamper};
@@ -163,7 +163,7 @@ async fn an_altered_note_is_found() {
 async fn notes_are_made_at_an_interval_until_stopped() {
     let ledger = ledger(3).await;
     let notes = head_notes(&ledger);
-    let running = HeadNoteLoop::start(notes.clone(), None, Duration::from_millis(20));
+    let running = note_at_intervals(notes.clone(), None, Duration::from_millis(20));
     while notes.latest(ledger.tenant).await.unwrap().is_none() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -7,7 +7,7 @@ use counterfoil::commands::Commands;
 use counterfoil_events::agent::AgentCommand;
 use counterfoil_events::backbone::HeadWatch;
 use counterfoil_events::command::{Extras, Target};
-use counterfoil_events::security::{Freshness, SecurityState, SecurityTail, TailParts};
+use counterfoil_events::security::{Freshness, SecurityState, TailParts, keep_at_the_head};
 use counterfoil_events::timestamp::SystemClock;
 
 use super::{Watcher, World};
@@ -67,7 +67,7 @@ fn scanned_by_hand(ledger: &TestLedger) -> Watcher {
         heads: heads.reader(),
         notices: None,
     };
-    let tail = SecurityTail::start(state.clone(), parts);
+    let tail = keep_at_the_head(state.clone(), parts);
     Watcher { state, heads, tail }
 }
 

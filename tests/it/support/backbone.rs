@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream;
 use counterfoil::stack::Endpoints;
 use counterfoil_events::backbone::{
-    Backbone, BackboneOptions, BackboneStatus, HeadWatch, Relay, RelayOptions, RelayParts, StreamPrefix,
-    StreamScan, StreamSettings,
+    Backbone, BackboneOptions, BackboneStatus, HeadWatch, RelayOptions, RelayParts, StreamPrefix, StreamScan,
+    StreamSettings, relay,
 };
+use counterfoil_events::background::Background;
 use counterfoil_events::envelope::RecordedEvent;
 use counterfoil_events::ids::{Position, TenantId};
 
@@ -65,7 +66,7 @@ impl TestBackbone {
     }
 
     /// A relay of partition 0.
-    pub fn relay(&self, ledger: &TestLedger, options: RelayOptions) -> Relay {
+    pub fn relay(&self, ledger: &TestLedger, options: RelayOptions) -> Background {
         let parts = RelayParts {
             backbone: self.backbone.clone(),
             database: ledger.database.clone(),
@@ -73,7 +74,7 @@ impl TestBackbone {
             notices: ledger.sequencer.subscribe(),
             status: self.status.clone(),
         };
-        Relay::start(0, parts, options)
+        relay(0, parts, options)
     }
 
     pub async fn stream(&self) -> jetstream::stream::Stream {

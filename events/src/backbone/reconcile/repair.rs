@@ -10,7 +10,7 @@ use crate::backbone::reconcile::ReconcileError;
 use crate::backbone::reconcile::examine::examine;
 use crate::backbone::reconcile::report::{Reconciliation, Repair, TenantReport};
 use crate::backbone::reconcile::restore::Restoration;
-use crate::backbone::{Backbone, BackboneStatus, HeadWatch, Relay, RelayOptions, RelayParts, derive};
+use crate::backbone::{Backbone, BackboneStatus, HeadWatch, RelayOptions, RelayParts, derive, relay};
 use crate::ids::{Position, TenantId};
 use crate::keyring::TrustedKeys;
 use crate::ledger::{Database, Head, LogReader};
@@ -202,9 +202,9 @@ impl Repairer {
             notices: notices.subscribe(),
             status: BackboneStatus::default(),
         };
-        let relay = Relay::start(partition, parts, RelayOptions::default());
+        let running = relay(partition, parts, RelayOptions::default());
         let filled = self.wait_until_filled(partition).await;
-        relay.stop().await;
+        running.stop().await;
         heads.stop().await;
         filled
     }

@@ -27,14 +27,6 @@ pub struct TooManyLogs {
     pub logs: usize,
 }
 
-impl PositionVector {
-    /// The positions by log.
-    #[must_use]
-    pub fn as_map(&self) -> &BTreeMap<TenantId, Position> {
-        &self.0
-    }
-}
-
 impl TryFrom<BTreeMap<TenantId, Position>> for PositionVector {
     type Error = TooManyLogs;
 

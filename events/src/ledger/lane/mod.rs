@@ -7,9 +7,9 @@
 //! 2. Meanwhile *answer* the batch before it, which is durable, and *place* the next one behind this one, request by
 //!    request as they come (`waiting`: within a batch the first on an aggregate or key wins; the others wait on).
 //! 3. *Settle* (`settle`): what was refused is answered; what only missed the head goes round again, and so does what was placed
-//!    behind it. After three misses the head is locked first and the batch placed under the lock (`contended`), as long
-//!    as others write, so that two busy processes both make progress. What was signed with a key that another has followed goes
-//!    round again with that one.
+//!    behind it. After three misses the head is locked first and the batch placed under the lock (`contended`); then this
+//!    process has its turn, and while others want theirs it gives way between two of its own, so that busy processes all
+//!    make progress. What was signed with a key that another has followed goes round again with that one.
 //! 4. If the outcome is *unknown*, find out before anything else is taken.
 
 mod contended;
@@ -25,6 +25,7 @@ use sqlx::{PgPool, Postgres};
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::yield_now;
+use tokio::time::Instant;
 
 use crate::ids::TenantId;
 use crate::ledger::call::{close, give_back};
@@ -46,6 +47,8 @@ pub(super) struct Lane {
     waiting: WaitingRoom,
     head: Option<Head>,
     misses: u32,
+    /// Since when this process has its turn at a head that others move, too.
+    turn_began: Option<Instant>,
 }
 
 /// What a lane carries from one batch to the next.
@@ -77,6 +80,7 @@ impl Lane {
             waiting: WaitingRoom::default(),
             head: None,
             misses: 0,
+            turn_began: None,
         }
     }
 
@@ -109,7 +113,11 @@ impl Lane {
     async fn work_off(&mut self) {
         let mut under_way = UnderWay::default();
         loop {
-            if self.misses >= MISSES_BEFORE_LOCKING {
+            if self.misses > 0 && self.is_contended() {
+                // The turn is over: another process has written.
+                self.give_way().await;
+                self.write_under_lock().await;
+            } else if self.misses >= MISSES_BEFORE_LOCKING {
                 self.write_under_lock().await;
             } else if let Some(ready) = self.make_ready(&mut under_way).await {
                 self.turn(ready, &mut under_way).await;
