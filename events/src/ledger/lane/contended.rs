@@ -24,9 +24,9 @@ const LOCK_HEAD: &str =
     "SELECT head_position, head_hash, head_fence, head_recorded_at FROM counterfoil.lock_head($1)";
 
 /// How long others may write before this process takes the lock again: some batches.
-const TURN: Duration = Duration::from_millis(5);
+const TURN: Duration = Duration::from_millis(16);
 /// How often it looks meanwhile whether anybody does.
-const LOOK: Duration = Duration::from_micros(1500);
+const LOOK: Duration = Duration::from_millis(5);
 
 impl Lane {
     /// Whether others want their turn, too: this process's own began a moment ago.
