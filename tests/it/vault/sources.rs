@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection};
 use wiremock::matchers::{header, path};
@@ -11,6 +12,8 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::faults::canary::copies;
 use crate::support::installation::Installation;
+use crate::support::person::{Person, until};
+use crate::support::reply::Reply;
 use crate::support::served::Served;
 use crate::support::world::World;
 
@@ -98,10 +101,8 @@ async fn a_source_asks_with_its_secret_and_every_opening_is_on_record() {
 
     // Another value from now on: the source, which knows the first, answers nobody.
     let path = world.path("/secrets/feed");
-    let rotate = server
-        .request(reqwest::Method::PUT, &path)
-        .json(&json!({"value": SECOND}));
-    crate::support::reply::Reply::of(rotate).await.good();
+    let rotate = server.request(Method::PUT, &path).json(&json!({"value": SECOND}));
+    Reply::of(rotate).await.good();
     let refused = server.post(&test, &Value::Null).await;
     assert_eq!(refused.json()["code"], "http_status", "{}", refused.text);
     let failed = run(&server, &world, &id).await;
@@ -177,4 +178,50 @@ async fn a_credential_goes_over_tls_only_and_another_purpose_is_refused() {
     let other = server.post(&test, &Value::Null).await;
     assert_eq!(other.json()["code"], "credential_unusable", "{}", other.text);
     assert!(opened(&installation).await.is_empty());
+}
+
+/// A risk officer says what is measured. Where a secret is sent decides who may write secrets: he could have it sent to
+/// himself.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_write_secrets_may_not_say_where_one_is_sent() {
+    let feed = feed(FIRST).await;
+    let installation = Installation::with("[kri.fetch]\nallow_private = [\"127.0.0.1\"]\n").await;
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    let kri = json!({"id": "rate", "definition": {"name": "Rate", "unit": "%", "schedule": {"frequency": "hourly"},
+                     "bands": {"direction": "higher_is_worse", "upper": {"amber": "5", "red": "9"}}}});
+    server.post(&world.path("/kris"), &kri).await.good();
+    until(200, "the tenant is in its list", async || {
+        server.get(&world.path("")).await
+    })
+    .await;
+    let tenant = server.get(&world.path("")).await.good();
+    let organisation = format!("/v1/organisations/{}", tenant["organisation"].as_str().unwrap());
+    let officer = Person::with(&server, &organisation, "risk_officer").await;
+    let admin = Person::with(&server, &world.path(""), "tenant_admin").await;
+    let sources = world.path("/kri-sources");
+    for person in [&officer, &admin] {
+        until(200, "the role is known", async || {
+            person.get(&server, &sources).await
+        })
+        .await;
+    }
+    let open = json!({"kind": "http_json", "url": format!("{}/rate", feed.uri()), "pointer": "/rate"});
+    let made = officer
+        .post(&server, &sources, &json!({"kri": "rate", "config": open}))
+        .await;
+    let made = made.good()["id"].as_str().unwrap().to_owned();
+    let with_secret = json!({"kri": "rate", "config": source(&feed)});
+    let refused = officer.post(&server, &sources, &with_secret).await;
+    let change = officer
+        .request(&server, Method::PUT, &format!("{sources}/{made}"))
+        .json(&source(&feed));
+    for reply in [refused, Reply::of(change).await] {
+        assert_eq!(reply.problem(), "forbidden", "{}", reply.text);
+        assert_eq!(reply.json()["permission"], "secrets.write");
+    }
+    let kept = officer.get(&server, &format!("{sources}/{made}")).await.good();
+    assert!(kept["config"].get("credential").is_none(), "{kept}");
+    admin.post(&server, &sources, &with_secret).await.good();
+    server.stop().await;
 }
