@@ -33,7 +33,7 @@ use crate::{faults, telemetry};
 use exit::{CliError, Exit, Outcome};
 use nouns::{
     AgentsCommand, IssuersCommand, KriCommand, MembersCommand, Noun, OrganisationsCommand, OriginCommand,
-    PoliciesCommand, SecretsCommand, TenantsCommand, UsersCommand,
+    PoliciesCommand, SecretsCommand, SubscribersCommand, TenantsCommand, UsersCommand,
 };
 use output::Output;
 
@@ -125,6 +125,8 @@ enum Command {
     Kri(Noun<KriCommand>),
     /// Secrets that the platform uses for a tenant: list, create, rotate, retire; none can be read back
     Secrets(Noun<SecretsCommand>),
+    /// Credentials by which a tenant's programs follow its log over NATS: issue, revoke
+    Subscribers(Noun<SubscribersCommand>),
     /// The proof of origin: suspend it for a while, restore it
     Origin(Noun<OriginCommand>),
     /// The keys that sign the log: list, rotate, import
@@ -260,6 +262,7 @@ fn run(cli: Cli, output: Output) -> Outcome {
         Command::Policies(noun) => block_on(noun.run(&cli.global, output)),
         Command::Kri(noun) => block_on(noun.run(&cli.global, output)),
         Command::Secrets(noun) => block_on(noun.run(&cli.global, output)),
+        Command::Subscribers(noun) => block_on(noun.run(&cli.global, output)),
         Command::Origin(noun) => block_on(noun.run(&cli.global, output)),
         Command::Keys(command) => command.run(&cli.global, output),
         Command::Kms(command) => block_on(command.run(&cli.global, output)),

@@ -291,6 +291,16 @@ async fn what_is_refused_is_said_in_one_line_and_by_the_exit_code() {
             text(&output)
         );
     }
+    // The same for machines: what the API said, whole, on stderr.
+    let output = words(&up, &format!("organisations get {nobody} --json")).await;
+    assert!(output.stdout.is_empty());
+    let said: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(
+        (&said["exit"], &said["problem"]["status"]),
+        (&2.into(), &404.into()),
+        "{said}"
+    );
+    assert!(said["error"].as_str().unwrap().contains("Not found"), "{said}");
     let create = "organisations create --kind group --name Once --idempotency-key k1";
     let (first, second) = (json(&up, create).await, json(&up, create).await);
     assert_eq!((&first["id"], &second["replayed"]), (&second["id"], &true.into()));
@@ -335,6 +345,7 @@ async fn each_noun_teaches_with_an_example() {
         "agents",
         "policies",
         "kri",
+        "subscribers",
     ] {
         let help = text(&run(&nowhere, &[noun, "--help"]).await);
         assert!(
@@ -369,6 +380,16 @@ async fn users_get_roles_tokens_and_a_place_to_sign_in_by_their_nouns() {
     json(
         &up,
         &format!("users revoke-token {user} {token_id} --reason lost"),
+    )
+    .await;
+    let none = words(&up, &format!("users end-sessions {user} --reason lost")).await;
+    assert_eq!(none.status.code(), Some(2), "{}", text(&none));
+    assert!(text(&none).contains("no session"), "{}", text(&none));
+    let issued = json(&up, &format!("subscribers issue --for-s 60 --tenant {home}")).await;
+    let credential = issued["credential_id"].as_str().unwrap();
+    json(
+        &up,
+        &format!("subscribers revoke {credential} --tenant {home} --reason lost"),
     )
     .await;
     json(&up, &format!("users suspend {user} --reason left")).await;

@@ -1,5 +1,5 @@
 //! The thin commands: `counterfoil organisations | tenants | users | members | issuers | agents | policies | kri | secrets |
-//! origin …`.
+//! subscribers | origin …`.
 //!
 //! Each is one request to the HTTP API. A noun's file maps its arguments to a [`Call`]; sending it, paging and printing
 //! are here, the same for all. They decide nothing that the API decides: what it refuses is printed as it says it.
@@ -15,6 +15,7 @@ mod place;
 mod policies;
 mod print;
 mod secrets;
+mod subscribers;
 mod tenants;
 mod users;
 
@@ -33,6 +34,7 @@ pub use organisations::OrganisationsCommand;
 pub use origin::OriginCommand;
 pub use policies::PoliciesCommand;
 pub use secrets::SecretsCommand;
+pub use subscribers::SubscribersCommand;
 pub use tenants::TenantsCommand;
 pub use users::UsersCommand;
 

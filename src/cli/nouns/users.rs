@@ -45,6 +45,13 @@ pub enum UsersCommand {
         #[command(flatten)]
         reason: ReasonArg,
     },
+    /// End all of its sessions at a browser
+    EndSessions {
+        /// Its id
+        user: String,
+        #[command(flatten)]
+        reason: ReasonArg,
+    },
     /// Let a person sign in as a subject of an issuer
     #[command(
         after_help = "The subject is read from a file or stdin, so that it stands in no history of commands:\n  \
@@ -88,6 +95,7 @@ impl Ask for UsersCommand {
                 let token = segment(&token_id);
                 post(format!("{}/tokens/{token}/revoke", one(&user)), reason.body())
             }
+            Self::EndSessions { user, reason } => post(one(&user) + "/sessions/end", reason.body()),
             Self::Link {
                 user,
                 issuer,
