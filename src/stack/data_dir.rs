@@ -31,7 +31,19 @@ pub(super) struct DataDir {
     root: PathBuf,
     /// True when it serves nothing else: all that is in it bears a name of ours.
     exclusive: bool,
-    _lock: File,
+    _lock: Lock,
+}
+
+/// A file that this process has locked.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing it would not do: a child that is being started holds the file, too, until it becomes another program.
+        // Should it fail, the lock ends with the last of them.
+        let _ = self.0.unlock();
+    }
 }
 
 impl DataDir {
@@ -108,7 +120,7 @@ fn is_ours(name: &str) -> bool {
     DIRS.contains(&name) || FILES.contains(&name) || name == ServerKind::Postgres.file_name()
 }
 
-fn lock(root: &Path) -> Result<File, StackError> {
+fn lock(root: &Path) -> Result<Lock, StackError> {
     let path = root.join("lock");
     let opened = OpenOptions::new()
         .read(true)
@@ -117,19 +129,19 @@ fn lock(root: &Path) -> Result<File, StackError> {
         .truncate(false)
         .mode(0o600)
         .open(&path);
-    let mut file = opened.map_err(StackError::io("open", &path))?;
+    let file = opened.map_err(StackError::io("open", &path))?;
     belongs_to_us(root, &file)?;
-    match file.try_lock() {
-        Ok(()) => {}
+    let mut held = match file.try_lock() {
+        Ok(()) => Lock(file),
         Err(TryLockError::WouldBlock) => return Err(in_use(root, file)),
         Err(TryLockError::Error(e)) => return Err(StackError::io("lock", &path)(e)),
-    }
+    };
     let mut note = || {
-        file.set_len(0)?;
-        writeln!(file, "{}", std::process::id())
+        held.0.set_len(0)?;
+        writeln!(held.0, "{}", std::process::id())
     };
     note().map_err(StackError::io("write", &path))?;
-    Ok(file)
+    Ok(held)
 }
 
 /// Servers of another user (root's, say) would leave files that the owner cannot read at the next start.
@@ -176,8 +188,11 @@ mod tests {
         let refused = DataDir::open(held.root()).unwrap_err();
         assert!(matches!(&refused, StackError::InUse { pid, .. } if *pid == std::process::id().to_string()));
         let root = held.root().to_path_buf();
+        // As a child has it between its fork and its exec.
+        let inherited = held._lock.0.try_clone().unwrap();
         drop(held);
         DataDir::open(&root).unwrap();
+        drop(inherited);
     }
 
     #[test]
