@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use counterfoil_events::agent::key::{IssuedKey, KeyPepper};
 use counterfoil_events::agent::{AgentCommand, SpecCard};
-use counterfoil_events::command::{Extras, Target};
+use counterfoil_events::command::{Executed, Extras, Target};
 use counterfoil_events::ids::{AgentId, ApiKeyId};
 use counterfoil_events::security::SecurityState;
 use counterfoil_events::timestamp::Timestamp;
@@ -17,7 +17,7 @@ use super::answer::{self, Answer};
 use super::body::Json;
 use super::command::{self, CommandAnswer};
 use super::organisation::Reason;
-use super::problem;
+use super::problem::{self, ApiError};
 use super::request::Request;
 use super::route::{Route, State};
 use crate::commands::Commands;
@@ -238,24 +238,25 @@ async fn issued<B>(agents: &Agents, request: &Request<B>, key: IssuedKey, comman
 async fn revoke_key(agents: Agents, request: Request<Json<Reason>>) -> Answer {
     let key_id: ApiKeyId = request.param("key")?;
     let reason = request.body.0.reason.clone();
-    change(
-        &agents,
-        &request,
-        AgentCommand::RevokeKey { key_id, reason },
-        Extras::default(),
-    )
-    .await
+    let command = AgentCommand::RevokeKey { key_id, reason };
+    let executed = execute(&agents, &request, command, Extras::default()).await?;
+    command::heeded(&agents.security, &executed).await;
+    command::changed(&executed)
 }
 
 async fn change<B>(agents: &Agents, request: &Request<B>, command: AgentCommand, extras: Extras) -> Answer {
+    command::changed(&execute(agents, request, command, extras).await?)
+}
+
+async fn execute<B>(
+    agents: &Agents,
+    request: &Request<B>,
+    command: AgentCommand,
+    extras: Extras,
+) -> Result<Executed, ApiError> {
     let agent: AgentId = request.param("agent")?;
     let context = request.context.command(request.tenant()?);
     let target = Target::Existing(agent.to_string());
-    command::changed(
-        &agents
-            .commands
-            .agents
-            .execute(&context, target, command, extras)
-            .await?,
-    )
+    let handler = &agents.commands.agents;
+    Ok(handler.execute(&context, target, command, extras).await?)
 }

@@ -89,7 +89,9 @@ async fn unlink(users: Users, request: Request<Json<Reason>>) -> Answer {
     let (user, link): (UserId, SubjectLinkId) = (request.param("user")?, request.param("link")?);
     let context = request.context.command(TenantId::PLATFORM);
     let reason = request.body.0.reason.clone();
-    command::changed(&users.subjects.unlink(&context, user, link, reason).await?)
+    let executed = users.subjects.unlink(&context, user, link, reason).await?;
+    command::heeded(&users.security, &executed).await;
+    command::changed(&executed)
 }
 
 impl From<SubjectError> for ApiError {

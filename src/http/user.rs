@@ -19,7 +19,6 @@ use utoipa::{IntoParams, ToSchema};
 use warp::http::StatusCode;
 
 use super::answer::{self, Answer, Listing};
-use super::auth::Principal;
 use super::body::{Json, NoBody};
 use super::command::{self, CommandAnswer};
 use super::organisation::Reason;
@@ -202,7 +201,6 @@ async fn issue_token(users: Users, request: Request) -> Answer {
         hash: token.hash,
         // By the clock that it expires by.
         now: users.security.postgres_time().now(),
-        by_itself: asks_for_itself(&request.context.principal, user),
     };
     let target = Target::Existing(user.to_string());
     let context = request.context.command(TenantId::PLATFORM);
@@ -224,14 +222,6 @@ async fn issue_token(users: Users, request: Request) -> Answer {
     let mut response = answer::json(StatusCode::CREATED, &body)?;
     command::put_positions(&mut response, &executed);
     Ok(response)
-}
-
-/// A token is not bound as the credential that asks for it is: only an open one asks for itself.
-fn asks_for_itself(principal: &Principal, user: UserId) -> bool {
-    match principal {
-        Principal::User(asking) => asking.user == user && asking.bounds().are_open(),
-        Principal::Anonymous | Principal::Bootstrap | Principal::Agent(_) => false,
-    }
 }
 
 async fn revoke_token(users: Users, request: Request<Json<Reason>>) -> Answer {
@@ -326,7 +316,9 @@ fn unreadable(error: impl std::fmt::Display) -> ApiError {
 async fn administer<B>(users: &Users, request: &Request<B>, command: UserCommand) -> Answer {
     let user: UserId = request.param("user")?;
     let context = request.context.command(TenantId::PLATFORM);
-    command::changed(&change_user(&users.commands, &context, user, command).await?)
+    let executed = change_user(&users.commands, &context, user, command).await?;
+    command::heeded(&users.security, &executed).await;
+    command::changed(&executed)
 }
 
 async fn change<B>(users: &Users, request: &Request<B>, command: UserCommand) -> Answer {
@@ -334,9 +326,9 @@ async fn change<B>(users: &Users, request: &Request<B>, command: UserCommand) ->
     let context = request.context.command(TenantId::PLATFORM);
     let target = Target::Existing(user.to_string());
     let handler = &users.commands.users;
-    command::changed(
-        &handler
-            .execute(&context, target, command, Extras::default())
-            .await?,
-    )
+    let executed = handler
+        .execute(&context, target, command, Extras::default())
+        .await?;
+    command::heeded(&users.security, &executed).await;
+    command::changed(&executed)
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use counterfoil_events::agent::key::KeyPepper;
 use counterfoil_events::ids::{IssuerId, TenantId};
 use counterfoil_events::issuer::subject::{SUBJECT_BYTES_MAX, SubjectHash};
+use counterfoil_events::membership::Scope;
 use counterfoil_events::security::{IssuerEntry, SecurityState};
 use counterfoil_events::user::VouchedBy;
 use futures::FutureExt;
@@ -53,7 +54,11 @@ impl SignIn {
         }
     }
 
-    /// The one live issuer that a token names.
+    /// The one live issuer that a token names, and at which its subject signs in.
+    ///
+    /// Anybody may configure the URL that others sign in at, with another audience that their tokens name. So where there are
+    /// several, who is linked at just one of them signs in there; nobody links a subject but the platform. Linked at two, a
+    /// token would act in either place: it acts in neither. Nobody is let in here, where the signature is not checked yet.
     fn issuer(&self, token: &Token<'_>) -> Result<(IssuerId, Arc<IssuerEntry>), Refusal> {
         let claims = &token.claims;
         let named = |issuer: &IssuerEntry| {
@@ -61,8 +66,14 @@ impl SignIn {
                 && issuer.url.as_str() == claims.iss
                 && claims.aud.contain(issuer.audience.as_str())
         };
-        // A token for the audiences of two places would act in either.
-        match <[_; 1]>::try_from(self.security.issuers(named)) {
+        let mut named = self.security.issuers(named);
+        if named.len() > 1 {
+            named.retain(|(id, _)| {
+                let hash = SubjectHash::of(&self.pepper, *id, &claims.sub);
+                self.security.identify_subject(*id, hash).is_some()
+            });
+        }
+        match <[_; 1]>::try_from(named) {
             Ok([one]) => Ok(one),
             Err(_) => Err(Refusal::Issuer),
         }
@@ -97,7 +108,12 @@ impl SignIn {
     }
 
     fn bounds(&self, issuer: &IssuerEntry, token: &Token<'_>) -> Result<Bounds, Refusal> {
-        let organisation = issuer.organisation();
+        let organisation = match issuer.place {
+            Scope::Platform => None,
+            Scope::Organisation(organisation) => Some(organisation),
+            // None is configured there; one that were would not reach further than its place.
+            Scope::Tenant(_) => return Err(Refusal::Issuer),
+        };
         let claim = issuer
             .tenant_claim
             .as_ref()

@@ -1,6 +1,8 @@
 //! What the server asks and is answered, as NATS's JWTs: header, claims and an Ed25519 signature by an nkey, each in
 //! base64url, joined by dots (NATS ADR-14 and ADR-26, version 2 of the claims).
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use counterfoil_events::timestamp::Timestamp;
@@ -48,8 +50,8 @@ impl CalloutKey {
     }
 }
 
-/// Who wants to log in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Who wants to log in. It does not print its password.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     /// The name of the server that asks.
     server: String,
@@ -85,6 +87,14 @@ struct ConnectOpts {
     user: String,
     #[serde(default)]
     pass: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Login");
+        shown.field("server", &self.server).field("user", &self.user);
+        shown.finish_non_exhaustive()
+    }
 }
 
 impl Login {

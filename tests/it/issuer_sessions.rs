@@ -20,6 +20,8 @@ struct Scene {
     place: String,
     home: TenantId,
     second: String,
+    anna: String,
+    link: String,
 }
 
 impl Scene {
@@ -36,7 +38,7 @@ impl Scene {
             .post(&format!("{place}/tenants"), &json!({"name": "Second"}))
             .await
             .good();
-        let (anna, _) = enrol(&server, &issuer_id, "anna").await;
+        let (anna, link) = enrol(&server, &issuer_id, "anna").await;
         grant(&server, &place, &anna, "organisation_admin").await;
         grant(&server, "/v1/platform", &anna, "platform_admin").await;
         let scene = Self {
@@ -47,6 +49,8 @@ impl Scene {
             place,
             home,
             second: made["id"].as_str().unwrap().to_owned(),
+            anna,
+            link,
         };
         until(200, "anna is known", async || {
             let path = scene.members(&scene.home);
@@ -138,4 +142,19 @@ async fn a_session_ends_with_the_issuer_that_vouched_for_it() {
         browser.get(&scene.server, &home).await
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_unlinked_has_no_sessions_there_and_nothing_of_ours_outlives_it() {
+    let scene = Scene::new().await;
+    let browser = scene.browser(&scene.issuer.token("anna")).await;
+    // A token of ours would outlive her account there: she gets none, by whatever she asks.
+    let own = format!("/v1/users/{}/tokens", scene.anna);
+    let refused = scene.server.post(&own, &Value::Null).await;
+    assert_eq!(refused.json()["code"], "user_signs_in_elsewhere");
+    let path = format!("/v1/users/{}/subjects/{}/unlink", scene.anna, scene.link);
+    scene.server.post(&path, &json!({"reason": "left"})).await.good();
+    // At once in the process that answered.
+    let home = scene.members(&scene.home);
+    assert_eq!(browser.get(&scene.server, &home).await.status, 401);
 }

@@ -17,7 +17,7 @@ text_newtype!(
 );
 text_newtype!(
     /// The name of a claim, such as `counterfoil_tenant` or `https://acme.example/tenant`: `[A-Za-z0-9._:/-]{1,128}`.
-    ClaimName, |text| named("a claim's name", text, 128, "A-Z a-z 0-9 . _ : / -", is_claim_byte),
+    ClaimName, claim_name,
     { "pattern": "^[A-Za-z0-9._:/-]{1,128}$" }
 );
 
@@ -31,6 +31,25 @@ const fn is_audience_byte(byte: u8) -> bool {
 
 const fn is_claim_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'/' | b'-')
+}
+
+/// What a token is judged by says nothing of a tenant, and is read before other claims are: nothing would ever be bound.
+const JUDGED_BY: [&str; 7] = ["iss", "aud", "sub", "exp", "nbf", "mfa_verified", "amr"];
+
+fn claim_name(text: &str) -> Result<&str, TextError> {
+    let (what, allowed) = (
+        "a claim's name",
+        "A-Z a-z 0-9 . _ : / -, and is not one that tokens are judged by",
+    );
+    let name = named(what, text, 128, allowed, is_claim_byte)?;
+    if JUDGED_BY.contains(&name) {
+        return Err(TextError::Character {
+            what,
+            place: 1,
+            allowed,
+        });
+    }
+    Ok(name)
 }
 
 fn issuer_url(text: &str) -> Result<&str, TextError> {

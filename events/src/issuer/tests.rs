@@ -143,3 +143,11 @@ fn an_issuers_url_is_plain() {
         assert!(bad.parse::<IssuerUrl>().is_err(), "{bad}");
     }
 }
+
+#[test]
+fn a_claim_that_tokens_are_judged_by_binds_nothing_and_is_refused() {
+    for claim in ["sub", "aud", "amr", "mfa_verified"] {
+        assert!(claim.parse::<ClaimName>().is_err(), "{claim}");
+    }
+    assert!("counterfoil_tenant".parse::<ClaimName>().is_ok());
+}

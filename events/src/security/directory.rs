@@ -87,7 +87,7 @@ impl Directory {
         })
     }
 
-    fn check(&self, tenant: TenantId) -> Result<(), DamagedLog> {
+    pub(super) fn check(&self, tenant: TenantId) -> Result<(), DamagedLog> {
         match self.damaged.get(&tenant) {
             None => Ok(()),
             Some(reason) => Err(DamagedLog {

@@ -112,7 +112,7 @@ impl SecurityState {
     }
 
     /// What a presented session stands for, its user among it; none for one that was never opened or has been ended, or
-    /// was opened by the word of an issuer that is not heeded now.
+    /// was opened by the word of an issuer that is not heeded now, or at which the user does not sign in any more.
     #[must_use]
     pub fn identify_session(&self, session: &PresentedKey, pepper: &KeyPepper) -> Option<UserIdentity> {
         let hash = session.hash(pepper);
@@ -120,7 +120,9 @@ impl SecurityState {
         let found = directory.users.identify_session(session.prefix(), &hash)?;
         let heeded = |by: VouchedBy| {
             let issuer = directory.issuers.get(by.issuer);
-            issuer.is_some_and(|issuer| !issuer.suspended)
+            // Unlinked, nobody is vouched for.
+            let linked = directory.users.subjects.are_at(found.user, by.issuer);
+            linked && issuer.is_some_and(|issuer| !issuer.suspended)
         };
         found.vouched_by.is_none_or(heeded).then_some(found)
     }
@@ -140,7 +142,11 @@ impl SecurityState {
         pepper: &KeyPepper,
     ) -> Option<SubscriberEntry> {
         let hash = shown.hash(pepper);
-        self.read().subscribers.find(id, &hash)
+        let directory = self.read();
+        let found = directory.subscribers.find(id, &hash)?;
+        // In a log that is damaged it may have been revoked in the part that cannot be read.
+        directory.check(found.tenant).ok()?;
+        Some(found)
     }
 
     /// Until when no proof of origin is asked for; it may have passed. None: it is asked for.

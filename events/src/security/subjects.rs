@@ -35,6 +35,12 @@ impl Subjects {
         self.links.get(link).map(|entry| entry.user)
     }
 
+    /// Whether a user signs in at an issuer, as whomever.
+    pub(super) fn are_at(&self, user: UserId, issuer: IssuerId) -> bool {
+        let mut links = self.links.values();
+        links.any(|entry| (entry.user, entry.issuer) == (user, issuer))
+    }
+
     pub(super) fn link(
         &mut self,
         user: UserId,

@@ -33,8 +33,6 @@ pub enum UserCommand {
         hash: ApiKeyHash,
         /// From when it works.
         now: Timestamp,
-        /// Whether the user asks for it itself.
-        by_itself: bool,
     },
     /// Let a token stop working at once.
     RevokeToken {

@@ -128,7 +128,7 @@ impl User {
                 Ok(E::MembershipRevoked { grant })
             }
             (Some(_), C::Revoke(_)) => Err(Refused::NotGranted),
-            (Some(details), C::IssueToken { by_itself: false, .. }) if details.signs_in_elsewhere() => {
+            (Some(details), C::IssueToken { .. }) if details.signs_in_elsewhere() => {
                 Err(Refused::SignsInElsewhere)
             }
             (

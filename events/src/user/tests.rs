@@ -42,7 +42,6 @@ fn issue(number: u128, now: &str) -> UserCommand {
         token_id: ApiKeyId(Uuid::from_u128(number)),
         hash: ApiKeyHash([1; 32]),
         now: time(now),
-        by_itself: false,
     }
 }
 
@@ -293,22 +292,12 @@ fn a_person_is_linked_and_unlinked_and_a_service_is_not() {
 }
 
 #[test]
-fn of_a_person_who_signs_in_elsewhere_nobody_else_gets_a_token() {
+fn who_signs_in_elsewhere_has_no_tokens_of_ours() {
     let at = "2026-11-20T12:00:00.000000Z";
     user()
         .given(vec![enrolled(), linked(1)])
         .when(issue(1, at))
         .then_expect_error(UserError::SignsInElsewhere);
-    let by_itself = UserCommand::IssueToken {
-        token_id: ApiKeyId(Uuid::from_u128(1)),
-        hash: ApiKeyHash([1; 32]),
-        now: time(at),
-        by_itself: true,
-    };
-    user()
-        .given(vec![enrolled(), linked(1)])
-        .when(by_itself)
-        .then_expect_events(vec![token(1, "2026-11-20T13:00:00.000000Z")]);
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub enum UsersCommand {
         /// Its id
         user: String,
     },
-    /// Issue a token of one hour, shown this once; of a person who signs in at an issuer only to itself
+    /// Issue a token of one hour, shown this once; not of a person who signs in at an issuer
     Token {
         /// Its id
         user: String,

@@ -19,6 +19,7 @@ use crate::http::answer::Answer;
 use crate::http::body::Json;
 use crate::http::command::{self, CommandAnswer};
 use crate::http::organisation::Reason;
+use crate::http::problem::{self, ApiError};
 use crate::http::request::Request;
 use crate::http::route::{Route, State};
 use crate::identity::Permission;
@@ -63,15 +64,24 @@ async fn suspend(commands: Arc<Commands>, request: Request<Json<SuspendProof>>) 
     let command = OriginCommand::Open {
         length: Duration::from_secs(u64::from(*for_s)),
         reason: reason.clone(),
-        now: Timestamp::now(),
+        now: now(&commands).await?,
     };
     change(&commands, &request, command).await
+}
+
+/// By the clock of the log: one that runs ahead here would leave it open everywhere for longer.
+async fn now(commands: &Commands) -> Result<Timestamp, ApiError> {
+    commands.sequencer.reader().now().await.map_err(|error| {
+        problem::UNAVAILABLE
+            .detail("the time cannot be had from the log; nothing was done")
+            .because(error)
+    })
 }
 
 async fn restore(commands: Arc<Commands>, request: Request<Json<Reason>>) -> Answer {
     let command = OriginCommand::Close {
         reason: request.body.0.reason.clone(),
-        now: Timestamp::now(),
+        now: now(&commands).await?,
     };
     change(&commands, &request, command).await
 }

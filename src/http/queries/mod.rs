@@ -9,6 +9,7 @@ mod policy_version;
 mod resource;
 mod rollup;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,26 @@ impl Queries {
         tenant: TenantId,
         projection: &str,
     ) -> Result<TenantTransaction, ApiError> {
+        self.begin_over(request, tenant, projection, &BTreeSet::new())
+            .await
+    }
+
+    /// The same for a read that stands on the logs of others, too. Of no other log it is told how far it reaches: that would
+    /// tell whoever asks what goes on in it.
+    async fn begin_over<B, Q>(
+        &self,
+        request: &Request<B, Q>,
+        tenant: TenantId,
+        projection: &str,
+        others: &BTreeSet<TenantId>,
+    ) -> Result<TenantTransaction, ApiError> {
+        let read = |log: TenantId| log == tenant || log.is_platform() || others.contains(&log);
+        if request.wait_for.iter().any(|wanted| !read(wanted.tenant)) {
+            let rule = "name only the logs that this query reads: its tenant's, and the platform's";
+            return Err(problem::MALFORMED_REQUEST
+                .detail("what Counterfoil-Wait-For names is nothing that this query waits for")
+                .field("Counterfoil-Wait-For", rule));
+        }
         // One deadline for all that is asked for.
         let deadline = Instant::now() + PATIENCE;
         for wanted in &request.wait_for {

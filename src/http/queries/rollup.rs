@@ -1,7 +1,7 @@
 //! A carrier's rollups: its tenants' KRIs seen together, computed at an explicit instant from rows that stand under
 //! the carrier's home tenant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use counterfoil_events::ids::{OrganisationId, Position, TenantId};
@@ -74,7 +74,8 @@ async fn read(queries: Arc<Queries>, request: Request<NoBody, Query<At>>) -> Ans
     let carrier: OrganisationId = request.param("carrier")?;
     let at = request.query.0.at.unwrap_or_else(Timestamp::now);
     let home = home_of(&queries, carrier).await?;
-    let mut transaction = queries.begin(&request, home, "rollup").await?;
+    let known = carried_by(&queries, home).await?;
+    let mut transaction = queries.begin_over(&request, home, "rollup", &known).await?;
     let carried: Vec<CarriedRow> = rows(transaction.connection(), CARRIED, home).await?;
     let members: Vec<MemberRow> = rows(transaction.connection(), MEMBERS, home).await?;
     let positions = position_vector(&carried, &members);
@@ -85,6 +86,13 @@ async fn read(queries: Arc<Queries>, request: Request<NoBody, Query<At>>) -> Ans
         carried,
         items,
     })
+}
+
+/// The tenants on whose logs its rollups stand.
+async fn carried_by(queries: &Queries, home: TenantId) -> Result<BTreeSet<TenantId>, ApiError> {
+    let mut transaction = queries.database.tenant(home).await.map_err(unavailable)?;
+    let carried: Vec<CarriedRow> = rows(transaction.connection(), CARRIED, home).await?;
+    Ok(carried.into_iter().map(|row| row.tenant).collect())
 }
 
 async fn home_of(queries: &Queries, carrier: OrganisationId) -> Result<TenantId, ApiError> {

@@ -253,6 +253,7 @@ async fn end_all(routes: SessionRoutes, request: Request<Json<Reason>>) -> Answe
     let executed = routes
         .execute(&request, user, UserCommand::EndSessions { reason })
         .await?;
+    command::heeded(&routes.gate.security, &executed).await;
     routes.forget(user, None).await;
     command::changed(&executed)
 }
@@ -283,6 +284,7 @@ impl SessionRoutes {
         let reason = SIGNED_OUT;
         let command = UserCommand::EndSession { session_id, reason };
         let executed = self.execute(request, user, command).await?;
+        command::heeded(&self.gate.security, &executed).await;
         self.forget(user, Some(session_id)).await;
         command::changed(&executed)
     }
