@@ -22,6 +22,9 @@ use crate::commands::Commands;
 use crate::identity::{Permission, Place};
 use crate::issuer::documents::Documents;
 
+/// Most issuers of one place, suspended ones among them.
+const ISSUERS_MAX: usize = 8;
+
 /// What the group stands on.
 #[derive(Clone)]
 pub struct Issuers {
@@ -192,6 +195,15 @@ async fn configure(issuers: Issuers, request: Request<Json<ConfigureIssuer>>) ->
             .detail("the issuer's URL is not fetched")
             .field("/url", text)
     })?;
+    // Each is asked for its keys for good; and every token is held against all of them.
+    let here = issuers.security.issuers(|issuer| issuer.place == place).len();
+    if here >= ISSUERS_MAX {
+        return Err(problem::CONFLICT
+            .detail(format!(
+                "there are {ISSUERS_MAX} issuers here, which is the most: change or resume one of them"
+            ))
+            .with("code", "issuer_too_many"));
+    }
     super::user::exists(&issuers.commands, place).await?;
     let id = IssuerId::of(url, audience);
     let command = IssuerCommand::Configure {
@@ -206,6 +218,7 @@ async fn configure(issuers: Issuers, request: Request<Json<ConfigureIssuer>>) ->
     let executed = handler
         .execute(&context, target, command, Extras::default())
         .await?;
+    command::heeded(&issuers.security, &executed).await;
     command::made(&executed, None)
 }
 

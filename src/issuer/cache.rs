@@ -14,6 +14,7 @@ use counterfoil_events::background::{Background, Heartbeat};
 use counterfoil_events::ids::IssuerId;
 use counterfoil_events::issuer::IssuerUrl;
 use counterfoil_events::security::SecurityState;
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
@@ -28,6 +29,9 @@ pub const LIFETIME: Duration = Duration::from_secs(3600);
 pub const PAUSE: Duration = Duration::from_secs(10);
 /// How often it is looked which keys are to be renewed.
 const LOOK: Duration = Duration::from_secs(10);
+
+/// Issuers that are asked at one time.
+const AT_ONCE: usize = 16;
 
 /// Reads the time; tests move it.
 pub type Now = Arc<dyn Fn() -> Instant + Send + Sync>;
@@ -149,9 +153,11 @@ async fn renew(keys: &IssuerKeys, security: &SecurityState, heartbeat: &Heartbea
         heartbeat.during(tokio::time::sleep(LOOK)).await;
         let live = security.issuers(|issuer| !issuer.suspended);
         keys.keep(&live.iter().map(|(id, _)| *id).collect::<Vec<_>>());
-        for (id, issuer) in live {
-            heartbeat.during(keys.renew(id, &issuer.url)).await;
-        }
+        // One that does not answer keeps few others waiting.
+        let renewing = futures::stream::iter(live).for_each_concurrent(AT_ONCE, |(id, issuer)| async move {
+            keys.renew(id, &issuer.url).await;
+        });
+        heartbeat.during(renewing).await;
     }
 }
 

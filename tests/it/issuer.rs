@@ -404,6 +404,27 @@ async fn an_issuer_is_configured_once_where_it_belongs_and_nobody_elses_is_found
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_place_has_eight_issuers_at_the_most() {
+    let installation = Installation::with(ALLOWED).await;
+    let server = installation.serve().await;
+    let (ours, _) = organisation(&server).await;
+    let path = format!("/v1/organisations/{ours}/issuers");
+    let configure = async |number: usize| {
+        let body = json!({"url": format!("https://login.example/{number}"), "audience": "x"});
+        server.post(&path, &body).await
+    };
+    for number in 0..8 {
+        configure(number).await.good();
+    }
+    let ninth = configure(8).await;
+    assert_eq!(
+        (ninth.status, &ninth.json()["code"]),
+        (409, &json!("issuer_too_many"))
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_rotate_and_an_issuer_that_is_away_is_not_the_tokens_fault() {
     let installation = Installation::with(ALLOWED).await;
     let server = installation.serve().await;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::super::exit::{CliError, Exit, Outcome};
 use super::super::output::Output;
 use super::{failed, head_notes};
+use crate::audit::AuditError;
 use crate::config::Config;
 
 /// Arguments of `audit head-note`.
@@ -22,6 +23,9 @@ pub struct HeadNoteArgs {
     /// The file to write; the note is printed if absent
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Replace the file if it is there
+    #[arg(long, requires = "out")]
+    force: bool,
 }
 
 #[derive(Serialize)]
@@ -36,6 +40,9 @@ struct Note {
 
 impl HeadNoteArgs {
     pub async fn run(self, config: Config, database: Database, output: Output) -> Outcome {
+        if let Some(there) = self.out.as_ref().filter(|path| !self.force && path.exists()) {
+            return Err(failed(&AuditError::Exists(there.clone())));
+        }
         let notes = head_notes(&config, &database).await?;
         let made = notes.note(self.tenant).await.map_err(|error| failed(&error))?;
         let head = made.head();

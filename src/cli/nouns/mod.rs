@@ -25,6 +25,7 @@ use super::GlobalArgs;
 use super::client::{Api, ApiArgs};
 use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
+use crate::identity::REASON;
 pub use agents::AgentsCommand;
 use call::{Call, Shown};
 pub use issuers::IssuersCommand;
@@ -58,6 +59,9 @@ struct RequestArgs {
     /// For queries: answer once the read model has reached this position of this tenant's log
     #[arg(long, global = true, value_name = "TENANT:POSITION")]
     wait_for: Option<String>,
+    /// Inside a tenant, by a role of the platform: why, as a code such as incident-17; it is put on record
+    #[arg(long, global = true, env = "COUNTERFOIL_ENTRY_REASON", value_name = "CODE")]
+    entry_reason: Option<String>,
 }
 
 /// What a noun's arguments ask for.
@@ -82,6 +86,8 @@ impl<C: Subcommand + Ask> Noun<C> {
             request.idempotency_key.map(|key| ("Idempotency-Key", key))
         };
         call.headers.extend(header);
+        let entering = request.entry_reason.map(|reason| (REASON, reason));
+        call.headers.extend(entering);
         let api = Api::new(request.api, global)?;
         match call.shown {
             Shown::List {

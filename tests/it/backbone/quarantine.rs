@@ -234,7 +234,14 @@ async fn altered_bytes_in_the_ledger_are_a_difference_that_repair_leaves_to_peop
         (found.different_events, found.first_different),
         (1, Some(Position(3)))
     );
-    repaired(&ledger, &backbone).await;
+    let repair = repaired(&ledger, &backbone).await;
+    // Whoever deleted the stream now would lose the one copy that is whole.
+    let (of, why) = &repair.left[0];
+    assert_eq!(*of, ledger.tenant);
+    assert!(
+        why.contains("altered") && why.contains("Keep the stream"),
+        "{why}"
+    );
     assert_eq!(ledger_contents(&ledger).await, before);
     assert!(!examined(&ledger, &backbone).await.is_clean());
 }

@@ -141,6 +141,15 @@ impl Repairer {
     /// What keeps a tenant in quarantine.
     async fn obstacle(&self, tenant: &TenantReport) -> Result<Option<String>, sqlx::Error> {
         if let Some(position) = tenant.first_different {
+            let before = Position(position.0.saturating_sub(1));
+            let ours = self.log.page(tenant.tenant, before, position, 1).await?;
+            if ours.iter().any(|event| !event.recorded.has_its_hash()) {
+                return Ok(Some(format!(
+                    "the event at position {position} in Postgres is not what was hashed and signed: it was altered there, and \
+                     the stream holds another. Keep the stream as it is; `counterfoil audit verify --source jetstream` says \
+                     whether it is whole. Find out who altered Postgres, and restore it from a backup"
+                )));
+            }
             return Ok(Some(format!(
                 "from position {position} on, Postgres and the stream hold different events, each signed: the log was \
                  continued after older data was restored. Decide which history holds; restore the backup again and \
@@ -149,7 +158,8 @@ impl Repairer {
         }
         if let Some(gap) = tenant.missing_in_ledger.first() {
             return Ok(Some(format!(
-                "Postgres lacks positions {} to {}, which could not be put back",
+                "Postgres lacks positions {} to {}, and nothing is put back between events that are there: keep the \
+                 stream, which has them, and restore Postgres from a backup",
                 gap.first, gap.last
             )));
         }
