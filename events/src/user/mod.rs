@@ -27,6 +27,7 @@ pub use event::{UserEvent, UserKind, VouchedBy};
 use crate::aggregate::event_sourced;
 use crate::ids::{ApiKeyHash, ApiKeyId, IssuerId, SubjectLinkId, TenantId};
 use crate::membership::{Grant, Role};
+use crate::text::Code;
 use crate::timestamp::Timestamp;
 
 /// How long a token works: long enough for a session of work, short enough that a lost one is soon worth nothing.
@@ -113,85 +114,10 @@ impl User {
     }
 
     fn decide(&self, command: UserCommand) -> Result<UserEvent, UserError> {
-        use {UserCommand as C, UserError as Refused, UserEvent as E};
-
         match (&self.details, command) {
-            (None, C::Enrol { kind }) => Ok(E::UserEnrolled { kind }),
-            (None, _) => Err(Refused::NotFound),
-            (Some(_), C::Enrol { .. }) => Err(Refused::AlreadyExists),
-            (Some(now), C::Suspend { .. }) if now.suspended => Err(Refused::AlreadySuspended),
-            (Some(_), C::Suspend { reason }) => Ok(E::UserSuspended { reason }),
-            (Some(now), C::Resume) if !now.suspended => Err(Refused::NotSuspended),
-            (Some(_), C::Resume) => Ok(E::UserResumed {}),
-            (Some(now), C::Grant(grant)) => now.grant(grant),
-            (Some(now), C::Revoke(grant)) if now.grants.contains(&grant) => {
-                Ok(E::MembershipRevoked { grant })
-            }
-            (Some(_), C::Revoke(_)) => Err(Refused::NotGranted),
-            (Some(details), C::IssueToken { .. }) if details.signs_in_elsewhere() => {
-                Err(Refused::SignsInElsewhere)
-            }
-            (
-                Some(details),
-                C::IssueToken {
-                    token_id, hash, now, ..
-                },
-            ) => details.issue(token_id, hash, now),
-            (Some(now), C::RevokeToken { token_id, reason }) if now.live_tokens.contains_key(&token_id) => {
-                Ok(E::UserTokenRevoked { token_id, reason })
-            }
-            (Some(_), C::RevokeToken { token_id, .. }) => Err(Refused::TokenNotFound(token_id)),
-            (
-                Some(details),
-                C::OpenSession {
-                    session_id,
-                    hash,
-                    now,
-                    vouched_by,
-                },
-            ) => details.open_session((session_id, hash), vouched_by, now),
-            (Some(now), C::EndSession { session_id, reason })
-                if now.live_sessions.contains_key(&session_id) =>
-            {
-                Ok(E::UserSessionEnded { session_id, reason })
-            }
-            (Some(_), C::EndSession { session_id, .. }) => Err(Refused::SessionNotFound(session_id)),
-            (Some(now), C::EndSessions { .. }) if now.live_sessions.is_empty() => Err(Refused::NoSessions),
-            (Some(_), C::EndSessions { reason }) => Ok(E::UserSessionsEnded { reason }),
-            (
-                Some(details),
-                C::LinkSubject {
-                    link,
-                    issuer,
-                    home,
-                    commitment,
-                },
-            ) => {
-                details.may_link(link)?;
-                Ok(E::SubjectLinked {
-                    link,
-                    issuer,
-                    home,
-                    commitment,
-                })
-            }
-            (Some(now), C::UnlinkSubject { link, reason }) if now.links.contains_key(&link) => {
-                Ok(E::SubjectUnlinked { link, reason })
-            }
-            (Some(_), C::UnlinkSubject { link, .. }) => Err(Refused::LinkNotFound(link)),
-            (Some(now), C::Enter { .. }) if now.suspended => Err(Refused::Suspended),
-            (
-                Some(_),
-                C::Enter {
-                    tenant,
-                    permission,
-                    reason,
-                },
-            ) => Ok(E::TenantEntered {
-                tenant,
-                permission,
-                reason,
-            }),
+            (None, UserCommand::Enrol { kind }) => Ok(UserEvent::UserEnrolled { kind }),
+            (None, _) => Err(UserError::NotFound),
+            (Some(details), command) => details.decide(command),
         }
     }
 
@@ -249,6 +175,53 @@ impl User {
 }
 
 impl UserDetails {
+    fn decide(&self, command: UserCommand) -> Result<UserEvent, UserError> {
+        use {UserCommand as C, UserError as Refused, UserEvent as E};
+
+        match command {
+            C::Enrol { .. } => Err(Refused::AlreadyExists),
+            C::Suspend { .. } if self.suspended => Err(Refused::AlreadySuspended),
+            C::Suspend { reason } => Ok(E::UserSuspended { reason }),
+            C::Resume if !self.suspended => Err(Refused::NotSuspended),
+            C::Resume => Ok(E::UserResumed {}),
+            C::Grant(grant) => self.grant(grant),
+            C::Revoke(grant) => self.revoke(grant),
+            C::IssueToken { token_id, hash, now } => self.issue(token_id, hash, now),
+            C::RevokeToken { token_id, reason } => self.revoke_token(token_id, reason),
+            C::OpenSession {
+                session_id,
+                hash,
+                now,
+                vouched_by,
+            } => self.open_session((session_id, hash), vouched_by, now),
+            C::EndSession { session_id, reason } => self.end_session(session_id, reason),
+            C::EndSessions { .. } if self.live_sessions.is_empty() => Err(Refused::NoSessions),
+            C::EndSessions { reason } => Ok(E::UserSessionsEnded { reason }),
+            C::LinkSubject {
+                link,
+                issuer,
+                home,
+                commitment,
+            } => self.may_link(link).map(|()| E::SubjectLinked {
+                link,
+                issuer,
+                home,
+                commitment,
+            }),
+            C::UnlinkSubject { link, reason } => self.unlink(link, reason),
+            C::Enter { .. } if self.suspended => Err(Refused::Suspended),
+            C::Enter {
+                tenant,
+                permission,
+                reason,
+            } => Ok(E::TenantEntered {
+                tenant,
+                permission,
+                reason,
+            }),
+        }
+    }
+
     fn signs_in_elsewhere(&self) -> bool {
         self.kind == UserKind::Person && !self.links.is_empty()
     }
@@ -273,7 +246,38 @@ impl UserDetails {
         Ok(UserEvent::MembershipGranted { grant })
     }
 
+    fn revoke(&self, grant: Grant) -> Result<UserEvent, UserError> {
+        if !self.grants.contains(&grant) {
+            return Err(UserError::NotGranted);
+        }
+        Ok(UserEvent::MembershipRevoked { grant })
+    }
+
+    fn revoke_token(&self, token_id: ApiKeyId, reason: Code) -> Result<UserEvent, UserError> {
+        if !self.live_tokens.contains_key(&token_id) {
+            return Err(UserError::TokenNotFound(token_id));
+        }
+        Ok(UserEvent::UserTokenRevoked { token_id, reason })
+    }
+
+    fn end_session(&self, session_id: ApiKeyId, reason: Code) -> Result<UserEvent, UserError> {
+        if !self.live_sessions.contains_key(&session_id) {
+            return Err(UserError::SessionNotFound(session_id));
+        }
+        Ok(UserEvent::UserSessionEnded { session_id, reason })
+    }
+
+    fn unlink(&self, link: SubjectLinkId, reason: Code) -> Result<UserEvent, UserError> {
+        if !self.links.contains_key(&link) {
+            return Err(UserError::LinkNotFound(link));
+        }
+        Ok(UserEvent::SubjectUnlinked { link, reason })
+    }
+
     fn issue(&self, token_id: ApiKeyId, hash: ApiKeyHash, now: Timestamp) -> Result<UserEvent, UserError> {
+        if self.signs_in_elsewhere() {
+            return Err(UserError::SignsInElsewhere);
+        }
         if self.suspended {
             return Err(UserError::Suspended);
         }
