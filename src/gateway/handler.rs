@@ -80,6 +80,7 @@ impl RequestBody for ChatBody {
         Some(BodyDescription {
             content_type: "application/json",
             schema,
+            required: true,
         })
     }
 

@@ -8,18 +8,19 @@ use counterfoil_events::agent::{AgentCommand, SpecCard};
 use counterfoil_events::command::{Executed, Extras, Target};
 use counterfoil_events::ids::{AgentId, ApiKeyId};
 use counterfoil_events::security::SecurityState;
-use counterfoil_events::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::answer::{self, Answer};
-use super::body::Json;
+use super::body::{Json, OptionalJson};
 use super::command::{self, CommandAnswer};
+use super::moment::Moment;
 use super::organisation::Reason;
 use super::problem::{self, ApiError};
 use super::request::Request;
 use super::route::{Route, State};
+use super::schema::Domain;
 use crate::commands::Commands;
 use crate::identity::Permission;
 
@@ -34,22 +35,12 @@ pub struct Agents {
     pub security: SecurityState,
 }
 
-/// An agent's spec card, whole.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(transparent)]
-#[schema(value_type = Object, example = json!({
-    "name": "claims-assistant", "owner": "Claims team", "purpose": "Drafts replies to claims",
-    "models": ["demo-small"], "tool_scopes": ["claims.read"], "risk_tier": "limited"
-}))]
-pub struct SpecCardBody(SpecCard);
-
 /// A new API key.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IssueKey {
     /// When it stops working; never, if not given.
-    #[schema(value_type = Option<String>, example = "2027-01-01T00:00:00.000000Z")]
-    expires_at: Option<Timestamp>,
+    expires_at: Option<Moment>,
 }
 
 /// A new API key in place of another one.
@@ -61,8 +52,7 @@ pub struct RotateKey {
     grace_s: u32,
     /// When the new key stops working; never, if not given.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "2027-01-01T00:00:00.000000Z")]
-    expires_at: Option<Timestamp>,
+    expires_at: Option<Moment>,
 }
 
 /// A new API key, shown this once.
@@ -134,9 +124,9 @@ pub fn routes(agents: &State<Agents>) -> Vec<Route> {
     ]
 }
 
-async fn register(agents: Agents, request: Request<Json<SpecCardBody>>) -> Answer {
+async fn register(agents: Agents, request: Request<Json<Domain<SpecCard>>>) -> Answer {
     let tenant = request.tenant()?;
-    let Json(SpecCardBody(card)) = &request.body;
+    let Json(Domain(card)) = &request.body;
     let extras = with_card(card)?;
     let target = Target::New(AgentId::generate().to_string());
     let command = AgentCommand::Register { card: card.clone() };
@@ -151,8 +141,8 @@ async fn register(agents: Agents, request: Request<Json<SpecCardBody>>) -> Answe
     )
 }
 
-async fn change_card(agents: Agents, request: Request<Json<SpecCardBody>>) -> Answer {
-    let Json(SpecCardBody(card)) = &request.body;
+async fn change_card(agents: Agents, request: Request<Json<Domain<SpecCard>>>) -> Answer {
+    let Json(Domain(card)) = &request.body;
     let extras = with_card(card)?;
     change(
         &agents,
@@ -186,12 +176,12 @@ async fn resume(agents: Agents, request: Request) -> Answer {
     change(&agents, &request, AgentCommand::Resume, Extras::default()).await
 }
 
-async fn issue_key(agents: Agents, request: Request<Json<IssueKey>>) -> Answer {
+async fn issue_key(agents: Agents, request: Request<OptionalJson<IssueKey>>) -> Answer {
     let key = IssuedKey::generate(&agents.pepper);
     let command = AgentCommand::IssueKey {
         key_id: key.id,
         hash: key.hash,
-        expires_at: request.body.0.expires_at,
+        expires_at: request.body.0.expires_at.map(|moment| moment.0),
         now: agents.security.postgres_time().now(),
     };
     issued(&agents, &request, key, command).await
@@ -204,7 +194,7 @@ async fn rotate_key(agents: Agents, request: Request<Json<RotateKey>>) -> Answer
         grace: Duration::from_secs(u64::from(request.body.0.grace_s)),
         key_id: key.id,
         hash: key.hash,
-        expires_at: request.body.0.expires_at,
+        expires_at: request.body.0.expires_at.map(|moment| moment.0),
         now: agents.security.postgres_time().now(),
     };
     issued(&agents, &request, key, command).await

@@ -1,7 +1,8 @@
-//! Bodies a route can take: `NoBody`, `Json<T>`, `Bytes`.
+//! Bodies a route can take: `NoBody`, `Json<T>`, `OptionalJson<T>`, `Bytes`.
 //!
 //! JSON is checked strictly before serde sees it (`json_check`): depth, keys named twice, and U+0000, which
-//! no stored event may contain. What serde then refuses is answered with the field, line and column.
+//! no stored event may contain. What serde then refuses is answered with the field, line and column. What it takes is
+//! held against the route's description (`shape`).
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -12,6 +13,7 @@ use warp::http::header::CONTENT_TYPE;
 use super::json_check;
 use super::problem::{self, ApiError};
 use super::schema::SchemaRef;
+use super::shape;
 
 /// Something that can be read from a request's body.
 pub trait RequestBody: Sized + Send + 'static {
@@ -32,6 +34,8 @@ pub struct BodyDescription {
     pub content_type: &'static str,
     /// Its schema, if it has one.
     pub schema: Option<SchemaRef>,
+    /// Whether there has to be one.
+    pub required: bool,
 }
 
 /// The route takes no body. An empty JSON object counts as none, since many clients send one with every POST; anything
@@ -72,13 +76,49 @@ impl<T: DeserializeOwned + ToSchema + Send + 'static> RequestBody for Json<T> {
         Some(BodyDescription {
             content_type: "application/json",
             schema: Some(SchemaRef::of::<T>()),
+            required: true,
         })
     }
 
     fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, ApiError> {
         require_json(headers)?;
-        parse_json(bytes).map(Json)
+        let value = parse_json(bytes)?;
+        check_shape::<T>(bytes)?;
+        Ok(Json(value))
     }
+}
+
+/// A JSON document of which every member has a default, so that no body at all is one, too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionalJson<T>(pub T);
+
+impl<T: Default + DeserializeOwned + ToSchema + Send + 'static> RequestBody for OptionalJson<T> {
+    fn describe() -> Option<BodyDescription> {
+        Json::<T>::describe().map(|body| BodyDescription {
+            required: false,
+            ..body
+        })
+    }
+
+    fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, ApiError> {
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        Json::read(headers, bytes).map(|Json(value)| Self(value))
+    }
+}
+
+/// Only bodies with an array in them can have one where an object belongs.
+fn check_shape<T: ToSchema>(bytes: &[u8]) -> Result<(), ApiError> {
+    if !bytes.contains(&b'[') {
+        return Ok(());
+    }
+    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(ApiError::internal)?;
+    shape::check(&SchemaRef::of::<T>(), &value).map_err(|part| {
+        problem::INVALID_BODY
+            .detail("the body does not fit this route")
+            .field(part.pointer, format!("expected {}", part.expected))
+    })
 }
 
 /// The bytes as they came, of any content type.
@@ -87,6 +127,7 @@ impl RequestBody for Bytes {
         Some(BodyDescription {
             content_type: "application/octet-stream",
             schema: None,
+            required: true,
         })
     }
 
@@ -101,10 +142,6 @@ impl RequestBody for Bytes {
 /// 400 naming line, column and field.
 pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     json_check::check(bytes)?;
-    // serde would take an array for an object's members in their order, whatever their names.
-    if bytes.trim_ascii_start().first() == Some(&b'[') {
-        return Err(problem::INVALID_BODY.detail("the body must be a JSON object, not an array"));
-    }
     serde_json::from_slice(bytes).map_err(|error| explain::<T>(bytes, &error))
 }
 
@@ -152,6 +189,12 @@ fn in_json(expected: &str) -> &str {
         "an array"
     } else if is(&["enum ", "variant identifier", "string or map"]) {
         "one of the values in the API description"
+    } else if is(&["u8", "u16", "u32", "u64", "usize"]) {
+        "a whole number that is not negative, and not too large"
+    } else if is(&["i8", "i16", "i32", "i64", "isize"]) {
+        "a whole number, and not too large"
+    } else if is(&["f32", "f64"]) {
+        "a number"
     } else {
         expected
     }

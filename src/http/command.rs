@@ -164,9 +164,9 @@ impl<E: Rejection> From<CommandError<E>> for ApiError {
 pub fn rejected(rejection: &dyn Rejection) -> ApiError {
     let text = rejection.to_string();
     let error = match rejection.kind() {
-        RejectionKind::Invalid { field } => problem::REFUSED
-            .detail(text.clone())
-            .field(format!("/{field}"), text),
+        RejectionKind::Invalid { field } => {
+            ApiError::refused(rejection.code(), text.clone()).field(format!("/{field}"), text)
+        }
         RejectionKind::NotFound => problem::NOT_FOUND.detail(text),
         RejectionKind::Conflict => problem::CONFLICT.detail(text),
     };

@@ -191,9 +191,7 @@ async fn configure(issuers: Issuers, request: Request<Json<ConfigureIssuer>>) ->
     }) = &request.body;
     issuers.documents.admit(url.as_str()).map_err(|reason| {
         let text = reason.to_string();
-        problem::REFUSED
-            .detail("the issuer's URL is not fetched")
-            .field("/url", text)
+        ApiError::refused("issuer_url_not_fetched", "the issuer's URL is not fetched").field("/url", text)
     })?;
     // Each is asked for its keys for good; and every token is held against all of them.
     let here = issuers.security.issuers(|issuer| issuer.place == place).len();

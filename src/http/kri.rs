@@ -19,12 +19,14 @@ use utoipa::ToSchema;
 
 use super::answer::{self, Answer};
 use super::auth::Principal;
-use super::body::Json;
+use super::body::{Json, OptionalJson};
 use super::command::{self, CommandAnswer};
+use super::moment::Moment;
 use super::organisation::Reason;
 use super::problem::{self, ApiError};
 use super::request::Request;
 use super::route::{Route, State};
+use super::schema::Domain;
 use crate::commands::Commands;
 use crate::identity::{Decision, Permission, Place, decide_within};
 use crate::kri::config::FetchConfig;
@@ -50,6 +52,10 @@ pub struct Kris {
     pub security: SecurityState,
 }
 
+/// Whole, as a body: of these names the API description makes references, of a generic type it does not.
+type Definition = Domain<KriDefinition>;
+type Source = Domain<SourceConfig>;
+
 /// A new KRI.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -57,16 +63,9 @@ pub struct DefineKri {
     /// Its name in paths and rollups: the same in every tenant that measures the same thing.
     #[schema(value_type = String, example = "failed_settlement_rate")]
     id: KriId,
-    /// Name, unit, bands and schedule; see docs/schemas/events/kri.
-    #[schema(value_type = Object)]
-    definition: KriDefinition,
+    /// Name, unit, bands and schedule; see docs/kris.md.
+    definition: Definition,
 }
-
-/// What a KRI is from now on.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(transparent)]
-#[schema(value_type = Object)]
-pub struct KriDefinitionBody(KriDefinition);
 
 /// A new source.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -76,25 +75,15 @@ pub struct ConfigureSource {
     #[schema(value_type = String)]
     kri: KriId,
     /// `csv`, `http_json` or `ledger`, with what each kind needs.
-    #[schema(value_type = Object, example = json!({
-        "kind": "http_json", "url": "https://risk.example/figures.json", "pointer": "/settlement/failed_rate"
-    }))]
-    config: SourceConfig,
+    config: Source,
 }
-
-/// How a source measures from now on.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(transparent)]
-#[schema(value_type = Object)]
-pub struct SourceConfigBody(SourceConfig);
 
 /// A measurement that is wanted.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RequestRun {
     /// As of when, to load history; now, if not given.
-    #[schema(value_type = Option<String>)]
-    measured_at: Option<Timestamp>,
+    measured_at: Option<Moment>,
 }
 
 /// What a source would measure now.
@@ -175,7 +164,10 @@ pub fn routes(kris: &State<Kris>) -> Vec<Route> {
 
 async fn define(kris: Kris, request: Request<Json<DefineKri>>) -> Answer {
     let tenant = request.tenant()?;
-    let Json(DefineKri { id, definition }) = &request.body;
+    let Json(DefineKri {
+        id,
+        definition: Domain(definition),
+    }) = &request.body;
     let context = request.context.command(tenant);
     let target = Target::Existing(id.to_string());
     let command = KriCommand::Define(definition.clone());
@@ -190,7 +182,7 @@ async fn define(kris: Kris, request: Request<Json<DefineKri>>) -> Answer {
     )
 }
 
-async fn change_kri(kris: Kris, request: Request<Json<KriDefinitionBody>>) -> Answer {
+async fn change_kri(kris: Kris, request: Request<Json<Definition>>) -> Answer {
     let definition = request.body.0.0.clone();
     kri_command(&kris, &request, KriCommand::Change(definition)).await
 }
@@ -215,7 +207,10 @@ async fn kri_command<B>(kris: &Kris, request: &Request<B>, command: KriCommand) 
 
 async fn configure(kris: Kris, request: Request<Json<ConfigureSource>>) -> Answer {
     let tenant = request.tenant()?;
-    let Json(ConfigureSource { kri, config }) = &request.body;
+    let Json(ConfigureSource {
+        kri,
+        config: Domain(config),
+    }) = &request.body;
     let loaded = kris
         .commands
         .kris
@@ -223,9 +218,8 @@ async fn configure(kris: Kris, request: Request<Json<ConfigureSource>>) -> Answe
         .await
         .map_err(unreadable)?;
     if loaded.state.in_use().is_none() {
-        return Err(problem::REFUSED
-            .detail(format!("there is no KRI {kri} in use: define it first"))
-            .field("/kri", "does not exist"));
+        let text = format!("there is no KRI {kri} in use: define it first");
+        return Err(ApiError::refused("kri_not_found", text).field("/kri", "does not exist"));
     }
     let (config, extras) = checked(&kris, &request, "/config", config)?;
     let command = KriSourceCommand::Configure {
@@ -248,7 +242,7 @@ async fn configure(kris: Kris, request: Request<Json<ConfigureSource>>) -> Answe
     )
 }
 
-async fn change_source(kris: Kris, request: Request<Json<SourceConfigBody>>) -> Answer {
+async fn change_source(kris: Kris, request: Request<Json<Source>>) -> Answer {
     let (config, extras) = checked(&kris, &request, "", &request.body.0.0)?;
     source_command(&kris, &request, KriSourceCommand::Change { config }, extras).await
 }
@@ -271,13 +265,12 @@ fn checked<B>(
     // What the log refers to is what came with the command: a caller could name a document that nobody holds.
     if config.document().is_some() {
         let how = "send the file itself as `text`: its document is made of it";
-        return Err(problem::REFUSED
-            .detail(how)
-            .field(format!("{pointer}/document"), how));
+        return Err(
+            ApiError::refused("kri_source_document_named", how).field(format!("{pointer}/document"), how)
+        );
     }
     let (csv, document) = csv.clone().attach().map_err(|error| {
-        problem::REFUSED
-            .detail(error.to_string())
+        ApiError::refused("kri_source_text_too_large", error.to_string())
             .field(format!("{pointer}/text"), error.to_string())
     })?;
     let extras = Extras {
@@ -308,9 +301,7 @@ fn may_send_secrets<B>(kris: &Kris, request: &Request<B>) -> Result<(), ApiError
 }
 
 fn refused(error: &crate::kri::ConnectorError) -> ApiError {
-    problem::REFUSED
-        .detail(error.to_string())
-        .with("code", error.code().as_str())
+    ApiError::refused(error.code().as_str(), error.to_string())
 }
 
 async fn disable(kris: Kris, request: Request<Json<Reason>>) -> Answer {
@@ -381,7 +372,8 @@ async fn test(kris: Kris, request: Request) -> Answer {
                 .await
                 .map_err(|error| unreadable(error.into()))?;
             let document = document.ok_or_else(|| {
-                problem::REFUSED.detail("the source's document is missing: configure it anew with `text`")
+                let text = "the source's document is missing: configure it anew with `text`";
+                ApiError::refused("kri_source_document_missing", text)
             })?;
             SourceConfig::Csv(csv.with_text(document.body().to_owned()))
         }
@@ -403,14 +395,14 @@ async fn test(kris: Kris, request: Request) -> Answer {
     answer::ok(&report)
 }
 
-async fn request_run(kris: Kris, request: Request<Json<RequestRun>>) -> Answer {
+async fn request_run(kris: Kris, request: Request<OptionalJson<RequestRun>>) -> Answer {
     let (tenant, source, kri, _) = source_of(&kris, &request).await?;
     let reader = kris.commands.sequencer.reader();
     let now = reader.now().await.map_err(|error| unreadable(error.into()))?;
     let command = KriRunCommand::Request {
         kri,
         source,
-        measured_at: request.body.0.measured_at,
+        measured_at: request.body.0.measured_at.map(|moment| moment.0),
         now,
     };
     let target = Target::New(KriRunId::generate().to_string());

@@ -7,6 +7,7 @@ mod admission;
 mod bootstrap_token;
 mod connection;
 mod patience;
+mod shape;
 mod trail;
 
 pub mod administration;
@@ -29,6 +30,7 @@ pub mod json_check;
 pub mod kri;
 pub mod lifecycle;
 pub mod metrics;
+pub mod moment;
 pub mod openapi;
 pub mod organisation;
 pub mod origin;

@@ -206,7 +206,10 @@ fn header_parameter(name: &str, description: &str) -> Parameter {
 fn request_body(body: &BodyDescription) -> utoipa::openapi::request_body::RequestBody {
     RequestBodyBuilder::new()
         .content(body.content_type, content(body.schema.as_ref()))
-        .required(Some(Required::True))
+        .required(Some(match body.required {
+            true => Required::True,
+            false => Required::False,
+        }))
         .build()
 }
 

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::answer::{self, Answer};
-use super::body::Json;
+use super::body::{Json, OptionalJson};
 use super::command::{self, CommandAnswer};
 use super::problem::{self, ApiError};
 use super::request::Request;
@@ -97,8 +97,8 @@ async fn publish(policies: Policies, request: Request<Json<Publish>>) -> Answer 
     let layer = layer(&policies, tenant, &request).await?;
     let source = &request.body.0.source;
     let checked = policies.engine.check(source.clone()).await.map_err(refused)?;
-    let document =
-        Document::new(source.clone()).map_err(|error| problem::REFUSED.detail(error.to_string()))?;
+    let document = Document::new(source.clone())
+        .map_err(|error| ApiError::refused("policy_too_large", error.to_string()))?;
     let command = PolicyCommand::Publish {
         source: document.reference(),
         tests: u32::try_from(checked.tests.passed).unwrap_or(u32::MAX),
@@ -159,7 +159,7 @@ fn refused(error: CheckError) -> ApiError {
     match error {
         CheckError::Policy(error) => {
             let text = error.to_string();
-            let refusal = problem::REFUSED.detail(text.clone()).field("/source", text);
+            let refusal = ApiError::refused(error.code(), text.clone()).field("/source", text);
             match error.place() {
                 Some(place) => refusal.with("line", place.line).with("column", place.column),
                 None => refusal,
@@ -170,11 +170,11 @@ fn refused(error: CheckError) -> ApiError {
 }
 
 async fn activate(policies: Policies, request: Request) -> Answer {
-    let version: u32 = request.param("version")?;
+    let version = request.number("version")?;
     change(&policies, &request, PolicyCommand::Activate { version }).await
 }
 
-async fn roll_back(policies: Policies, request: Request<Json<RollBack>>) -> Answer {
+async fn roll_back(policies: Policies, request: Request<OptionalJson<RollBack>>) -> Answer {
     let to = request.body.0.to;
     change(&policies, &request, PolicyCommand::RollBack { to }).await
 }
@@ -211,8 +211,8 @@ async fn layer<B>(
                 .because(error)
         })?;
         if !loaded.state.details.as_ref().is_some_and(|details| details.home) {
-            return Err(problem::REFUSED
-                .detail("an organisation's policy is published in its home tenant; this tenant is not one")
+            let text = "an organisation's policy is published in its home tenant; this tenant is not one";
+            return Err(ApiError::refused("policy_not_in_home_tenant", text)
                 .field("layer", "is `tenant` for every tenant but a home tenant"));
         }
     }

@@ -60,6 +60,16 @@ impl<B, Q> Request<B, Q> {
         text.parse().map_err(|error: T::Err| bad_param(name, &error))
     }
 
+    /// The path parameter of this name, which is a whole number.
+    ///
+    /// # Errors
+    /// As [`param`](Self::param).
+    pub fn number(&self, name: &str) -> Result<u32, ApiError> {
+        let text: String = self.param(name)?;
+        let wanted = format!("a whole number from 0 to {}", u32::MAX);
+        text.parse().map_err(|_| bad_param(name, &wanted))
+    }
+
     /// All path parameters.
     pub(crate) fn params(&self) -> &PathParams {
         &self.params

@@ -229,9 +229,9 @@ fn checked(value: &SecretString) -> Result<Plaintext, ApiError> {
         let rule = format!(
             "must be 1 to {VALUE_BYTES_MAX} bytes of what an HTTP header may hold; check for line breaks"
         );
-        return Err(problem::REFUSED
-            .detail("the value cannot be used")
-            .field("/value", rule));
+        return Err(
+            ApiError::refused("secret_value_unusable", "the value cannot be used").field("/value", rule),
+        );
     }
     Ok(Plaintext::new(value.as_bytes().to_vec()))
 }
@@ -248,7 +248,7 @@ impl From<SecretUnusable> for ApiError {
         let text = error.to_string();
         match error {
             SecretUnusable::NotFound(_) => command::rejected(&SecretError::NotFound),
-            SecretUnusable::OtherPurpose(_) => problem::REFUSED.detail(text),
+            SecretUnusable::OtherPurpose(_) => ApiError::refused("secret_of_other_purpose", text),
             SecretUnusable::NoTenant(_) => problem::NOT_FOUND.detail("there is no such tenant"),
             SecretUnusable::Log(_)
             | SecretUnusable::Unrecorded(_)

@@ -68,9 +68,9 @@ async fn link(users: Users, request: Request<Json<LinkSubject>>) -> Answer {
     let fits = (1..=SUBJECT_BYTES_MAX).contains(&subject.len());
     if !fits || subject.chars().any(char::is_control) {
         let rule = format!("must be 1 to {SUBJECT_BYTES_MAX} bytes without control characters");
-        return Err(problem::REFUSED
-            .detail("the subject cannot be linked")
-            .field("/subject", rule));
+        return Err(
+            ApiError::refused("subject_unusable", "the subject cannot be linked").field("/subject", rule),
+        );
     }
     let mut context = request.context.command(TenantId::PLATFORM);
     // It would keep a fingerprint of the subject; linking twice is refused without it.
@@ -98,7 +98,9 @@ impl From<SubjectError> for ApiError {
     fn from(error: SubjectError) -> Self {
         let text = error.to_string();
         match error {
-            SubjectError::NoIssuer(_) => problem::REFUSED.detail(text).field("/issuer", "does not exist"),
+            SubjectError::NoIssuer(_) => {
+                ApiError::refused("issuer_not_found", text).field("/issuer", "does not exist")
+            }
             SubjectError::Taken => problem::CONFLICT
                 .detail(text)
                 .with("code", "subject_already_linked"),

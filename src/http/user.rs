@@ -270,7 +270,7 @@ fn grant_of(request: &Request) -> Result<Grant, ApiError> {
     let role: Role = request.param("role")?;
     Grant::new(scope_of(request)?, role).map_err(|error| {
         let text = error.to_string();
-        problem::REFUSED.detail(text.clone()).field("role", text)
+        ApiError::refused("role_not_for_this_place", text.clone()).field("role", text)
     })
 }
 

@@ -218,9 +218,7 @@ async fn mint(issuer: Arc<Issuer>, request: Request<Json<MintToken>>) -> Answer 
     let life_s = wanted.expires_in_s.unwrap_or(LIFE_S).min(LIFE_MAX_S);
     if wanted.claims.len() > CLAIMS_MAX {
         let rule = format!("at most {CLAIMS_MAX} are signed");
-        return Err(problem::REFUSED
-            .detail("there are too many claims")
-            .field("/claims", rule));
+        return Err(ApiError::refused("claims_too_many", "there are too many claims").field("/claims", rule));
     }
     answer::ok(&Minted {
         access_token: issuer.sign(wanted, life_s)?,

@@ -83,6 +83,7 @@ pub(super) fn compile_here(source: &str) -> Result<CompiledPolicy, PolicyError> 
             limit: MAX_SOURCE_BYTES,
         });
     }
+    check_lines(source)?;
     check_nesting(source)?;
     let mut engine = new_engine().map_err(|error| syntax(&error))?;
     engine
@@ -100,6 +101,20 @@ pub(super) fn compile_here(source: &str) -> Result<CompiledPolicy, PolicyError> 
         entry_point: findings.entry_point.unwrap_or(Place::START),
         digest: document::digest(source.as_bytes()),
     })
+}
+
+/// The engine has the same limit, and does not count comments.
+fn check_lines(source: &str) -> Result<(), PolicyError> {
+    let limit = MAX_COLUMNS.get();
+    for (line, text) in (1..).zip(source.lines()) {
+        if text.chars().nth(limit as usize).is_some() {
+            return Err(PolicyError::Contract {
+                at: Place { line, column: limit },
+                reason: format!("the line goes on after {limit} characters, which is the most: break it"),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn new_engine() -> anyhow::Result<Engine> {

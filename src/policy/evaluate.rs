@@ -29,7 +29,7 @@ const STEPS_PER_CLOCK_READ: NonZeroU32 = NonZeroU32::new(16).unwrap();
 pub(super) struct Failure {
     pub(super) fault: Fault,
     pub(super) at: Option<Place>,
-    /// In the engine's words. It may quote the input: for the author of a test, never for an event or a log.
+    /// In the engine's words, or ours. It may quote the input: for the author of a test, never for an event or a log.
     pub(super) reason: String,
 }
 
@@ -51,7 +51,11 @@ pub(super) fn decide(
 ) -> Result<RegoDecision, Failure> {
     match rule_value(policy, ENTRY_POINT, Some(input), time_limit)? {
         Value::Undefined => Err(Fault::Undefined.into()),
-        value => read_decision(&value, &policy.literals).ok_or_else(|| Fault::MalformedDecision.into()),
+        value => read_decision(&value, &policy.literals).map_err(|reason| Failure {
+            fault: Fault::MalformedDecision,
+            at: None,
+            reason,
+        }),
     }
 }
 
@@ -89,72 +93,116 @@ fn failure(fault: Fault, result: &anyhow::Result<Value>) -> Failure {
     Failure { fault, at, reason }
 }
 
-/// Reads the answer, strictly: exact types, no unknown keys, reasons that stand in the policy's own text.
-fn read_decision(value: &Value, literals: &BTreeSet<String>) -> Option<RegoDecision> {
+/// Reads the answer, strictly: exact types, no unknown keys, reasons that stand in the policy's own text. What is wrong is
+/// said for the policy's author.
+fn read_decision(value: &Value, literals: &BTreeSet<String>) -> Result<RegoDecision, String> {
     let mut allow = None;
     let mut decision = RegoDecision {
         allow: false,
         reasons: Vec::new(),
         obligations: Obligations::default(),
     };
-    for (key, value) in value.as_object().ok()?.iter_sorted() {
-        match key.as_string().ok()?.as_ref() {
-            "allow" => allow = Some(*value.as_bool().ok()?),
+    for (key, value) in members("it", value)? {
+        match key.as_str() {
+            "allow" => allow = Some(*value.as_bool().map_err(|_| "`allow` must be true or false")?),
             "reasons" => decision.reasons = read_reasons(value, literals)?,
             "obligations" => decision.obligations = read_obligations(value)?,
-            _ => return None,
+            other => {
+                return Err(format!(
+                    "it has no member `{other}`: only `allow`, `reasons` and `obligations`"
+                ));
+            }
         }
     }
-    decision.allow = allow?;
-    Some(decision)
+    decision.allow = allow.ok_or("`allow` is missing")?;
+    Ok(decision)
 }
 
-fn read_reasons(value: &Value, literals: &BTreeSet<String>) -> Option<Vec<Code>> {
+fn members<'a>(what: &str, value: &'a Value) -> Result<Vec<(String, &'a Value)>, String> {
+    let object = value
+        .as_object()
+        .map_err(|_| format!("{what} must be an object"))?;
+    let named = object.iter_sorted().map(|(key, value)| match key.as_string() {
+        Ok(key) => Ok((key.to_string(), value)),
+        Err(_) => Err(format!("{what} has a member whose name is not a string")),
+    });
+    named.collect()
+}
+
+fn read_reasons(value: &Value, literals: &BTreeSet<String>) -> Result<Vec<Code>, String> {
     let items: Vec<&Value> = match value {
-        Value::Array(items) if items.len() <= MAX_REASONS => items.iter().collect(),
-        Value::Set(items) if items.len() <= MAX_REASONS => items.iter_sorted().collect(),
-        _ => return None,
+        Value::Array(items) => items.iter().collect(),
+        Value::Set(items) => items.iter_sorted().collect(),
+        _ => return Err("`reasons` must be a set or an array of codes".to_owned()),
     };
+    if items.len() > MAX_REASONS {
+        return Err(format!(
+            "`reasons` has {} codes, and at most {MAX_REASONS} are taken",
+            items.len()
+        ));
+    }
     items
         .into_iter()
         .map(|item| read_reason(item, literals))
         .collect()
 }
 
-fn read_reason(value: &Value, literals: &BTreeSet<String>) -> Option<Code> {
-    let text = value.as_string().ok()?;
-    if !literals.contains(text.as_ref()) || text.starts_with(RESERVED_PREFIX) {
-        return None;
+fn read_reason(value: &Value, literals: &BTreeSet<String>) -> Result<Code, String> {
+    let text = value
+        .as_string()
+        .map_err(|_| "each of `reasons` must be a string")?;
+    if !literals.contains(text.as_ref()) {
+        return Err(
+            "each of `reasons` must stand in the policy's text as it is: none may be put together, or come from the input"
+                .to_owned(),
+        );
     }
-    text.parse().ok()
+    if text.starts_with(RESERVED_PREFIX) {
+        return Err(format!(
+            "a reason must not begin with `{RESERVED_PREFIX}`: those are the engine's own"
+        ));
+    }
+    text.parse()
+        .map_err(|error| format!("the reason `{text}` is no code: {error}"))
 }
 
-fn read_obligations(value: &Value) -> Option<Obligations> {
+fn read_obligations(value: &Value) -> Result<Obligations, String> {
     let mut obligations = Obligations::default();
-    for (key, value) in value.as_object().ok()?.iter_sorted() {
-        match key.as_string().ok()?.as_ref() {
+    for (key, value) in members("`obligations`", value)? {
+        match key.as_str() {
             "max_tokens" => obligations.max_tokens = Some(read_cap(value)?),
             "step_modes" => obligations.step_modes = read_step_modes(value)?,
-            _ => return None,
+            other => {
+                return Err(format!(
+                    "`obligations` has no member `{other}`: only `max_tokens` and `step_modes`"
+                ));
+            }
         }
     }
-    Some(obligations)
+    Ok(obligations)
 }
 
-fn read_cap(value: &Value) -> Option<u64> {
-    value
+fn read_cap(value: &Value) -> Result<u64, String> {
+    let cap = value
         .as_u64()
         .ok()
-        .filter(|cap| (1..=MAX_TOKENS_CAP).contains(cap))
+        .filter(|cap| (1..=MAX_TOKENS_CAP).contains(cap));
+    cap.ok_or_else(|| format!("`obligations.max_tokens` must be a whole number from 1 to {MAX_TOKENS_CAP}"))
 }
 
-fn read_step_modes(value: &Value) -> Option<BTreeMap<String, StepMode>> {
-    let modes = value.as_object().ok()?.iter_sorted().map(|(step, mode)| {
-        let step = step.as_string().ok()?;
-        let mode = read_mode(mode.as_string().ok()?)?;
-        STEERABLE_STEPS
-            .contains(&step.as_ref())
-            .then(|| (step.to_string(), mode))
+fn read_step_modes(value: &Value) -> Result<BTreeMap<String, StepMode>, String> {
+    let modes = members("`obligations.step_modes`", value)?;
+    let modes = modes.into_iter().map(|(step, mode)| {
+        if !STEERABLE_STEPS.contains(&step.as_str()) {
+            return Err(format!(
+                "`obligations.step_modes` names `{step}`, which is no step whose mode a policy may set"
+            ));
+        }
+        let mode = mode.as_string().ok().and_then(|mode| read_mode(mode));
+        let mode = mode.ok_or_else(|| {
+            format!("`obligations.step_modes` must say off, shadow, flag, redact or block for `{step}`")
+        })?;
+        Ok((step, mode))
     });
     modes.collect()
 }

@@ -66,9 +66,8 @@ pub(super) fn try_out(policy: &CompiledPolicy) -> Result<(), PolicyError> {
     let input = Value::from_json_str(ORDINARY).map_err(|error| unreadable(error.to_string()))?;
     match decide(policy, input, TEST_TIME_LIMIT) {
         Err(failure) if failure.fault == Fault::MalformedDecision => Err(unreadable(format!(
-            "`{ENTRY_POINT}` about an ordinary request is no decision: it must be an object with a boolean `allow`, \
-             `reasons` (codes that stand in the policy's text) and `obligations` as docs/policy-contract.md has them, and \
-             nothing else"
+            "`{ENTRY_POINT}` about an ordinary request is no decision (docs/policy-contract.md): {}",
+            failure.reason
         ))),
         _ => Ok(()),
     }

@@ -87,6 +87,12 @@ impl ApiError {
         .because(cause)
     }
 
+    /// What is well formed and refused by a rule, with the stable code that clients branch on.
+    #[must_use]
+    pub fn refused(code: &str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(REFUSED, detail).with("code", code)
+    }
+
     /// `what` (say, `"agent"`) with this id does not exist for this caller.
     #[must_use]
     pub fn not_found(what: &str, id: impl fmt::Display) -> Self {

@@ -35,7 +35,7 @@ pub(super) fn routes(queries: &State<Arc<Queries>>) -> Vec<Route> {
 
 async fn read(queries: Arc<Queries>, request: Request) -> Answer {
     let tenant = request.tenant()?;
-    let (layer, version): (PolicyLayer, u32) = (request.param("layer")?, request.param("version")?);
+    let (layer, version): (PolicyLayer, u32) = (request.param("layer")?, request.number("version")?);
     let mut transaction = queries.begin(&request, tenant, "policy").await?;
     let found: Option<Value> = sqlx::query_scalar(ONE)
         .bind(tenant.0)

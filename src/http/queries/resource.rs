@@ -61,6 +61,14 @@ macro_rules! one {
     };
 }
 
+/// An agent is shown with its spec card, which stands in the log as a document: who answers for it, and what it is for.
+/// Both on their primary keys.
+const AGENT_WITH_CARD: &str = "SELECT jsonb_build_object('id', r.key) || (to_jsonb(r) - 'tenant_id' - 'key') \
+                               || jsonb_build_object('card', d.body::jsonb) \
+                               FROM read.agents r LEFT JOIN counterfoil.documents d \
+                               ON d.tenant_id = r.tenant_id AND d.digest = decode(r.spec ->> 'digest', 'hex') \
+                               WHERE r.tenant_id = $1 AND r.key = $2";
+
 macro_rules! resource {
     ($projection:literal, $view:literal, $tag:literal, $permissions:expr, $what:literal, platform, $list:literal, $item:literal, $param:literal) => {
         Resource {
@@ -126,16 +134,19 @@ const RESOURCES: &[Resource] = &[
         "/v1/tenants/{tenant}",
         "tenant"
     ),
-    resource!(
-        "agent",
-        "agents",
-        "agents",
-        [Permission::AgentsRead; 2],
-        "agents",
-        "/v1/tenants/{tenant}/agents",
-        "/v1/tenants/{tenant}/agents/{agent}",
-        "agent"
-    ),
+    Resource {
+        one: AGENT_WITH_CARD,
+        ..resource!(
+            "agent",
+            "agents",
+            "agents",
+            [Permission::AgentsRead; 2],
+            "agents",
+            "/v1/tenants/{tenant}/agents",
+            "/v1/tenants/{tenant}/agents/{agent}",
+            "agent"
+        )
+    },
     resource!(
         "policy",
         "policies",

@@ -17,6 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{Queries, unavailable};
 use crate::http::answer::{self, Answer};
 use crate::http::body::NoBody;
+use crate::http::moment::Moment;
 use crate::http::problem::ApiError;
 use crate::http::query::Query;
 use crate::http::request::Request;
@@ -33,8 +34,8 @@ const HOME: &str = "SELECT home_tenant FROM read.organisations WHERE tenant_id =
 #[serde(deny_unknown_fields, default)]
 struct At {
     /// As `2026-11-20T12:00:00.000000Z`; now, if not given.
-    #[param(value_type = Option<String>)]
-    at: Option<Timestamp>,
+    #[param(value_type = Option<String>, format = DateTime)]
+    at: Option<Moment>,
 }
 
 /// A carrier's rollups at an instant.
@@ -72,7 +73,7 @@ pub(super) fn routes(queries: &State<Arc<Queries>>) -> Vec<Route> {
 
 async fn read(queries: Arc<Queries>, request: Request<NoBody, Query<At>>) -> Answer {
     let carrier: OrganisationId = request.param("carrier")?;
-    let at = request.query.0.at.unwrap_or_else(Timestamp::now);
+    let at = request.query.0.at.map_or_else(Timestamp::now, |moment| moment.0);
     let home = home_of(&queries, carrier).await?;
     let known = carried_by(&queries, home).await?;
     let mut transaction = queries.begin_over(&request, home, "rollup", &known).await?;

@@ -22,6 +22,7 @@ use crate::erasure::Erasure;
 use crate::http::answer::Answer;
 use crate::http::body::Json;
 use crate::http::command::{self, CommandAnswer};
+use crate::http::moment::Moment;
 use crate::http::problem::{self, ApiError};
 use crate::http::request::Request;
 use crate::http::route::{Route, State};
@@ -44,8 +45,7 @@ pub struct CloseTenant {
     #[schema(value_type = String, example = "contract_ended")]
     reason: Code,
     /// Until when everything of it is kept: from now to 30 years from now.
-    #[schema(value_type = String, example = "2036-12-31T23:00:00.000000Z")]
-    retain_until: Timestamp,
+    retain_until: Moment,
 }
 
 /// The group's routes.
@@ -75,7 +75,7 @@ async fn close(ends: TenantEnds, request: Request<Json<CloseTenant>>) -> Answer 
     let Json(CloseTenant { reason, retain_until }) = &request.body;
     let command = TenantCommand::Close {
         reason: reason.clone(),
-        retain_until: *retain_until,
+        retain_until: retain_until.0,
         now: now(&ends).await?,
     };
     change(&ends.commands, &request, command).await

@@ -18,9 +18,10 @@ use crate::http::answer::Answer;
 use crate::http::body::Json;
 use crate::http::command::{self, CommandAnswer};
 use crate::http::organisation::{Reason, Rename};
-use crate::http::problem;
+use crate::http::problem::{self, ApiError};
 use crate::http::request::Request;
 use crate::http::route::{Route, State};
+use crate::http::schema::Domain;
 use crate::identity::Permission;
 
 /// A new tenant.
@@ -53,13 +54,15 @@ pub struct Carry {
     share: Share,
 }
 
+/// Of this name the API description makes a reference, of a generic type it does not.
+type Amount = Domain<Money>;
+
 /// How much is at risk.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetExposure {
     /// In micro-units with an ISO 4217 code.
-    #[schema(value_type = Object, example = json!({"micros": "2500000000000", "currency": "EUR"}))]
-    amount: Money,
+    amount: Amount,
 }
 
 /// The group's routes.
@@ -140,11 +143,10 @@ async fn make<B>(
             .because(error)
     })?;
     if owner.state.details.is_none() {
-        return Err(problem::REFUSED
-            .detail(format!(
-                "there is no organisation {organisation}: create it first"
-            ))
-            .field("/organisation", "does not exist"));
+        let text = format!("there is no organisation {organisation}: create it first");
+        return Err(
+            ApiError::refused("organisation_not_found", text).field("/organisation", "does not exist")
+        );
     }
     let tenant = TenantId::generate();
     let extras = Extras {
@@ -198,10 +200,8 @@ async fn carry(commands: Arc<Commands>, request: Request<Json<Carry>>) -> Answer
         .as_ref()
         .is_some_and(|details| details.kind.may_carry())
     {
-        return Err(problem::REFUSED
-            .detail(format!(
-                "organisation {carrier} is no carrier or group: only these carry risk"
-            ))
+        let text = format!("organisation {carrier} is no carrier or group: only these carry risk");
+        return Err(ApiError::refused("organisation_carries_nothing", text)
             .field("carrier", "is no carrier or group"));
     }
     let share = request.body.0.share;
@@ -214,7 +214,9 @@ async fn release(commands: Arc<Commands>, request: Request) -> Answer {
 }
 
 async fn set_exposure(commands: Arc<Commands>, request: Request<Json<SetExposure>>) -> Answer {
-    let amount = request.body.0.amount;
+    let Json(SetExposure {
+        amount: Domain(amount),
+    }) = request.body;
     change(&commands, &request, TenantCommand::SetExposure { amount }).await
 }
 

@@ -201,12 +201,36 @@ async fn publishing_checks_on_threads_of_its_own_and_answers_with_digest_and_cou
 #[tokio::test]
 async fn what_decides_an_ordinary_request_unreadably_is_refused_where_it_stands() {
     let engine = engine();
-    for decision in [
-        "5",
-        "{\"allowed\": true}",
-        "{\"allow\": \"yes\"}",
-        "{\"allow\": false, \"reasons\": [\"policy.mine\"]}",
-        "{\"allow\": true, \"obligations\": {\"max_tokens\": 0}}",
+    for (decision, said) in [
+        ("5", "it must be an object"),
+        ("{\"allowed\": true}", "it has no member `allowed`"),
+        ("{\"reasons\": []}", "`allow` is missing"),
+        ("{\"allow\": \"yes\"}", "`allow` must be true or false"),
+        (
+            "{\"allow\": false, \"reasons\": [\"policy.mine\"]}",
+            "must not begin with `policy.`",
+        ),
+        ("{\"allow\": false, \"reasons\": [\"Mine\"]}", "`Mine` is no code"),
+        (
+            "{\"allow\": false, \"reasons\": [input.request.model]}",
+            "must stand in the policy's text",
+        ),
+        (
+            "{\"allow\": true, \"obligations\": {\"max_tokens\": 0}}",
+            "`obligations.max_tokens`",
+        ),
+        (
+            "{\"allow\": true, \"obligations\": {\"caps\": 1}}",
+            "no member `caps`",
+        ),
+        (
+            "{\"allow\": true, \"obligations\": {\"step_modes\": {\"input.secrets\": \"deny\"}}}",
+            "for `input.secrets`",
+        ),
+        (
+            "{\"allow\": true, \"obligations\": {\"step_modes\": {\"audit\": \"off\"}}}",
+            "names `audit`",
+        ),
     ] {
         let rules = format!("other := 1\n\ndecision := {decision}");
         let error = match engine.check(policy(&rules)).await.unwrap_err() {
@@ -219,6 +243,7 @@ async fn what_decides_an_ordinary_request_unreadably_is_refused_where_it_stands(
             Some(Place { line: 7, column: 1 }),
             "{decision}: {error}"
         );
+        assert!(error.to_string().contains(said), "{decision}: {error}");
     }
     // Denying, or having no answer to this very request, is the author's affair.
     for rules in [

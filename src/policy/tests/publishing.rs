@@ -33,6 +33,22 @@ fn a_syntax_error_is_named_with_line_and_column() {
 }
 
 #[test]
+fn a_line_beyond_the_limit_is_refused_in_a_comment_too() {
+    let within = format!("decision := {{\"allow\": true}}\n# {}", "é".repeat(1_022));
+    compile(&policy(&within)).unwrap();
+    let error = refused(&format!("{within}é"));
+    assert_eq!(error.code(), "policy_contract");
+    assert_eq!(
+        error.place(),
+        Some(Place {
+            line: 6,
+            column: 1_024
+        }),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_variable_that_nothing_binds_is_refused_with_its_line() {
     let (line, text) =
         refused_at("decision := {\"allow\": allow}\n\nallow if {\n    input.request.model == wanted\n}");

@@ -131,7 +131,7 @@ fn bodies() -> Vec<Case> {
             r#"{"kind":"company","name":"a\u0000b"}"#,
             (400, "invalid-body", Some("/name")),
         ),
-        organisation("an array", "[]", (400, "invalid-body", None)),
+        organisation("an array", r#"["company", "a"]"#, (400, "invalid-body", Some(""))),
         organisation("null", "null", (400, "invalid-body", None)),
         organisation(
             "a number for a text",
@@ -309,6 +309,137 @@ async fn what_is_not_there_and_what_cannot_be_named_is_said_so_and_nothing_is_do
     let before = heads(&server, &[&world]).await;
     judge(&server, &routes(&world)).await;
     assert_eq!(heads(&server, &[&world]).await, before);
+}
+
+/// Arrays that serde would take for objects, and texts and numbers that are none.
+fn shapes(world: &World) -> Vec<Case> {
+    let definition = |definition| json!({"id": "share", "definition": definition}).to_string();
+    let source = |config| json!({"kri": "share", "config": config}).to_string();
+    let (kris, sources) = (world.path("/kris"), world.path("/kri-sources"));
+    let good = json!({
+        "name": "Share", "unit": "share", "schedule": {"frequency": "daily", "grace_s": 60},
+        "bands": {"direction": "higher_is_worse", "upper": {"amber": "1", "red": "2"}}
+    });
+    let with = |pointer: &str, value| {
+        let mut body = good.clone();
+        *body.pointer_mut(pointer).unwrap() = value;
+        definition(body)
+    };
+    let refused = |field| (400, "invalid-body", Some(field));
+    let mut cases = vec![
+        case(
+            "an array for a definition",
+            &kris,
+            definition(json!(["Share", "share", good["bands"], good["schedule"]])),
+            refused("/definition"),
+        ),
+        case(
+            "an array for a schedule",
+            &kris,
+            with("/schedule", json!(["daily", 60])),
+            refused("/definition/schedule"),
+        ),
+        case(
+            "an array for a band",
+            &kris,
+            with("/bands/upper", json!(["1", "2"])),
+            refused("/definition/bands/upper"),
+        ),
+        case(
+            "an array for a credential",
+            &sources,
+            source(json!({
+                "kind": "http_json", "url": "https://risk.example/", "pointer": "/a",
+                "credential": ["authorization", "risk"]
+            })),
+            refused("/config/credential"),
+        ),
+        case(
+            "a negative number",
+            &kris,
+            with("/schedule/grace_s", json!(-1)),
+            (400, "invalid-body", None),
+        ),
+        case(
+            "a time that is none",
+            world.path(&format!("/agents/{}/keys", world.agent)),
+            json!({"expires_at": "tomorrow"}).to_string(),
+            refused("/expires_at"),
+        ),
+    ];
+    let mut money = case(
+        "an array for money",
+        world.path("/exposure"),
+        json!({"amount": ["1", "EUR"]}).to_string(),
+        refused("/amount"),
+    );
+    money.method = Method::PUT;
+    cases.push(money);
+    cases
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_array_is_no_object_at_any_depth() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    let before = heads(&server, &[&world]).await;
+    judge(&server, &shapes(&world)).await;
+    assert_eq!(heads(&server, &[&world]).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_every_member_has_a_default_no_body_is_needed_and_times_are_those_of_rfc_3339() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    let keys = world.path(&format!("/agents/{}/keys", world.agent));
+    let issued = Reply::of(server.request(Method::POST, &keys)).await;
+    assert_eq!(issued.status, 201, "{}", issued.text);
+    let in_zone = json!({"expires_at": "2036-01-01T00:00:00+01:00"});
+    let issued = server.post(&keys, &in_zone).await;
+    let agent = world.path(&format!("/agents/{}", world.agent));
+    let agent = server.request(Method::GET, &agent);
+    let agent = agent.header("counterfoil-wait-for", issued.header("counterfoil-position"));
+    let agent = Reply::of(agent).await.good().to_string();
+    assert!(agent.contains("2035-12-31T23:00:00.000000Z"), "{agent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_refuses_has_a_stable_code() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    let nobody = uuid::Uuid::now_v7();
+    let source =
+        json!({"kri": "unknown", "config": {"kind": "ledger", "metric": "completions", "window_s": 60}});
+    for (path, body, code) in [
+        (
+            "/v1/tenants".to_owned(),
+            json!({"organisation": nobody, "name": "a"}),
+            "organisation_not_found",
+        ),
+        (
+            world.path("/policies/tenant/versions"),
+            json!({"source": "broken"}),
+            "policy_syntax",
+        ),
+        (
+            world.path("/policies/organisation/versions"),
+            json!({"source": "package counterfoil"}),
+            "",
+        ),
+        (world.path("/kri-sources"), source, "kri_not_found"),
+    ] {
+        let reply = server.post(&path, &body).await;
+        assert_eq!(reply.status, 422, "{}", reply.text);
+        let given = reply.json()["code"].as_str().unwrap_or_default().to_owned();
+        assert!(
+            !given.is_empty() && (code.is_empty() || given == code),
+            "{path}: {}",
+            reply.text
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

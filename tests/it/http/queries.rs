@@ -40,6 +40,22 @@ fn ids(items: &[Value]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_shown_with_its_whole_spec_card() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    let card = agent_card("claims", &["demo-small"]);
+    let registered = server.post(&world.path("/agents"), &card).await;
+    let path = format!("/agents/{}", registered.good()["id"].as_str().unwrap());
+    let request = server.request(Method::GET, &world.path(&path));
+    let agent = Reply::of(request.header("counterfoil-wait-for", registered.header("counterfoil-position")));
+    let agent = agent.await.good();
+    for member in ["name", "owner", "purpose", "models", "risk_tier"] {
+        assert_eq!(agent["card"][member], card[member], "{agent}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_of_any_size_hold_every_item_once_in_the_order_of_ids() {
     let installation = Installation::new().await;
     let server = installation.serve().await;
