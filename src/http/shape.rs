@@ -20,6 +20,9 @@ pub(super) struct Misshapen {
     pub(super) expected: &'static str,
 }
 
+/// What says that another alternative was meant.
+const ANOTHER_VALUE: &str = "one of the values in the API description";
+
 /// Holds what serde has taken against what the API description says of it.
 pub(super) fn check(schema: &SchemaRef, value: &Value) -> Result<(), Misshapen> {
     Walk { schemas: schema }.part(&schema.reference(), value, "")
@@ -58,16 +61,20 @@ impl Walk<'_> {
 
     fn object(&self, schema: &Object, value: &Value, pointer: &str) -> Result<(), Misshapen> {
         kind(&schema.schema_type, value, pointer)?;
-        if schema
-            .enum_values
-            .as_ref()
-            .is_some_and(|values| !values.contains(value))
-        {
-            return Err(misshapen(pointer, "one of the values in the API description"));
+        if !among(schema, value) {
+            return Err(misshapen(pointer, ANOTHER_VALUE));
         }
         let Value::Object(members) = value else {
             return Ok(());
         };
+        // Its tag first: by that it is another alternative, whatever else it has.
+        let other = |(name, member): (&String, &Value)| match schema.properties.get(name) {
+            Some(RefOr::T(Schema::Object(tag))) => !among(tag, member),
+            _ => false,
+        };
+        if members.iter().any(other) {
+            return Err(misshapen(pointer, ANOTHER_VALUE));
+        }
         members.iter().try_for_each(|(name, member)| {
             let pointer = below(pointer, name);
             match (
@@ -85,22 +92,29 @@ impl Walk<'_> {
         })
     }
 
-    /// Of several refusals, the one that came furthest: it is of the alternative that was meant.
+    /// Of several refusals, one of the alternative that was meant.
     fn any(&self, schemas: &[RefOr<Schema>], value: &Value, pointer: &str) -> Result<(), Misshapen> {
-        let mut furthest: Option<Misshapen> = None;
+        let mut refusals = Vec::new();
         for schema in schemas {
-            let Err(refusal) = self.part(schema, value, pointer) else {
-                return Ok(());
-            };
-            if furthest
-                .as_ref()
-                .is_none_or(|known| known.pointer.len() < refusal.pointer.len())
-            {
-                furthest = Some(refusal);
+            match self.part(schema, value, pointer) {
+                Ok(()) => return Ok(()),
+                Err(refusal) => refusals.push(refusal),
             }
         }
-        furthest.map_or(Ok(()), Err)
+        let meant = refusals
+            .iter()
+            .position(|refusal| refusal.expected != ANOTHER_VALUE);
+        let first = (!refusals.is_empty()).then(|| refusals.swap_remove(meant.unwrap_or(0)));
+        first.map_or(Ok(()), Err)
     }
+}
+
+/// Whether it is one of the values that the schema lists, if it lists any.
+fn among(schema: &Object, value: &Value) -> bool {
+    schema
+        .enum_values
+        .as_ref()
+        .is_none_or(|values| values.contains(value))
 }
 
 /// Of arrays and objects alone: what serde makes of texts and numbers is its own affair.
