@@ -57,7 +57,7 @@ fn agent_identity(found: &KeyIdentity) -> AgentIdentity {
             key_revoked: found.key.revoked,
             key_expires_at: found.key.expires_at,
             agent_suspended: found.agent.suspended,
-            tenant_suspended: found.tenant.suspended,
+            tenant_suspended: found.tenant.suspended.is_some(),
             organisation_suspended: found.organisation.suspended,
         },
         models: found.agent.models.clone(),

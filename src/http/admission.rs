@@ -1,12 +1,13 @@
 //! The right by which a request was let in, kept for as long as its answer goes on.
 
+use counterfoil_events::membership::Level;
 use warp::http::header::{AUTHORIZATION, COOKIE};
 use warp::http::{HeaderMap, HeaderName};
 
-use super::auth::{Access, Authenticators};
+use super::auth::{Access, Authenticators, Principal};
 use super::problem::ApiError;
 use super::request::PathParams;
-use crate::identity::REASON;
+use crate::identity::{Place, REASON};
 
 /// The right by which a request was let in, to be asked again while a long answer goes on.
 #[derive(Clone)]
@@ -39,6 +40,18 @@ impl Admission {
         }
     }
 
+    /// The highest level from which `principal`, who was let in, may do this, here; none if from nowhere.
+    ///
+    /// # Errors
+    /// 400 naming a parameter that is no id.
+    pub fn level(&self, principal: &Principal) -> Result<Option<Level>, ApiError> {
+        let Access::Needs(permission) = self.access else {
+            return Ok(None);
+        };
+        let place = Place::of_path(&self.params)?;
+        Ok(self.authenticators.level_of(principal, permission, place))
+    }
+
     /// Whether the same request would be let in now.
     ///
     /// # Errors
@@ -66,7 +79,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::http::auth::{Authenticate, Principal};
+    use crate::http::auth::Authenticate;
     use crate::identity::Permission;
 
     /// A credential that can be taken back.

@@ -90,6 +90,7 @@ pub fn routes(agents: &State<Agents>) -> Vec<Route> {
         )
         .tag(tag)
         .permission(Permission::AgentsSuspend)
+        .takes_away()
         .answers::<CommandAnswer>(200, "Suspended")
         .handle(agents, suspend),
         Route::post("/v1/tenants/{tenant}/agents/{agent}/resume", "Let it go on")
@@ -119,6 +120,7 @@ pub fn routes(agents: &State<Agents>) -> Vec<Route> {
         )
         .tag(tag)
         .permission(Permission::AgentKeysRevoke)
+        .takes_away()
         .answers::<CommandAnswer>(200, "Revoked")
         .handle(agents, revoke_key),
     ]

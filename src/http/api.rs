@@ -9,7 +9,7 @@ use super::events::{self, Events};
 use super::health::{self, Readiness};
 use super::issuer::{self, Issuers};
 use super::kri::{self, Kris};
-use super::organisation;
+use super::organisation::{self, Registers};
 use super::origin;
 use super::policy::{self, Policies};
 use super::queries::{self, Queries};
@@ -31,6 +31,8 @@ pub struct Api {
     pub readiness: State<Readiness>,
     /// The commands of all contexts.
     pub commands: State<Arc<Commands>>,
+    /// What organisations' and tenants' routes stand on.
+    pub registers: State<Registers>,
     /// What the end of tenants stands on.
     pub tenant_ends: State<TenantEnds>,
     /// What agents' routes stand on.
@@ -64,8 +66,8 @@ pub struct Api {
 pub fn table(api: &Api) -> Result<RouteTable, TableError> {
     RouteTable::build(vec![
         Group::new(health::routes(&api.readiness)),
-        Group::new(organisation::routes(&api.commands)),
-        Group::new(tenant::routes(&api.commands)),
+        Group::new(organisation::routes(&api.registers)),
+        Group::new(tenant::routes(&api.registers)),
         Group::new(tenant::end::routes(&api.tenant_ends)),
         Group::new(origin::switch::routes(&api.commands)),
         Group::new(session::routes(&api.sessions)),

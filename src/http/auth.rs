@@ -10,13 +10,11 @@ use std::sync::Arc;
 use counterfoil_events::actor::Actor;
 use counterfoil_events::ids::{AgentId, ApiKeyId, OrganisationId, TenantId, UserId};
 use counterfoil_events::membership::{Grant, Scope};
-use counterfoil_events::tenant::TenantError;
 use counterfoil_events::user::{UserKind, VouchedBy};
 use futures::future::BoxFuture;
+use warp::http::HeaderMap;
 use warp::http::header::AUTHORIZATION;
-use warp::http::{HeaderMap, Method};
 
-use super::command;
 use super::context::RequestId;
 use super::problem::{self, ApiError};
 use super::request::PathParams;
@@ -223,30 +221,9 @@ impl Authenticators {
             .await
     }
 
-    /// Refuses commands to a tenant that has ended, but for its erasure and for taking roles away.
-    ///
-    /// # Errors
-    /// 409 for a command to a tenant that has ended.
-    pub fn refuse_if_closed(
-        &self,
-        access: Access,
-        method: &Method,
-        params: &PathParams,
-    ) -> Result<(), ApiError> {
-        let Ok(Place {
-            scope: Scope::Tenant(tenant),
-            ..
-        }) = Place::of_path(params)
-        else {
-            return Ok(());
-        };
-        let changes = *method != Method::GET && *method != Method::HEAD;
-        let ends = access == Access::Needs(Permission::TenantsClose)
-            || (access == Access::Needs(Permission::MembersWrite) && *method == Method::DELETE);
-        match changes && !ends && self.tree.is_closed(tenant) {
-            false => Ok(()),
-            true => Err(command::rejected(&TenantError::Closed)),
-        }
+    /// Which tenant is whose, and where things have stopped.
+    pub(super) fn tree(&self) -> &dyn Tree {
+        self.tree.as_ref()
     }
 
     /// Adds a kind of credential.

@@ -151,7 +151,7 @@ impl Dispatcher {
         trail.admitted(&principal);
         self.guard.command(&principal, method)?;
         self.authenticators
-            .refuse_if_closed(found.route.spec.access, method, &found.params)?;
+            .refuse_where_stopped(&principal, &found.route.spec, &found.params)?;
         if let Some(crossing) = &crossing {
             self.authenticators.enter(crossing, &trail.request_id).await?;
         }

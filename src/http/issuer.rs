@@ -145,6 +145,7 @@ fn of_place(issuers: &State<Issuers>, paths: &Paths) -> [Route; 5] {
         Route::post(paths.suspend, "Let nobody sign in by it")
             .tag(tag)
             .permission(write)
+            .takes_away()
             .answers::<CommandAnswer>(200, "Suspended")
             .handle(issuers, suspend),
         Route::post(paths.resume, "Let it go on")

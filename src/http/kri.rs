@@ -113,6 +113,7 @@ pub fn routes(kris: &State<Kris>) -> Vec<Route> {
         Route::post("/v1/tenants/{tenant}/kris/{kri}/retire", "Measure it no more")
             .tag(tag)
             .permission(Permission::KrisWrite)
+            .takes_away()
             .answers::<CommandAnswer>(200, "Retired")
             .handle(kris, retire),
         Route::post(
@@ -136,6 +137,7 @@ pub fn routes(kris: &State<Kris>) -> Vec<Route> {
         )
         .tag(tag)
         .permission(Permission::KrisWrite)
+        .takes_away()
         .answers::<CommandAnswer>(200, "Disabled")
         .handle(kris, disable),
         Route::post("/v1/tenants/{tenant}/kri-sources/{source}/enable", "Run it again")

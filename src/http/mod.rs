@@ -8,6 +8,7 @@ mod bootstrap_token;
 mod connection;
 mod patience;
 mod shape;
+mod standing;
 mod trail;
 
 pub mod administration;

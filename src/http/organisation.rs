@@ -6,6 +6,7 @@ use counterfoil_events::command::{Extras, Target};
 use counterfoil_events::ids::{OrganisationId, TenantId};
 use counterfoil_events::ledger::NewHead;
 use counterfoil_events::organisation::{OrganisationCommand, OrganisationKind};
+use counterfoil_events::security::SecurityState;
 use counterfoil_events::tenant::TenantCommand;
 use counterfoil_events::text::{Code, Name};
 use serde::{Deserialize, Serialize};
@@ -59,20 +60,29 @@ pub struct Reason {
     pub(super) reason: Code,
 }
 
+/// What the platform's registers stand on: organisations and tenants.
+#[derive(Clone)]
+pub struct Registers {
+    /// The commands of all contexts.
+    pub commands: Arc<Commands>,
+    /// What is suspended, as this process knows it.
+    pub security: SecurityState,
+}
+
 /// The group's routes.
-pub fn routes(commands: &State<Arc<Commands>>) -> Vec<Route> {
+pub fn routes(registers: &State<Registers>) -> Vec<Route> {
     let (one, tag) = ("/v1/organisations/{organisation}", "organisations");
     vec![
         Route::post("/v1/organisations", "Create an organisation with its home tenant")
             .tag(tag)
             .permission(Permission::OrganisationsCreate)
             .answers::<OrganisationMade>(201, "Created")
-            .handle(commands, create),
+            .handle(registers, create),
         Route::patch(one, "Rename an organisation")
             .tag(tag)
             .permission(Permission::OrganisationsWrite)
             .answers::<CommandAnswer>(200, "Renamed")
-            .handle(commands, rename),
+            .handle(registers, rename),
         Route::post(
             "/v1/organisations/{organisation}/suspend",
             "Stop everything in its tenants",
@@ -80,18 +90,19 @@ pub fn routes(commands: &State<Arc<Commands>>) -> Vec<Route> {
         .tag(tag)
         .permission(Permission::OrganisationsSuspend)
         .answers::<CommandAnswer>(200, "Suspended")
-        .handle(commands, suspend),
+        .handle(registers, suspend),
         Route::post("/v1/organisations/{organisation}/resume", "Let it go on")
             .tag(tag)
             .permission(Permission::OrganisationsSuspend)
             .answers::<CommandAnswer>(200, "Resumed")
-            .handle(commands, resume),
+            .handle(registers, resume),
     ]
 }
 
-async fn create(commands: Arc<Commands>, request: Request<Json<CreateOrganisation>>) -> Answer {
+async fn create(registers: Registers, request: Request<Json<CreateOrganisation>>) -> Answer {
     let Json(CreateOrganisation { kind, name }) = request.body;
     let (id, home) = (OrganisationId::generate(), TenantId::generate());
+    let commands = &registers.commands;
     let context = request.context.command(TenantId::PLATFORM);
     // The home tenant stands in the same commit: there is no organisation without one.
     let make_home = TenantCommand::Create {
@@ -144,28 +155,28 @@ async fn create(commands: Arc<Commands>, request: Request<Json<CreateOrganisatio
     Ok(response)
 }
 
-async fn rename(commands: Arc<Commands>, request: Request<Json<Rename>>) -> Answer {
+async fn rename(registers: Registers, request: Request<Json<Rename>>) -> Answer {
     let name = request.body.0.name.clone();
-    change(&commands, &request, OrganisationCommand::Rename { name }).await
+    change(&registers, &request, OrganisationCommand::Rename { name }).await
 }
 
-async fn suspend(commands: Arc<Commands>, request: Request<Json<Reason>>) -> Answer {
+async fn suspend(registers: Registers, request: Request<Json<Reason>>) -> Answer {
     let reason = request.body.0.reason.clone();
-    change(&commands, &request, OrganisationCommand::Suspend { reason }).await
+    change(&registers, &request, OrganisationCommand::Suspend { reason }).await
 }
 
-async fn resume(commands: Arc<Commands>, request: Request) -> Answer {
-    change(&commands, &request, OrganisationCommand::Resume).await
+async fn resume(registers: Registers, request: Request) -> Answer {
+    change(&registers, &request, OrganisationCommand::Resume).await
 }
 
-async fn change<B>(commands: &Commands, request: &Request<B>, command: OrganisationCommand) -> Answer {
+async fn change<B>(registers: &Registers, request: &Request<B>, command: OrganisationCommand) -> Answer {
     let id: OrganisationId = request.param("organisation")?;
     let context = request.context.command(TenantId::PLATFORM);
     let target = Target::Existing(id.to_string());
-    command::changed(
-        &commands
-            .organisations
-            .execute(&context, target, command, Extras::default())
-            .await?,
-    )
+    let handler = &registers.commands.organisations;
+    let executed = handler
+        .execute(&context, target, command, Extras::default())
+        .await?;
+    command::heeded(&registers.security, &executed).await;
+    command::changed(&executed)
 }

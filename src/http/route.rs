@@ -97,6 +97,7 @@ pub struct RouteSpec<A = Unsaid> {
     pub(super) tag: &'static str,
     pub(super) asker: Asker,
     pub(super) access: A,
+    pub(super) takes_away: bool,
     pub(super) body_limit_bytes: usize,
     pub(super) timeout: Duration,
     pub(super) answers: Vec<AnswerDescription>,
@@ -179,6 +180,7 @@ impl RouteSpec {
             tag: "platform",
             asker: Asker::Client,
             access: Unsaid,
+            takes_away: false,
             body_limit_bytes: DEFAULT_BODY_LIMIT_BYTES,
             timeout: DEFAULT_TIMEOUT,
             answers: Vec::new(),
@@ -195,6 +197,7 @@ impl RouteSpec {
             tag: self.tag,
             asker: self.asker,
             access: access.into(),
+            takes_away: self.takes_away,
             body_limit_bytes: self.body_limit_bytes,
             timeout: self.timeout,
             answers: self.answers,
@@ -214,6 +217,13 @@ impl<A> RouteSpec<A> {
     #[must_use]
     pub fn asked_by(mut self, asker: Asker) -> Self {
         self.asker = asker;
+        self
+    }
+
+    /// It only takes away, be it a key, a role or what an agent may do: it is carried out where things are suspended, too.
+    #[must_use]
+    pub fn takes_away(mut self) -> Self {
+        self.takes_away = true;
         self
     }
 

@@ -127,6 +127,7 @@ pub fn routes(secrets: &State<SecretRoutes>) -> Vec<Route> {
         )
         .tag(tag)
         .permission(Permission::SecretsWrite)
+        .takes_away()
         .answers::<CommandAnswer>(200, "Retired")
         .handle(secrets, retire),
     ]

@@ -90,6 +90,7 @@ pub fn routes(subscribers: &State<SubscriberRoutes>) -> Vec<Route> {
         )
         .tag(tag)
         .permission(Permission::SubscribersWrite)
+        .takes_away()
         .answers::<CommandAnswer>(200, "Revoked")
         .handle(subscribers, revoke),
     ]

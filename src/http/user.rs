@@ -19,6 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use warp::http::StatusCode;
 
 use super::answer::{self, Answer, Listing};
+use super::auth::Principal;
 use super::body::{Json, NoBody};
 use super::command::{self, CommandAnswer};
 use super::organisation::Reason;
@@ -166,6 +167,7 @@ fn members(users: &State<Users>, all: &'static str, one: &'static str) -> [Route
         Route::delete(one, "Take a role here away")
             .tag(tag)
             .permission(Permission::MembersWrite)
+            .takes_away()
             .answers::<CommandAnswer>(200, "Revoked")
             .handle(users, revoke),
     ]
@@ -257,8 +259,22 @@ fn member((user, roles): (UserId, Vec<Role>)) -> Member {
 
 async fn grant(users: Users, request: Request) -> Answer {
     let grant = grant_of(&request)?;
+    refuse_to_oneself(&request)?;
     exists(&users.commands, grant.scope()).await?;
     administer(&users, &request, UserCommand::Grant(grant)).await
+}
+
+/// Whoever may grant a role below could otherwise work there as its own, without the reason that entering from above
+/// takes.
+fn refuse_to_oneself(request: &Request) -> Result<(), ApiError> {
+    let user: UserId = request.param("user")?;
+    match &request.context.principal {
+        Principal::User(caller) if caller.user == user => {
+            let text = "nobody gives a role to oneself: another administrator does";
+            Err(ApiError::refused("grant_to_oneself", text).field("user", "is the caller"))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn revoke(users: Users, request: Request) -> Answer {

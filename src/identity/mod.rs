@@ -21,7 +21,7 @@ mod tokens;
 pub use crossing::{Crossing, OnRecord, REASON, Record, reason as crossing_reason};
 pub use permission::{Depth, Permission};
 pub use place::Place;
-pub use reach::{Bounds, Decision, Tree, decide, decide_within};
+pub use reach::{Bounds, Decision, Tree, decide, decide_within, level_within};
 pub use render::render;
 pub use roles::permits;
 pub use tokens::{UserTokens, live, principal};

@@ -10,7 +10,7 @@
 //! without the permission is *forbidden*.
 
 use counterfoil_events::ids::{OrganisationId, TenantId};
-use counterfoil_events::membership::{Grant, Scope};
+use counterfoil_events::membership::{Grant, Level, Scope};
 use counterfoil_events::security::SecurityState;
 
 use super::permission::{Depth, Permission};
@@ -26,6 +26,11 @@ pub trait Tree {
     fn is_closed(&self, _tenant: TenantId) -> bool {
         false
     }
+
+    /// From where everything at a place is stopped, if it is.
+    fn stopped_at(&self, _place: Scope) -> Option<Level> {
+        None
+    }
 }
 
 impl Tree for SecurityState {
@@ -35,6 +40,17 @@ impl Tree for SecurityState {
 
     fn is_closed(&self, tenant: TenantId) -> bool {
         self.tenant(tenant).is_some_and(|entry| entry.closed)
+    }
+
+    fn stopped_at(&self, place: Scope) -> Option<Level> {
+        match place {
+            Scope::Platform => None,
+            Scope::Organisation(id) => {
+                let suspended = self.organisation(id).is_some_and(|entry| entry.suspended);
+                suspended.then_some(Level::Platform)
+            }
+            Scope::Tenant(tenant) => SecurityState::stopped_at(self, tenant),
+        }
     }
 }
 
@@ -140,6 +156,28 @@ pub fn decide_within(
         true => Decision::Forbidden,
         false => Decision::Hidden,
     }
+}
+
+/// The highest level at which one of these grants lies that permits it there; none if none does.
+#[must_use]
+pub fn level_within(
+    bounds: Bounds,
+    grants: &[Grant],
+    permission: Permission,
+    place: Place,
+    tree: &dyn Tree,
+) -> Option<Level> {
+    let scope = place.of(permission, tree);
+    let permits = |grant: &&Grant| {
+        bounds.admit(**grant, tree)
+            && permits(grant.role(), permission)
+            && reach(**grant, permission, scope, tree).is_some()
+    };
+    grants
+        .iter()
+        .filter(permits)
+        .map(|grant| grant.scope().level())
+        .min()
 }
 
 fn reach(grant: Grant, permission: Permission, scope: Scope, tree: &dyn Tree) -> Option<Reach> {

@@ -30,6 +30,7 @@ use crate::http::api::{self, Api};
 use crate::http::events::Events;
 use crate::http::issuer::Issuers;
 use crate::http::kri::Kris;
+use crate::http::organisation::Registers;
 use crate::http::policy::Policies;
 use crate::http::queries::Queries;
 use crate::http::route::State;
@@ -272,11 +273,16 @@ fn of_commands(
     security: &SecurityState,
 ) -> Api {
     let commands = || Arc::clone(&basis.commands);
+    let registers = Registers {
+        commands: commands(),
+        security: security.clone(),
+    };
     Api {
         readiness: State::new(readiness.clone()),
         commands: State::new(commands()),
+        registers: State::new(registers.clone()),
         tenant_ends: State::new(TenantEnds {
-            commands: commands(),
+            registers,
             erasure: Erasure::new(basis.database.clone(), subjects(basis, &means.pepper)),
         }),
         agents: State::new(Agents {

@@ -157,7 +157,6 @@ fn find(parts: &CalloutParts, login: &Login, credential: ApiKeyId) -> Option<Sub
     }
     let found = security.subscriber(credential, &shown, &parts.pepper)?;
     let tenant = security.tenant(found.tenant)?;
-    let organisation = security.organisation(tenant.organisation)?;
-    let goes_on = !tenant.suspended && !tenant.closed && !organisation.suspended;
+    let goes_on = !tenant.closed && security.stopped_at(found.tenant).is_none();
     goes_on.then_some(found)
 }

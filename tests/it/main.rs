@@ -33,6 +33,7 @@ mod stack;
 mod subscribers;
 mod subscriptions;
 mod support;
+mod suspended;
 mod sweeper;
 mod tenant_end;
 mod up;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use counterfoil_events::actor::Actor;
 use counterfoil_events::command::{CommandContext, CommandError, CommandHandler, Extras, LoadError, Target};
+use counterfoil_events::ids::TenantId;
 use counterfoil_events::kri::aggregates::indicator::{Kri, KriDefinition};
 use counterfoil_events::kri::aggregates::run::{
     KriRun, KriRunCommand, KriRunError, Measured, OpenRun as Claimed,
@@ -12,6 +13,8 @@ use counterfoil_events::kri::aggregates::run::{
 use counterfoil_events::kri::aggregates::source::KriSource;
 use counterfoil_events::kri::source::{CsvSource, SourceConfig};
 use counterfoil_events::ledger::Sequencer;
+use counterfoil_events::organisation::Organisation;
+use counterfoil_events::tenant::Tenant;
 use counterfoil_events::text::Code;
 use counterfoil_events::timestamp::Timestamp;
 
@@ -24,6 +27,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(5);
 const KRI_RETIRED: Code = Code::literal("kri_retired");
 const SOURCE_DISABLED: Code = Code::literal("source_disabled");
 const DOCUMENT_MISSING: Code = Code::literal("document_unavailable");
+const TENANT_SUSPENDED: Code = Code::literal("tenant_suspended");
 const TIMED_OUT: Code = Code::literal("timed_out");
 
 /// The commands that a runner issues.
@@ -32,6 +36,8 @@ pub(super) struct Runner<M> {
     kris: CommandHandler<Kri>,
     sources: CommandHandler<KriSource>,
     runs: CommandHandler<KriRun>,
+    tenants: CommandHandler<Tenant>,
+    organisations: CommandHandler<Organisation>,
     measure: Arc<M>,
     options: RunnerOptions,
 }
@@ -53,6 +59,8 @@ impl<M: Measure> Runner<M> {
             kris: CommandHandler::new(sequencer.clone()),
             sources: CommandHandler::new(sequencer.clone()),
             runs: CommandHandler::new(sequencer.clone()),
+            tenants: CommandHandler::new(sequencer.clone()),
+            organisations: CommandHandler::new(sequencer.clone()),
             sequencer,
             measure,
             options,
@@ -130,6 +138,9 @@ impl<M: Measure> Runner<M> {
                 detail: detail.to_owned(),
             }))
         };
+        if self.is_stopped(run.tenant).await? {
+            return failure(TENANT_SUSPENDED, "the tenant is suspended, or has ended");
+        }
         let kri = self.kris.load_fresh(run.tenant, claimed.kri.as_str()).await?;
         let Some(definition) = kri.state.in_use() else {
             return failure(KRI_RETIRED, "the KRI is not in use");
@@ -158,6 +169,27 @@ impl<M: Measure> Runner<M> {
             }
             _ => failure(DOCUMENT_MISSING, "the source's document is not there"),
         }
+    }
+
+    /// Whether a tenant takes no part in anything: nothing is fetched for it, and no credential opened.
+    async fn is_stopped(&self, tenant: TenantId) -> Result<bool, LoadError> {
+        let entry = self
+            .tenants
+            .load_fresh(TenantId::PLATFORM, &tenant.to_string())
+            .await?;
+        let Some(entry) = entry.state.details.as_ref() else {
+            return Ok(false);
+        };
+        if entry.suspended.is_some() || entry.end.is_some() {
+            return Ok(true);
+        }
+        let id = entry.organisation.to_string();
+        let organisation = self.organisations.load_fresh(TenantId::PLATFORM, &id).await?;
+        Ok(organisation
+            .state
+            .details
+            .as_ref()
+            .is_some_and(|details| details.suspended))
     }
 
     /// Step 3.

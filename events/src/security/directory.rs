@@ -313,7 +313,7 @@ impl Directory {
                 organisation,
                 name,
                 home,
-                suspended: false,
+                suspended: None,
                 closed: false,
                 carriers: BTreeMap::new(),
             };
@@ -328,8 +328,8 @@ impl Directory {
         match event {
             E::TenantCreated { .. } | E::ExposureSet { .. } | E::TenantErased { .. } => {}
             E::TenantRenamed { name } => entry.name = name,
-            E::TenantSuspended { .. } => entry.suspended = true,
-            E::TenantResumed {} => entry.suspended = false,
+            E::TenantSuspended { level, .. } => entry.suspended = Some(level),
+            E::TenantResumed {} => entry.suspended = None,
             E::TenantClosed { .. } => entry.closed = true,
             E::TenantCarried { carrier, share } => drop(entry.carriers.insert(carrier, share)),
             E::TenantReleased { carrier } => drop(entry.carriers.remove(&carrier)),

@@ -5,6 +5,7 @@ use crate::agent::RiskTier;
 use crate::agent::key::{IssuedKey, KeyPepper, PresentedKey};
 use crate::bounded::Bounded;
 use crate::document::Document;
+use crate::membership::Level;
 use crate::organisation::OrganisationKind;
 use crate::security::change::{FOLDED, PASSED_OVER};
 
@@ -158,20 +159,23 @@ fn revocation_and_suspensions_show_in_what_the_key_stands_for() {
     let reason = code("unpaid");
     world.platform(Change::Tenant(
         world.tenant,
-        TenantEvent::TenantSuspended { reason },
+        TenantEvent::TenantSuspended {
+            reason,
+            level: Level::Platform,
+        },
     ));
     let reason = code("fraud");
     let suspended = OrganisationEvent::OrganisationSuspended { reason };
     world.platform(Change::Organisation(world.organisation, suspended));
     let identity = world.identify().unwrap();
     assert!(identity.key.revoked && identity.agent.suspended);
-    assert!(identity.tenant.suspended && identity.organisation.suspended);
+    assert!(identity.tenant.suspended.is_some() && identity.organisation.suspended);
 
     world.agent(AgentEvent::AgentResumed {});
     world.platform(Change::Tenant(world.tenant, TenantEvent::TenantResumed {}));
     let identity = world.identify().unwrap();
     assert!(identity.key.revoked, "a revoked key stays revoked");
-    assert!(!identity.agent.suspended && !identity.tenant.suspended);
+    assert!(!identity.agent.suspended && identity.tenant.suspended.is_none());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::agent::RiskTier;
 use crate::document::DocumentRef;
 use crate::ids::{AgentId, ApiKeyHash, ApiKeyId, OrganisationId, TenantId};
+use crate::membership::Level;
 use crate::organisation::OrganisationKind;
 use crate::policy::PolicyRef;
 use crate::tenant::Share;
@@ -21,8 +22,8 @@ pub struct TenantEntry {
     pub name: Name,
     /// Whether it is its organisation's home tenant.
     pub home: bool,
-    /// Whether everything in it is stopped.
-    pub suspended: bool,
+    /// From where everything in it is stopped, if it is.
+    pub suspended: Option<Level>,
     /// Whether it has ended, for good.
     pub closed: bool,
     /// Who carries which share of its risk.

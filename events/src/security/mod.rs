@@ -42,7 +42,7 @@ pub use users::{UserEntry, UserIdentity};
 use crate::agent::key::{KeyPepper, PresentedKey};
 use crate::ids::{AgentId, ApiKeyId, IssuerId, OrganisationId, Position, TenantId, UserId};
 use crate::issuer::subject::SubjectHash;
-use crate::membership::{Role, Scope};
+use crate::membership::{Level, Role, Scope};
 use crate::policy::PolicyLayer;
 use crate::timestamp::{self, Timestamp};
 use crate::user::VouchedBy;
@@ -205,6 +205,20 @@ impl SecurityState {
     #[must_use]
     pub fn organisation(&self, organisation: OrganisationId) -> Option<Arc<OrganisationEntry>> {
         self.read().organisation(organisation)
+    }
+
+    /// From where everything in a tenant is stopped, if it is: it was suspended, or its organisation was, which only the
+    /// platform does. What is not known yet, the platform's own log among it, is not.
+    #[must_use]
+    pub fn stopped_at(&self, tenant: TenantId) -> Option<Level> {
+        let tenant = self.tenant(tenant)?;
+        let organisation = self.organisation(tenant.organisation);
+        let organisation = organisation.is_some_and(|organisation| organisation.suspended);
+        if organisation {
+            Some(Level::Platform)
+        } else {
+            tenant.suspended
+        }
     }
 
     /// The policy that decides in `layer` for `tenant`: the organisation's stands in the log of its home tenant.

@@ -2,6 +2,7 @@
 
 use super::Share;
 use crate::ids::OrganisationId;
+use crate::membership::Level;
 use crate::money::Money;
 use crate::text::{Code, Name};
 use crate::timestamp::Timestamp;
@@ -23,13 +24,18 @@ pub enum TenantCommand {
         /// Its new name.
         name: Name,
     },
-    /// Stop everything in it until it is resumed.
+    /// Stop everything in it until it is resumed. A higher level may stop what a lower one stopped before.
     Suspend {
         /// Why, as a stable code.
         reason: Code,
+        /// From where.
+        level: Level,
     },
     /// Let it go on.
-    Resume,
+    Resume {
+        /// From where: not from below the level that stopped it.
+        level: Level,
+    },
     /// End it for good: it takes no commands and no calls any more, and is kept until a date.
     Close {
         /// Why, as a stable code.

@@ -21,6 +21,9 @@ pub enum TenantError {
     /// Suspended before.
     #[error("the tenant is suspended already: resume it first")]
     AlreadySuspended,
+    /// Somebody above stopped it.
+    #[error("the tenant was suspended from above: only there is it resumed")]
+    SuspendedAbove,
     /// Not suspended.
     #[error("the tenant is not suspended")]
     NotSuspended,
@@ -72,6 +75,7 @@ impl Rejection for TenantError {
             Self::AlreadyExists => "tenant_already_exists",
             Self::Unchanged => "tenant_unchanged",
             Self::AlreadySuspended => "tenant_already_suspended",
+            Self::SuspendedAbove => "tenant_suspended_above",
             Self::NotSuspended => "tenant_not_suspended",
             Self::Closed => "tenant_closed",
             Self::NotClosed => "tenant_not_closed",
@@ -99,6 +103,7 @@ impl Rejection for TenantError {
             Self::AlreadyExists
             | Self::Unchanged
             | Self::AlreadySuspended
+            | Self::SuspendedAbove
             | Self::NotSuspended
             | Self::Closed
             | Self::NotClosed

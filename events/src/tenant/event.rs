@@ -2,10 +2,13 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Share;
 use crate::ids::OrganisationId;
+use crate::membership::Level;
 use crate::money::Money;
+use crate::schema::{EventSchema, Upcast};
 use crate::text::{Code, Name};
 use crate::timestamp::Timestamp;
 
@@ -31,6 +34,8 @@ pub enum TenantEvent {
     TenantSuspended {
         /// Why, as a stable code.
         reason: Code,
+        /// From where: nobody below lets it go on.
+        level: Level,
     },
     /// The tenant is resumed.
     TenantResumed {},
@@ -63,4 +68,23 @@ pub enum TenantEvent {
         /// How much; not negative.
         amount: Money,
     },
+}
+
+/// Version 1.0 did not say from where.
+pub(super) const SUSPENDED: EventSchema = EventSchema {
+    event_type: "TenantSuspended",
+    version: "1.1",
+    upcasts: &[Upcast {
+        from: "1.0",
+        to: "1.1",
+        lift: by_the_platform,
+    }],
+};
+
+/// The stricter of the two that it can have been.
+fn by_the_platform(mut payload: Value) -> Value {
+    if let Some(fields) = payload.as_object_mut() {
+        fields.insert("level".to_owned(), Value::from(Level::Platform.as_str()));
+    }
+    payload
 }

@@ -31,6 +31,7 @@ pub use share::{Share, ShareError};
 
 use crate::aggregate::event_sourced;
 use crate::ids::OrganisationId;
+use crate::membership::Level;
 use crate::money::{Micros, Money};
 use crate::text::{Code, Name};
 use crate::timestamp::Timestamp;
@@ -58,8 +59,8 @@ pub struct TenantDetails {
     pub name: Name,
     /// Whether it is its organisation's home tenant.
     pub home: bool,
-    /// Whether it is suspended.
-    pub suspended: bool,
+    /// From where it is suspended, if it is.
+    pub suspended: Option<Level>,
     /// Who carries which share of its risk.
     pub carriers: BTreeMap<OrganisationId, Share>,
     /// How much is at risk in it, once somebody said so.
@@ -87,7 +88,7 @@ event_sourced!(
     TenantEvent {
         TenantCreated,
         TenantRenamed,
-        TenantSuspended,
+        TenantSuspended = event::SUSPENDED,
         TenantResumed,
         TenantCarried,
         TenantReleased,
@@ -131,10 +132,15 @@ impl Tenant {
             ) => details.close(reason, retain_until, now),
             (Some(now), C::Rename { name }) if now.name == name => Err(Refused::Unchanged),
             (Some(_), C::Rename { name }) => Ok(E::TenantRenamed { name }),
-            (Some(now), C::Suspend { .. }) if now.suspended => Err(Refused::AlreadySuspended),
-            (Some(_), C::Suspend { reason }) => Ok(E::TenantSuspended { reason }),
-            (Some(now), C::Resume) if !now.suspended => Err(Refused::NotSuspended),
-            (Some(_), C::Resume) => Ok(E::TenantResumed {}),
+            (Some(now), C::Suspend { reason, level }) => match now.suspended {
+                Some(already) if already <= level => Err(Refused::AlreadySuspended),
+                _ => Ok(E::TenantSuspended { reason, level }),
+            },
+            (Some(now), C::Resume { level }) => match now.suspended {
+                None => Err(Refused::NotSuspended),
+                Some(above) if above < level => Err(Refused::SuspendedAbove),
+                Some(_) => Ok(E::TenantResumed {}),
+            },
             (Some(now), C::Carry { carrier, share }) => now.carry(carrier, share),
             (Some(now), C::Release { carrier }) if now.carriers.contains_key(&carrier) => {
                 Ok(E::TenantReleased { carrier })
@@ -164,7 +170,7 @@ impl Tenant {
                     organisation,
                     name,
                     home,
-                    suspended: false,
+                    suspended: None,
                     carriers: BTreeMap::new(),
                     exposure: None,
                     end: None,
@@ -173,8 +179,8 @@ impl Tenant {
             // Each later event was decided on a tenant that exists.
             (_, None) => {}
             (E::TenantRenamed { name }, Some(details)) => details.name = name,
-            (E::TenantSuspended { .. }, Some(details)) => details.suspended = true,
-            (E::TenantResumed {}, Some(details)) => details.suspended = false,
+            (E::TenantSuspended { level, .. }, Some(details)) => details.suspended = Some(level),
+            (E::TenantResumed {}, Some(details)) => details.suspended = None,
             (E::TenantCarried { carrier, share }, Some(details)) => {
                 details.carriers.insert(carrier, share);
             }
@@ -207,7 +213,7 @@ impl TenantDetails {
         if self.home {
             return Err(TenantError::HomeTenant);
         }
-        if !self.suspended {
+        if self.suspended.is_none() {
             return Err(TenantError::SuspendFirst);
         }
         let latest = now.checked_add(MAX_RETENTION);

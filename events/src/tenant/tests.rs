@@ -75,7 +75,7 @@ fn a_tenant_is_created_once() {
 fn a_tenant_that_does_not_exist_takes_no_command() {
     for command in [
         TenantCommand::Rename { name: name() },
-        TenantCommand::Resume,
+        resume(Level::Platform),
         carry(2, "0.5"),
         TenantCommand::SetExposure { amount: exposure(1) },
     ] {
@@ -174,9 +174,11 @@ fn suspension_and_resumption_alternate() {
     let reason = Code::literal("fraud");
     let suspended = TenantEvent::TenantSuspended {
         reason: reason.clone(),
+        level: Level::Organisation,
     };
     let suspend = || TenantCommand::Suspend {
         reason: reason.clone(),
+        level: Level::Organisation,
     };
     tenant()
         .given(vec![created()])
@@ -188,8 +190,43 @@ fn suspension_and_resumption_alternate() {
         .then_expect_error(TenantError::AlreadySuspended);
     tenant()
         .given(vec![created(), suspended, TenantEvent::TenantResumed {}])
-        .when(TenantCommand::Resume)
+        .when(resume(Level::Platform))
         .then_expect_error(TenantError::NotSuspended);
+}
+
+fn resume(level: Level) -> TenantCommand {
+    TenantCommand::Resume { level }
+}
+
+#[test]
+fn what_the_platform_stopped_only_the_platform_lets_go_on() {
+    let by = |level| TenantEvent::TenantSuspended { reason: ENDED, level };
+    let suspend = |level| TenantCommand::Suspend { reason: ENDED, level };
+    let given = |level| tenant().given(vec![created(), by(level)]);
+    given(Level::Platform)
+        .when(resume(Level::Organisation))
+        .then_expect_error(TenantError::SuspendedAbove);
+    for level in [Level::Platform, Level::Organisation] {
+        given(Level::Organisation)
+            .when(resume(level))
+            .then_expect_events(vec![TenantEvent::TenantResumed {}]);
+    }
+    // What an organisation stopped for itself is no shelter from the platform.
+    given(Level::Organisation)
+        .when(suspend(Level::Platform))
+        .then_expect_events(vec![by(Level::Platform)]);
+    given(Level::Platform)
+        .when(suspend(Level::Organisation))
+        .then_expect_error(TenantError::AlreadySuspended);
+}
+
+#[test]
+fn a_suspension_that_does_not_say_from_where_is_the_platforms() {
+    let lifted = (event::SUSPENDED.upcasts[0].lift)(serde_json::json!({"reason": "fraud"}));
+    assert_eq!(
+        lifted,
+        serde_json::json!({"reason": "fraud", "level": "platform"})
+    );
 }
 
 proptest! {
@@ -220,7 +257,10 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn suspended() -> TenantEvent {
-    TenantEvent::TenantSuspended { reason: ENDED }
+    TenantEvent::TenantSuspended {
+        reason: ENDED,
+        level: Level::Platform,
+    }
 }
 
 fn close(retain_until: &str, now: &str) -> TenantCommand {
@@ -275,8 +315,11 @@ fn a_tenant_is_closed_once_it_is_suspended_until_a_date_that_is_one() {
 fn a_closed_tenant_takes_nothing_but_its_erasure() {
     for command in [
         TenantCommand::Rename { name: name() },
-        TenantCommand::Resume,
-        TenantCommand::Suspend { reason: ENDED },
+        resume(Level::Platform),
+        TenantCommand::Suspend {
+            reason: ENDED,
+            level: Level::Platform,
+        },
         carry(2, "0.5"),
         TenantCommand::SetExposure { amount: exposure(1) },
         close("2036-11-20", "2026-11-20"),

@@ -90,7 +90,7 @@ impl Projection for Tenants {
         match change {
             E::TenantCreated { .. } => {}
             E::TenantRenamed { name } => row.name = name,
-            E::TenantSuspended { reason } => row.suspended = Some(reason),
+            E::TenantSuspended { reason, .. } => row.suspended = Some(reason),
             E::TenantResumed {} => row.suspended = None,
             E::TenantCarried { carrier, share } => {
                 row.carriers.insert(carrier, share);

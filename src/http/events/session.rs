@@ -84,10 +84,7 @@ impl Reason {
 /// Whether everything in a tenant is stopped. What the security state does not know yet, the platform's own log
 /// among it, is not.
 pub(super) fn is_suspended(security: &SecurityState, tenant: TenantId) -> bool {
-    security.tenant(tenant).is_some_and(|found| {
-        let organisation = security.organisation(found.organisation);
-        found.suspended || organisation.is_some_and(|organisation| organisation.suspended)
-    })
+    security.stopped_at(tenant).is_some()
 }
 
 /// An open stream.

@@ -6,8 +6,6 @@
 //! Erasing destroys first and records then: an event that says so is true. Cut off in between, the command is sent again.
 //! The log itself stays, byte for byte, and verifies: what is sensitive was never in it.
 
-use std::sync::Arc;
-
 use counterfoil_events::command::{Extras, Target};
 use counterfoil_events::ids::TenantId;
 use counterfoil_events::tenant::{TenantCommand, TenantError};
@@ -17,12 +15,12 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::change;
-use crate::commands::Commands;
 use crate::erasure::Erasure;
 use crate::http::answer::Answer;
 use crate::http::body::Json;
 use crate::http::command::{self, CommandAnswer};
 use crate::http::moment::Moment;
+use crate::http::organisation::Registers;
 use crate::http::problem::{self, ApiError};
 use crate::http::request::Request;
 use crate::http::route::{Route, State};
@@ -31,8 +29,8 @@ use crate::identity::Permission;
 /// What the routes stand on.
 #[derive(Clone)]
 pub struct TenantEnds {
-    /// The commands of all contexts.
-    pub commands: Arc<Commands>,
+    /// The commands, and what they change.
+    pub registers: Registers,
     /// What destroys.
     pub erasure: Erasure,
 }
@@ -78,12 +76,12 @@ async fn close(ends: TenantEnds, request: Request<Json<CloseTenant>>) -> Answer 
         retain_until: retain_until.0,
         now: now(&ends).await?,
     };
-    change(&ends.commands, &request, command).await
+    change(&ends.registers, &request, command).await
 }
 
 /// By the clock of the log: what is destroyed is gone, and a process whose own clock runs ahead would do it too early.
 async fn now(ends: &TenantEnds) -> Result<Timestamp, ApiError> {
-    let now = ends.commands.sequencer.reader().now();
+    let now = ends.registers.commands.sequencer.reader().now();
     now.await.map_err(|error| {
         problem::UNAVAILABLE
             .detail("the time cannot be had from the log; nothing was done")
@@ -94,7 +92,7 @@ async fn now(ends: &TenantEnds) -> Result<Timestamp, ApiError> {
 async fn erase(ends: TenantEnds, request: Request) -> Answer {
     let tenant = request.tenant()?;
     let now = now(&ends).await?;
-    let handler = &ends.commands.tenants;
+    let handler = &ends.registers.commands.tenants;
     let loaded = handler.load_fresh(TenantId::PLATFORM, &tenant.to_string()).await;
     let loaded = loaded.map_err(|error| {
         problem::UNAVAILABLE

@@ -2,11 +2,10 @@
 
 pub mod end;
 
-use std::sync::Arc;
-
 use counterfoil_events::command::{Extras, Target};
 use counterfoil_events::ids::{OrganisationId, TenantId};
 use counterfoil_events::ledger::NewHead;
+use counterfoil_events::membership::Level;
 use counterfoil_events::money::Money;
 use counterfoil_events::tenant::{Share, TenantCommand};
 use counterfoil_events::text::Name;
@@ -17,7 +16,7 @@ use crate::commands::Commands;
 use crate::http::answer::Answer;
 use crate::http::body::Json;
 use crate::http::command::{self, CommandAnswer};
-use crate::http::organisation::{Reason, Rename};
+use crate::http::organisation::{Reason, Registers, Rename};
 use crate::http::problem::{self, ApiError};
 use crate::http::request::Request;
 use crate::http::route::{Route, State};
@@ -66,7 +65,7 @@ pub struct SetExposure {
 }
 
 /// The group's routes.
-pub fn routes(commands: &State<Arc<Commands>>) -> Vec<Route> {
+pub fn routes(registers: &State<Registers>) -> Vec<Route> {
     let carrier = "/v1/tenants/{tenant}/carriers/{carrier}";
     let tag = "tenants";
     vec![
@@ -74,7 +73,7 @@ pub fn routes(commands: &State<Arc<Commands>>) -> Vec<Route> {
             .tag(tag)
             .permission(Permission::TenantsCreate)
             .answers::<CommandAnswer>(201, "Created")
-            .handle(commands, create),
+            .handle(registers, create),
         Route::post(
             "/v1/organisations/{organisation}/tenants",
             "Create a tenant of this organisation",
@@ -82,49 +81,51 @@ pub fn routes(commands: &State<Arc<Commands>>) -> Vec<Route> {
         .tag(tag)
         .permission(Permission::TenantsWrite)
         .answers::<CommandAnswer>(201, "Created")
-        .handle(commands, create_own),
+        .handle(registers, create_own),
         Route::patch("/v1/tenants/{tenant}", "Rename a tenant")
             .tag(tag)
             .permission(Permission::TenantsWrite)
             .answers::<CommandAnswer>(200, "Renamed")
-            .handle(commands, rename),
+            .handle(registers, rename),
         Route::post("/v1/tenants/{tenant}/suspend", "Stop everything in it")
             .tag(tag)
             .permission(Permission::TenantsSuspend)
+            .takes_away()
             .answers::<CommandAnswer>(200, "Suspended")
-            .handle(commands, suspend),
+            .handle(registers, suspend),
         Route::post("/v1/tenants/{tenant}/resume", "Let it go on")
             .tag(tag)
             .permission(Permission::TenantsSuspend)
             .answers::<CommandAnswer>(200, "Resumed")
-            .handle(commands, resume),
+            .handle(registers, resume),
         Route::put(carrier, "Let a carrier carry a share of its risk")
             .tag(tag)
             .permission(Permission::CarriersWrite)
             .answers::<CommandAnswer>(200, "Carried")
-            .handle(commands, carry),
+            .handle(registers, carry),
         Route::delete(carrier, "End what a carrier carries")
             .tag(tag)
             .permission(Permission::CarriersWrite)
+            .takes_away()
             .answers::<CommandAnswer>(200, "Released")
-            .handle(commands, release),
+            .handle(registers, release),
         Route::put("/v1/tenants/{tenant}/exposure", "Say how much is at risk")
             .tag(tag)
             .permission(Permission::ExposureWrite)
             .answers::<CommandAnswer>(200, "Set")
-            .handle(commands, set_exposure),
+            .handle(registers, set_exposure),
     ]
 }
 
-async fn create(commands: Arc<Commands>, request: Request<Json<CreateTenant>>) -> Answer {
+async fn create(registers: Registers, request: Request<Json<CreateTenant>>) -> Answer {
     let Json(CreateTenant { organisation, name }) = &request.body;
-    make(&commands, &request, *organisation, name.clone()).await
+    make(&registers.commands, &request, *organisation, name.clone()).await
 }
 
-async fn create_own(commands: Arc<Commands>, request: Request<Json<CreateOwnTenant>>) -> Answer {
+async fn create_own(registers: Registers, request: Request<Json<CreateOwnTenant>>) -> Answer {
     let organisation: OrganisationId = request.param("organisation")?;
     let name = request.body.0.name.clone();
-    make(&commands, &request, organisation, name).await
+    make(&registers.commands, &request, organisation, name).await
 }
 
 async fn make<B>(
@@ -169,23 +170,32 @@ async fn make<B>(
     command::made(&executed, Some(&format!("/v1/tenants/{}", executed.aggregate_id)))
 }
 
-async fn rename(commands: Arc<Commands>, request: Request<Json<Rename>>) -> Answer {
+async fn rename(registers: Registers, request: Request<Json<Rename>>) -> Answer {
     let name = request.body.0.name.clone();
-    change(&commands, &request, TenantCommand::Rename { name }).await
+    change(&registers, &request, TenantCommand::Rename { name }).await
 }
 
-async fn suspend(commands: Arc<Commands>, request: Request<Json<Reason>>) -> Answer {
+async fn suspend(registers: Registers, request: Request<Json<Reason>>) -> Answer {
     let reason = request.body.0.reason.clone();
-    change(&commands, &request, TenantCommand::Suspend { reason }).await
+    let level = level_of(&request)?;
+    change(&registers, &request, TenantCommand::Suspend { reason, level }).await
 }
 
-async fn resume(commands: Arc<Commands>, request: Request) -> Answer {
-    change(&commands, &request, TenantCommand::Resume).await
+async fn resume(registers: Registers, request: Request) -> Answer {
+    let level = level_of(&request)?;
+    change(&registers, &request, TenantCommand::Resume { level }).await
 }
 
-async fn carry(commands: Arc<Commands>, request: Request<Json<Carry>>) -> Answer {
+/// From where the caller may suspend and resume this tenant.
+fn level_of<B>(request: &Request<B>) -> Result<Level, ApiError> {
+    let level = request.admission.level(&request.context.principal)?;
+    level.ok_or_else(|| ApiError::internal("somebody was let in whom nothing permits"))
+}
+
+async fn carry(registers: Registers, request: Request<Json<Carry>>) -> Answer {
     let carrier: OrganisationId = request.param("carrier")?;
-    let organisation = commands
+    let organisation = registers
+        .commands
         .organisations
         .load(TenantId::PLATFORM, &carrier.to_string())
         .await;
@@ -205,28 +215,28 @@ async fn carry(commands: Arc<Commands>, request: Request<Json<Carry>>) -> Answer
             .field("carrier", "is no carrier or group"));
     }
     let share = request.body.0.share;
-    change(&commands, &request, TenantCommand::Carry { carrier, share }).await
+    change(&registers, &request, TenantCommand::Carry { carrier, share }).await
 }
 
-async fn release(commands: Arc<Commands>, request: Request) -> Answer {
+async fn release(registers: Registers, request: Request) -> Answer {
     let carrier: OrganisationId = request.param("carrier")?;
-    change(&commands, &request, TenantCommand::Release { carrier }).await
+    change(&registers, &request, TenantCommand::Release { carrier }).await
 }
 
-async fn set_exposure(commands: Arc<Commands>, request: Request<Json<SetExposure>>) -> Answer {
+async fn set_exposure(registers: Registers, request: Request<Json<SetExposure>>) -> Answer {
     let Json(SetExposure {
         amount: Domain(amount),
     }) = request.body;
-    change(&commands, &request, TenantCommand::SetExposure { amount }).await
+    change(&registers, &request, TenantCommand::SetExposure { amount }).await
 }
 
-async fn change<B>(commands: &Commands, request: &Request<B>, command: TenantCommand) -> Answer {
+async fn change<B>(registers: &Registers, request: &Request<B>, command: TenantCommand) -> Answer {
     let target = Target::Existing(request.tenant()?.to_string());
     let context = request.context.command(TenantId::PLATFORM);
-    command::changed(
-        &commands
-            .tenants
-            .execute(&context, target, command, Extras::default())
-            .await?,
-    )
+    let handler = &registers.commands.tenants;
+    let executed = handler
+        .execute(&context, target, command, Extras::default())
+        .await?;
+    command::heeded(&registers.security, &executed).await;
+    command::changed(&executed)
 }
