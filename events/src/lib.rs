@@ -27,6 +27,8 @@ pub mod completion;
 pub mod document;
 pub mod envelope;
 pub mod export;
+#[cfg(feature = "log")]
+pub mod fair_places;
 pub mod head_note;
 pub mod ids;
 #[cfg(feature = "log")]

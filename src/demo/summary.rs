@@ -39,7 +39,7 @@ pub(super) async fn wait_for_read_models(up: &Up) -> Result<Duration, DemoError>
         };
         for projection in counterfoil_projections::all() {
             let deadline = tokio::time::Instant::now() + PATIENCE;
-            room.wait(projection.name(), wait, deadline).await?;
+            room.wait(head.tenant, projection.name(), wait, deadline).await?;
         }
     }
     room.stop().await;

@@ -52,6 +52,11 @@ impl Admission {
         Ok(self.authenticators.level_of(principal, permission, place))
     }
 
+    /// Whether it is by a session, which has lain idle for too long meanwhile: a long answer is no use of it.
+    pub async fn session_lies_idle(&self) -> bool {
+        self.authenticators.session_lies_idle(&self.credential).await
+    }
+
     /// Whether the same request would be let in now.
     ///
     /// # Errors

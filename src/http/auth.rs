@@ -253,6 +253,14 @@ impl Authenticators {
         }
     }
 
+    /// Whether these headers show a session, and nothing beside it, that has lain idle for too long.
+    pub async fn session_lies_idle(&self, headers: &HeaderMap) -> bool {
+        match &self.sessions {
+            Some(gate) if !headers.contains_key(AUTHORIZATION) => gate.lies_idle(headers).await,
+            _ => false,
+        }
+    }
+
     /// Fetches what is needed to judge the credential of these headers, if something is.
     pub async fn prepare(&self, access: Access, headers: &HeaderMap) {
         let Some(credential) = bearer(headers).filter(|_| access != Access::Public) else {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use counterfoil_events::command::{CommandContext, Extras, Target};
+use counterfoil_events::fair_places::FairPlaces;
 use counterfoil_events::ids::{KriRunId, KriSourceId, TenantId};
 use counterfoil_events::kri::aggregates::KriId;
 use counterfoil_events::kri::aggregates::indicator::{KriCommand, KriDefinition};
@@ -50,7 +51,12 @@ pub struct Kris {
     pub credentials: Credentials,
     /// Who may let a source use a secret.
     pub security: SecurityState,
+    /// Tests that are under way.
+    pub tests: FairPlaces,
 }
+
+/// Tests that this process carries out at one time, and of one tenant: each may last as long as a fetch may.
+pub const TESTS_MAX: (usize, usize) = (16, 4);
 
 /// Whole, as a body: of these names the API description makes references, of a generic type it does not.
 type Definition = Domain<KriDefinition>;
@@ -365,6 +371,11 @@ async fn source_of<B>(
 }
 
 async fn test(kris: Kris, request: Request) -> Answer {
+    let _place = kris.tests.take(request.tenant()?).map_err(|full| {
+        problem::TOO_MANY_REQUESTS
+            .detail(format!("of tests, {full}"))
+            .with("code", "kri_tests_crowded")
+    })?;
     let (tenant, _, _, config) = source_of(&kris, &request).await?;
     let reader = kris.commands.sequencer.reader();
     let config = match (config.document(), config) {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use counterfoil_events::command::{CommandContext, CommandError, Executed, Extras, Target};
-use counterfoil_events::ids::OrganisationId;
+use counterfoil_events::ids::{ContentDigest, OrganisationId};
 use counterfoil_events::secret::{SecretCommand, SecretDetails, SecretError, SecretName, SecretPurpose};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -165,13 +165,14 @@ async fn store(routes: SecretRoutes, request: Request<Json<StoreSecret>>) -> Ans
         purpose: *purpose,
     };
     let sealed = routes.secrets.vault().seal(&of, &value).await;
+    let sealed = sealed.map_err(SecretUnusable::from)?;
     let store = SecretCommand::Store {
         purpose: *purpose,
         organisation: of.owner.organisation,
-        sealed: sealed.map_err(SecretUnusable::from)?,
+        sealed,
     };
     let context = without_fingerprint(request.context.command(tenant));
-    let executed = execute(&routes, &context, name, store).await?;
+    let executed = record(&routes, &context, (&of, sealed), store).await?;
     command::made(&executed, None)
 }
 
@@ -187,12 +188,13 @@ async fn rotate(routes: SecretRoutes, request: Request<Json<RotateSecret>>) -> A
         purpose: now.purpose,
     };
     let sealed = routes.secrets.vault().seal(&of, &value).await;
+    let sealed = sealed.map_err(SecretUnusable::from)?;
     let rotate = SecretCommand::Rotate {
         version: of.version,
-        sealed: sealed.map_err(SecretUnusable::from)?,
+        sealed,
     };
     let context = without_fingerprint(request.context.command(tenant));
-    command::changed(&execute(&routes, &context, &name, rotate).await?)
+    command::changed(&record(&routes, &context, (&of, sealed), rotate).await?)
 }
 
 async fn retire(routes: SecretRoutes, request: Request<Json<Reason>>) -> Answer {
@@ -208,6 +210,22 @@ async fn retire(routes: SecretRoutes, request: Request<Json<Reason>>) -> Answer 
         deleted.map_err(SecretUnusable::from)?;
     }
     command::changed(&retired?)
+}
+
+/// Records a version that is sealed already. One that the log refuses, because the secret was retired or rotated meanwhile,
+/// is nobody's, and goes.
+async fn record(
+    routes: &SecretRoutes,
+    context: &CommandContext,
+    (of, sealed): (&VersionOf, ContentDigest),
+    command: SecretCommand,
+) -> Result<Executed, ApiError> {
+    let executed = execute(routes, context, &of.secret, command).await;
+    if matches!(executed, Err(CommandError::Rejected(_))) {
+        let discarded = routes.secrets.vault().discard(of, sealed).await;
+        discarded.map_err(SecretUnusable::from)?;
+    }
+    Ok(executed?)
 }
 
 async fn execute(

@@ -95,6 +95,9 @@ struct Paging {
 }
 
 /// Where members are, and where one of them has a role.
+/// Most roles of a user in one organisation and its tenants, of [`MAX_GRANTS`](counterfoil_events::user::MAX_GRANTS) in all.
+const GRANTS_OF_ORGANISATION_MAX: usize = 32;
+
 const PLACES: [(&str, &str); 3] = [
     ("/v1/platform/members", "/v1/platform/members/{user}/roles/{role}"),
     (
@@ -261,7 +264,36 @@ async fn grant(users: Users, request: Request) -> Answer {
     let grant = grant_of(&request)?;
     refuse_to_oneself(&request)?;
     exists(&users.commands, grant.scope()).await?;
+    leave_room(&users, &request, grant)?;
     administer(&users, &request, UserCommand::Grant(grant)).await
+}
+
+/// A user's roles are bounded: one organisation does not take all the room from others, or from the platform. As this
+/// process knows it, a moment late at the most.
+fn leave_room(users: &Users, request: &Request, grant: Grant) -> Result<(), ApiError> {
+    let user: UserId = request.param("user")?;
+    let owner = |scope: Scope| match scope {
+        Scope::Platform => None,
+        Scope::Organisation(organisation) => Some(organisation),
+        Scope::Tenant(tenant) => users.security.tenant(tenant).map(|entry| entry.organisation),
+    };
+    let Some(organisation) = owner(grant.scope()) else {
+        return Ok(());
+    };
+    let has = users.security.grants_of(user);
+    let here = has
+        .iter()
+        .filter(|held| owner(held.scope()) == Some(organisation));
+    if here.count() < GRANTS_OF_ORGANISATION_MAX {
+        return Ok(());
+    }
+    let text = format!(
+        "the user has {GRANTS_OF_ORGANISATION_MAX} roles in this organisation, the most it may have: revoke one, or grant \
+         one at the organisation"
+    );
+    Err(problem::CONFLICT
+        .detail(text)
+        .with("code", "user_too_many_roles_here"))
 }
 
 /// Whoever may grant a role below could otherwise work there as its own, without the reason that entering from above

@@ -1,8 +1,8 @@
 //! Who signs in as whom: rows beside the log, and the links of users that are held to them.
 //!
 //! To link: 1. the row is written; 2. the user's event commits to it. A row without an event is nobody's, and after a
-//! while it gives way to the next who links that subject. To unlink: 1. the event; 2. the row is deleted, and with it what anyone could
-//! know of the subject. A row is found, changed and deleted in its tenant's scope: the home tenant of the issuer's organisation.
+//! while it gives way to the next who links that subject. To unlink: 1. the row is deleted, and with it what anyone could
+//! know of the subject; 2. the event. Cut off in between, nobody signs in by the link, and the command is sent again. A row is found, changed and deleted in its tenant's scope: the home tenant of the issuer's organisation.
 
 use std::sync::Arc;
 
@@ -125,12 +125,15 @@ impl Subjects {
             .map(|link| link.home);
         let command = UserCommand::UnlinkSubject { link, reason };
         let target = Target::Existing(user.to_string());
+        if let Some(home) = home {
+            handler
+                .decide(TenantId::PLATFORM, &target, command.clone())
+                .await?;
+            self.delete(home, link).await?;
+        }
         let executed = handler
             .execute(context, target, command, Extras::default())
             .await?;
-        if let Some(home) = home {
-            self.delete(home, link).await?;
-        }
         Ok(executed)
     }
 

@@ -11,12 +11,15 @@
 //!
 //! One deadline covers all of it. No proxy is used, since it would resolve and connect in our place.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING};
 use reqwest::{Client, Response, redirect, retry};
+
+use tokio::sync::Semaphore;
 
 use super::config::FetchConfig;
 use super::credential::Credential;
@@ -26,6 +29,9 @@ use super::target::{Host, Target};
 
 /// Most addresses of one name that are considered; more is not a web server's name.
 const MAX_ADDRESSES: usize = 32;
+
+/// Names that are asked for at one time.
+const LOOKUPS_MAX: usize = 16;
 
 const USER_AGENT: &str = concat!("counterfoil/", env!("CARGO_PKG_VERSION"));
 
@@ -37,6 +43,9 @@ pub struct Fetcher {
     connect_timeout: Duration,
     total_timeout: Duration,
     limit_ms: u64,
+    /// A name that is asked for keeps a thread until the system's resolver gives up, which may be long after we did. So
+    /// many threads and no more: others, who share the pool, go on.
+    lookups: Arc<Semaphore>,
 }
 
 impl Fetcher {
@@ -49,6 +58,7 @@ impl Fetcher {
             connect_timeout: config.connect_timeout(),
             total_timeout: config.total_timeout(),
             limit_ms: config.total_timeout_ms,
+            lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
         }
     }
 
@@ -80,7 +90,7 @@ impl Fetcher {
         accept: &'static str,
         credential: Option<&Credential>,
     ) -> Result<Vec<u8>, ConnectorError> {
-        let addresses = resolve(target).await?;
+        let addresses = self.resolve(target).await?;
         self.admit(&addresses)?;
         // Whatever name or address a clear connection leads to: only where the operator vouches for the network.
         let private = addresses
@@ -91,6 +101,36 @@ impl Fetcher {
         }
         let response = self.request(target, &addresses, accept, credential).await?;
         self.body(admit_status(response)?).await
+    }
+
+    /// The addresses that `target` may be reached at.
+    async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, ConnectorError> {
+        let name = match target.host() {
+            Host::Address(ip) => return Ok(vec![SocketAddr::new(*ip, target.port())]),
+            Host::Name(name) => name,
+        };
+        let unresolved = |detail: String| ConnectorError::HostUnresolved {
+            host: name.clone(),
+            detail,
+        };
+        let found = self.look_up(name.clone(), target.port()).await;
+        let addresses = found.map_err(|error| unresolved(error.to_string()))?;
+        if addresses.is_empty() {
+            return Err(unresolved("no addresses".to_owned()));
+        }
+        Ok(addresses)
+    }
+
+    /// By the system's resolver, which blocks. The thread keeps its place for as long as it is kept itself, also when nobody
+    /// waits for the answer any more.
+    async fn look_up(&self, name: String, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+        let place = Arc::clone(&self.lookups).acquire_owned().await;
+        let asking = tokio::task::spawn_blocking(move || {
+            let found = (name.as_str(), port).to_socket_addrs();
+            drop(place);
+            found.map(|found| found.take(MAX_ADDRESSES).collect())
+        });
+        asking.await.map_err(std::io::Error::other)?
     }
 
     fn admit(&self, addresses: &[SocketAddr]) -> Result<(), RefusedAddress> {
@@ -169,27 +209,6 @@ impl Fetcher {
             ConnectorError::Interrupted { detail }
         }
     }
-}
-
-/// The addresses that `target` may be reached at.
-async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, ConnectorError> {
-    let name = match target.host() {
-        Host::Address(ip) => return Ok(vec![SocketAddr::new(*ip, target.port())]),
-        Host::Name(name) => name,
-    };
-    let unresolved = |detail: String| ConnectorError::HostUnresolved {
-        host: name.clone(),
-        detail,
-    };
-    let found = tokio::net::lookup_host((name.as_str(), target.port())).await;
-    let addresses: Vec<_> = found
-        .map_err(|error| unresolved(error.to_string()))?
-        .take(MAX_ADDRESSES)
-        .collect();
-    if addresses.is_empty() {
-        return Err(unresolved("no addresses".to_owned()));
-    }
-    Ok(addresses)
 }
 
 fn admit_status(response: Response) -> Result<Response, ConnectorError> {

@@ -10,6 +10,7 @@ use std::time::Instant;
 use counterfoil_consumers::subscriptions::Subscriptions;
 use counterfoil_events::agent::key::KeyPepper;
 use counterfoil_events::background::{Background, stop_all};
+use counterfoil_events::fair_places::FairPlaces;
 use counterfoil_events::issuer::IssuerUrl;
 use counterfoil_events::security::{SecurityState, TailParts, keep_at_the_head};
 use counterfoil_projections::engine::{MAX_WAITING, WaitingRoom};
@@ -29,7 +30,7 @@ use crate::http::agent::Agents;
 use crate::http::api::{self, Api};
 use crate::http::events::Events;
 use crate::http::issuer::Issuers;
-use crate::http::kri::Kris;
+use crate::http::kri::{Kris, TESTS_MAX};
 use crate::http::organisation::Registers;
 use crate::http::policy::Policies;
 use crate::http::queries::Queries;
@@ -301,6 +302,7 @@ fn of_commands(
             fetch: config.kri.fetch.clone(),
             credentials: Credentials::new(Arc::clone(&basis.secrets)),
             security: security.clone(),
+            tests: FairPlaces::new(TESTS_MAX.0, TESTS_MAX.1),
         }),
         queries: State::new(Arc::new(Queries {
             database: basis.database.clone(),

@@ -95,6 +95,17 @@ impl Sessions {
         Ok(true)
     }
 
+    /// Whether a session has lain idle for too long; asking is no use of it.
+    ///
+    /// # Errors
+    /// When Postgres does not answer.
+    pub async fn lies_idle(&self, session: ApiKeyId, hash: &ApiKeyHash) -> Result<bool, sqlx::Error> {
+        // The row, since another process may have been asked meanwhile; it is behind by a minute at the most.
+        let last = self.store.last_used(session, hash).await?;
+        let now = self.now();
+        Ok(last.is_none_or(|last| over(last, self.idle, now)))
+    }
+
     async fn note(&self, session: ApiKeyId, now: Timestamp) -> Timestamp {
         if let Err(error) = self.store.note_use(session, now).await {
             tracing::warn!(%error, "a session's use cannot be noted: it may end before its time");

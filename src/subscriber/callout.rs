@@ -5,7 +5,7 @@
 //! 2. Who it is, the security state says: a credential that is live, of a tenant that is neither suspended nor closed.
 //! 3. Its consumer is made, if it is not there.
 //! 4. The answer lets it in for [`ADMITTED_FOR`] at the most; the client then logs in again by itself. So what was revoked
-//!    is out after that time without anybody reaching for its connection.
+//!    is out after that time without anybody reaching for its connection; its consumer goes at once (`admitted`).
 //!
 //! Whatever goes wrong, nobody answers or the answer is no: the server then lets nobody in.
 
@@ -16,11 +16,12 @@ use async_nats::Message;
 use counterfoil_events::agent::key::{KeyPepper, PresentedKey, SUBSCRIBER_MARK};
 use counterfoil_events::backbone::{Backbone, HeadsReader};
 use counterfoil_events::background::{Background, Heartbeat};
-use counterfoil_events::ids::ApiKeyId;
+use counterfoil_events::ids::{ApiKeyId, TenantId};
 use counterfoil_events::security::{SecurityState, SubscriberEntry};
 use counterfoil_events::timestamp::Timestamp;
 use futures::StreamExt;
 
+use super::admitted::{Admitted, goes_on};
 use super::claims::{CalloutKey, Login, admit, refuse};
 use super::grant::Grant;
 
@@ -28,6 +29,8 @@ use super::grant::Grant;
 const SUBJECT: &str = "$SYS.REQ.USER.AUTH";
 /// How long a login holds: a revoked credential is out after that; its consumer is gone at once.
 const ADMITTED_FOR: Duration = Duration::from_secs(5 * 60);
+/// How often it is looked whether those who were let in would be let in still.
+const SWEEP: Duration = Duration::from_millis(500);
 /// Pause after a subscription that failed.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Logins that are judged at one time; the server itself gives up on those that wait for seconds.
@@ -53,13 +56,27 @@ pub fn answer_logins(parts: CalloutParts) -> Background {
 }
 
 async fn run(parts: CalloutParts, heartbeat: Heartbeat) {
+    let admitted = Admitted::default();
     loop {
         let client = parts.backbone.client();
         let group = format!("{}_callout", parts.backbone.prefix());
         match client.queue_subscribe(SUBJECT, group).await {
             Ok(requests) => {
-                let answering = requests.for_each_concurrent(AT_ONCE, |request| answer(&parts, request));
-                heartbeat.during(answering).await;
+                let answering =
+                    requests.for_each_concurrent(AT_ONCE, |request| answer(&parts, &admitted, request));
+                let sweeping = async {
+                    loop {
+                        tokio::time::sleep(SWEEP).await;
+                        admitted.sweep(&parts.security, &parts.backbone).await;
+                    }
+                };
+                let either = async {
+                    tokio::select! {
+                        () = answering => {}
+                        () = sweeping => {}
+                    }
+                };
+                heartbeat.during(either).await;
             }
             Err(error) => tracing::warn!(%error, "logins of subscribers cannot be heard of"),
         }
@@ -67,7 +84,7 @@ async fn run(parts: CalloutParts, heartbeat: Heartbeat) {
     }
 }
 
-async fn answer(parts: &CalloutParts, request: Message) {
+async fn answer(parts: &CalloutParts, admitted: &Admitted, request: Message) {
     let (Some(reply), Ok(login)) = (request.reply, Login::read(&request.payload)) else {
         return;
     };
@@ -78,7 +95,10 @@ async fn answer(parts: &CalloutParts, request: Message) {
     // By the clock that every credential expires by.
     let now = parts.security.postgres_time().now();
     let text = match judge(parts, &login, credential, now).await {
-        Ok((grant, until)) => admit(&parts.key, &login, &grant, now, until),
+        Ok((tenant, grant, until)) => {
+            admitted.note(credential, tenant, &grant, until);
+            admit(&parts.key, &login, &grant, now, until)
+        }
         Err(why) => {
             tracing::info!(%credential, %why, cause = why.cause(), "a subscriber was kept out");
             refuse(&parts.key, &login, now, &why.to_string())
@@ -127,7 +147,7 @@ async fn judge(
     login: &Login,
     credential: ApiKeyId,
     now: Timestamp,
-) -> Result<(Grant, Timestamp), KeptOut> {
+) -> Result<(TenantId, Grant, Timestamp), KeptOut> {
     let found = find(parts, login, credential).filter(|found| now < found.expires_at);
     let found = found.ok_or(KeptOut::NoCredential)?;
     let partition = parts.heads.partition_of(found.tenant);
@@ -146,7 +166,7 @@ async fn judge(
         return Err(KeptOut::OtherFilter);
     }
     let until = now.checked_add(ADMITTED_FOR).ok_or(KeptOut::ClockAtItsEnd)?;
-    Ok((grant, until.min(found.expires_at)))
+    Ok((found.tenant, grant, until.min(found.expires_at)))
 }
 
 fn find(parts: &CalloutParts, login: &Login, credential: ApiKeyId) -> Option<SubscriberEntry> {
@@ -156,7 +176,5 @@ fn find(parts: &CalloutParts, login: &Login, credential: ApiKeyId) -> Option<Sub
         return None;
     }
     let found = security.subscriber(credential, &shown, &parts.pepper)?;
-    let tenant = security.tenant(found.tenant)?;
-    let goes_on = !tenant.closed && security.stopped_at(found.tenant).is_none();
-    goes_on.then_some(found)
+    goes_on(security, credential, found.tenant).then_some(found)
 }

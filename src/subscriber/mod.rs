@@ -8,6 +8,7 @@
 //! from a consumer, asking how it is, and acknowledging ([decision 16](../../docs/decisions/0016-nats-credentials.md)).
 //! The consumer is made here, with the tenant's filter; a subscriber makes none.
 
+mod admitted;
 mod callout;
 mod claims;
 mod grant;

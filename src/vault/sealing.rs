@@ -223,6 +223,14 @@ impl Vault {
         Ok(self.store.delete(tenant, secret.as_str()).await?)
     }
 
+    /// Deletes one ciphertext, which the log does not name.
+    ///
+    /// # Errors
+    /// When Postgres does not confirm.
+    pub async fn discard(&self, of: &VersionOf, sealed: ContentDigest) -> Result<(), VaultError> {
+        Ok(self.store.delete_version(of.key(), sealed).await?)
+    }
+
     /// Wraps an organisation's keys by the newest version of the KEK, those that are not yet; says how many were. Safe to
     /// repeat and to be cut off, and nothing waits for it: the older version still unwraps.
     ///

@@ -54,6 +54,9 @@ const REWRAP_VERSION: &str = "
 const DELETE_SECRET: &str = "
     DELETE FROM counterfoil.secret_versions WHERE tenant_id = $1 AND secret = $2";
 
+const DELETE_VERSION: &str = "
+    DELETE FROM counterfoil.secret_versions WHERE tenant_id = $1 AND secret = $2 AND version = $3 AND digest = $4";
+
 const DELETE_ALL: &str = "
     DELETE FROM counterfoil.secret_versions WHERE tenant_id = $1";
 
@@ -278,6 +281,26 @@ impl VaultStore {
             .await?;
         scope.commit().await?;
         Ok(deleted.rows_affected())
+    }
+
+    /// Deletes the version's ciphertext with this digest.
+    ///
+    /// # Errors
+    /// When Postgres does not confirm.
+    pub async fn delete_version(
+        &self,
+        key: VersionKey<'_>,
+        digest: ContentDigest,
+    ) -> Result<(), sqlx::Error> {
+        let mut scope = self.0.tenant(key.tenant).await?;
+        sqlx::query(DELETE_VERSION)
+            .bind(key.tenant.0)
+            .bind(key.secret)
+            .bind(column(key.version))
+            .bind(&digest.0[..])
+            .execute(scope.connection())
+            .await?;
+        scope.commit().await
     }
 
     /// Deletes all ciphertexts of a tenant; says how many there were.

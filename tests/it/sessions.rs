@@ -1,6 +1,8 @@
 //! Sessions of people at a browser, over two processes, the real Postgres and the real Redis.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::json;
 use sqlx::ConnectOptions;
@@ -287,6 +289,26 @@ async fn a_session_that_lies_idle_has_ended_and_its_use_is_shared_by_all_process
     scene.installation.good(&["audit", "verify"]).await;
     let refused = used.get(&fifth, &scene.agents()).await;
     assert_eq!(refused.problem(), "unauthenticated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_a_page_left_open_ends_with_its_session() {
+    let scene = Scene::new().await;
+    let auditor = scene
+        .world
+        .path(&format!("/members/{}/roles/auditor", scene.person.id));
+    Reply::of(scene.here.request(Method::PUT, &auditor)).await.good();
+    let idle = scene.browser().await;
+    let events = scene.world.path("/events");
+    let stream = idle
+        .bare(&scene.here, Method::GET, &events)
+        .header("accept", "text/event-stream");
+    let stream = stream.send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    scene.lie_idle(&idle, 31 * 60).await;
+    let told = tokio::time::timeout(Duration::from_secs(60), stream.text());
+    let told = told.await.expect("it ends by itself").unwrap();
+    assert!(told.contains("credential_revoked"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

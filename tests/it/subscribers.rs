@@ -223,7 +223,7 @@ async fn a_revoked_credential_and_one_of_a_suspended_tenant_fetch_nothing_and_lo
         Credential::issue(&server, b.tenant).await,
     );
     let subscriber = Subscriber::log_in(&installation, &revoked).await;
-    Subscriber::log_in(&installation, &suspended).await;
+    let stopped = Subscriber::log_in(&installation, &suspended).await;
     let why = json!({"reason": "leaked"});
     let path = a.path(&format!("/subscribers/{}/revoke", revoked.text("credential_id")));
     server.post(&path, &why).await.good();
@@ -235,6 +235,30 @@ async fn a_revoked_credential_and_one_of_a_suspended_tenant_fetch_nothing_and_lo
         .await;
     assert!(gone.is_err(), "{gone:?}");
     server.post(&b.path("/suspend"), &why).await.good();
+    // Nor has who is connected when everything stops; and a consumer that is made again all the same goes again.
+    let backbone = installation.backbone().await;
+    for round in 0..2 {
+        let (consumer, stream) = (suspended.text("consumer"), suspended.text("stream"));
+        let context = jetstream::with_prefix(stopped.client.clone(), suspended.text("api_prefix"));
+        let began = Instant::now();
+        while context
+            .get_consumer_from_stream::<jetstream::consumer::pull::Config, _, _>(consumer, stream)
+            .await
+            .is_ok()
+        {
+            assert!(began.elapsed() < PATIENCE, "round {round}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let again = jetstream::consumer::pull::Config {
+            durable_name: Some(consumer.to_owned()),
+            ..Default::default()
+        };
+        backbone
+            .context()
+            .create_consumer_on_stream(again, stream)
+            .await
+            .unwrap();
+    }
     let mut wrong = Credential(suspended.0.clone());
     wrong.0["password"] = revoked.0["password"].clone();
     for (what, credential) in [

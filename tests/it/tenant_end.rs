@@ -171,7 +171,16 @@ async fn a_tenant_ends_step_by_step_and_its_log_still_verifies() {
     })
     .await;
     assert_eq!(scene.sealed().await, 0, "its ciphertexts are gone");
+    // What was overtaken by the erasure goes when it is sent again.
+    let mut admin = scene.installation.admin().connect().await.unwrap();
+    let late = "INSERT INTO counterfoil.secret_versions \
+                (tenant_id, secret, version, digest, sealed, data_key, organisation_key, wrapped) \
+                VALUES ($1, 'late', 1, sha256('late'), 'late', gen_random_uuid(), 1, 'late')";
+    let tenant = ending.tenant.0;
+    sqlx::query(late).bind(tenant).execute(&mut admin).await.unwrap();
+    assert_eq!(scene.sealed().await, 1);
     assert_eq!(code(&scene.erase().await), "tenant_already_erased");
+    assert_eq!(scene.sealed().await, 0);
 
     // Not a byte of its log has changed, nothing came in, and all of it verifies.
     let after = here.get(&ending.path("/events?limit=500")).await.good();

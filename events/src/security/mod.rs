@@ -42,7 +42,7 @@ pub use users::{UserEntry, UserIdentity};
 use crate::agent::key::{KeyPepper, PresentedKey};
 use crate::ids::{AgentId, ApiKeyId, IssuerId, OrganisationId, Position, TenantId, UserId};
 use crate::issuer::subject::SubjectHash;
-use crate::membership::{Level, Role, Scope};
+use crate::membership::{Grant, Level, Role, Scope};
 use crate::policy::PolicyLayer;
 use crate::timestamp::{self, Timestamp};
 use crate::user::VouchedBy;
@@ -149,6 +149,13 @@ impl SecurityState {
         Some(found)
     }
 
+    /// Whether a tenant's credential of this name was issued and not revoked. Its end is not asked for.
+    #[must_use]
+    pub fn subscriber_stands(&self, tenant: TenantId, id: ApiKeyId) -> bool {
+        let directory = self.read();
+        directory.subscribers.stands(tenant, id) && directory.check(tenant).is_ok()
+    }
+
     /// Until when no proof of origin is asked for; it may have passed. None: it is asked for.
     #[must_use]
     pub fn origin_open_until(&self) -> Option<Timestamp> {
@@ -181,6 +188,12 @@ impl SecurityState {
     #[must_use]
     pub fn is_bootstrap_closed(&self) -> bool {
         self.read().bootstrap_closed
+    }
+
+    /// A user's roles, wherever they are.
+    #[must_use]
+    pub fn grants_of(&self, user: UserId) -> Arc<[Grant]> {
+        self.read().users.grants_of(user)
     }
 
     /// Who has which roles at just this place, after a user, in the order of ids.

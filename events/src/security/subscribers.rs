@@ -33,6 +33,10 @@ impl SubscriberEntries {
             .copied()
     }
 
+    pub(super) fn stands(&self, tenant: TenantId, id: ApiKeyId) -> bool {
+        self.by_id.get(&id).is_some_and(|entry| entry.tenant == tenant)
+    }
+
     pub(super) fn apply(&mut self, tenant: TenantId, event: SubscriberEvent) {
         let live = self.by_tenant.entry(tenant).or_default();
         match event {

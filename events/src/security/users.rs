@@ -85,6 +85,13 @@ impl Users {
         Some((user, self.users.get(&user).cloned()?))
     }
 
+    pub(super) fn grants_of(&self, user: UserId) -> Arc<[Grant]> {
+        self.users
+            .get(&user)
+            .map(|entry| Arc::clone(&entry.grants))
+            .unwrap_or_default()
+    }
+
     /// Who has which roles at just this place, after a user, in the order of ids.
     pub(super) fn members(&self, scope: Scope, after: Option<UserId>) -> Vec<(UserId, Vec<Role>)> {
         let here = |entry: &UserEntry| -> Vec<Role> {

@@ -36,10 +36,11 @@ pub const TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
 pub const MAX_LIVE_TOKENS: usize = 16;
 /// How long a session works at the most, however much it is used: a working day.
 pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
-/// Most sessions of a user at a time.
+/// Most sessions of a user at a time by the word of one issuer, or by tokens of the platform's own: who vouches for a
+/// person elsewhere cannot take all of its sessions. A user has so many issuers as it has links.
 pub const MAX_LIVE_SESSIONS: usize = 16;
-/// Most roles of a user: whoever needs more has them at the organisation.
-pub const MAX_GRANTS: usize = 64;
+/// Most roles of a user. One organisation gives fewer, which the edge sees to, so that none takes all the room.
+pub const MAX_GRANTS: usize = 256;
 
 /// Most links of a user to subjects: an account or two at each of a few issuers.
 pub const MAX_LINKS: usize = 8;
@@ -66,10 +67,20 @@ pub struct UserDetails {
     pub live_tokens: BTreeMap<ApiKeyId, Timestamp>,
     /// Its sessions that were not ended, likewise.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub live_sessions: BTreeMap<ApiKeyId, Timestamp>,
+    pub live_sessions: BTreeMap<ApiKeyId, LiveSession>,
     /// Where it signs in.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<SubjectLinkId, SubjectLink>,
+}
+
+/// A session that was not ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LiveSession {
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+    /// By whose word it was opened; none for a token of the platform's own.
+    pub issuer: Option<IssuerId>,
 }
 
 /// Where a user signs in.
@@ -146,7 +157,11 @@ impl User {
                     token_id, expires_at, ..
                 },
                 Some(details),
-            ) => keep_live(&mut details.live_tokens, (token_id, expires_at), TOKEN_LIFE),
+            ) => {
+                let begun_at = begun(expires_at, TOKEN_LIFE);
+                details.live_tokens.retain(|_, end| *end > begun_at);
+                details.live_tokens.insert(token_id, expires_at);
+            }
             (E::UserTokenRevoked { token_id, .. }, Some(details)) => {
                 details.live_tokens.remove(&token_id);
             }
@@ -154,10 +169,18 @@ impl User {
                 E::UserSessionOpened {
                     session_id,
                     expires_at,
+                    vouched_by,
                     ..
                 },
                 Some(details),
-            ) => keep_live(&mut details.live_sessions, (session_id, expires_at), SESSION_LIFE),
+            ) => {
+                let begun_at = begun(expires_at, SESSION_LIFE);
+                details.live_sessions.retain(|_, live| live.expires_at > begun_at);
+                let issuer = vouched_by.map(|by| by.issuer);
+                details
+                    .live_sessions
+                    .insert(session_id, LiveSession { expires_at, issuer });
+            }
             (E::UserSessionEnded { session_id, .. }, Some(details)) => {
                 details.live_sessions.remove(&session_id);
             }
@@ -301,7 +324,9 @@ impl UserDetails {
         if self.suspended {
             return Err(UserError::Suspended);
         }
-        if self.live_sessions.values().filter(|end| **end > now).count() >= MAX_LIVE_SESSIONS {
+        let issuer = vouched_by.map(|by| by.issuer);
+        let alike = |live: &&LiveSession| live.expires_at > now && live.issuer == issuer;
+        if self.live_sessions.values().filter(alike).count() >= MAX_LIVE_SESSIONS {
             return Err(UserError::TooManySessions);
         }
         let expires_at = now.checked_add(SESSION_LIFE).ok_or(UserError::ClockAtItsEnd)?;
@@ -315,12 +340,6 @@ impl UserDetails {
 }
 
 /// All of one kind live equally long, so that a new one's end tells which have ended: the state stays bounded.
-fn keep_live(
-    live: &mut BTreeMap<ApiKeyId, Timestamp>,
-    (id, expires_at): (ApiKeyId, Timestamp),
-    life: Duration,
-) {
-    let begun_at = expires_at.checked_sub(life).unwrap_or(Timestamp::EPOCH);
-    live.retain(|_, end| *end > begun_at);
-    live.insert(id, expires_at);
+fn begun(expires_at: Timestamp, life: Duration) -> Timestamp {
+    expires_at.checked_sub(life).unwrap_or(Timestamp::EPOCH)
 }

@@ -226,6 +226,49 @@ fn the_17th_session_waits_for_an_end_and_those_that_ended_are_forgotten() {
 }
 
 #[test]
+fn an_issuer_that_vouches_for_a_person_again_and_again_leaves_it_its_other_sessions() {
+    let by = |number: u128| VouchedBy {
+        issuer: IssuerId(Uuid::from_u128(number)),
+        organisation: None,
+        tenant: None,
+    };
+    let opened = |number: u128, vouched_by| match session(number, "2026-11-21T00:00:00.000000Z") {
+        UserEvent::UserSessionOpened {
+            session_id,
+            hash,
+            expires_at,
+            ..
+        } => UserEvent::UserSessionOpened {
+            session_id,
+            hash,
+            expires_at,
+            vouched_by,
+        },
+        other => other,
+    };
+    let mut user = User::default();
+    user.fold(enrolled());
+    (0..16).for_each(|number| user.fold(opened(number, Some(by(1)))));
+    let open = |vouched_by| match open(99, "2026-11-20T23:00:00.000000Z") {
+        UserCommand::OpenSession {
+            session_id,
+            hash,
+            now,
+            ..
+        } => UserCommand::OpenSession {
+            session_id,
+            hash,
+            now,
+            vouched_by,
+        },
+        other => other,
+    };
+    assert_eq!(user.decide(open(Some(by(1)))), Err(UserError::TooManySessions));
+    assert!(user.decide(open(Some(by(2)))).is_ok());
+    assert!(user.decide(open(None)).is_ok());
+}
+
+#[test]
 fn sessions_end_one_by_one_or_all_at_once() {
     let (one, all) = (
         UserCommand::EndSession {

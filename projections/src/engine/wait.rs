@@ -9,10 +9,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use counterfoil_events::fair_places::{FairPlaces, Full};
 use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_events::ledger::{CALL_TIMEOUT, Database, give_back, within};
 use sqlx::PgPool;
-use tokio::sync::{Mutex as AsyncMutex, Notify, Semaphore, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,8 @@ use uuid::Uuid;
 const POLL: Duration = Duration::from_millis(8);
 /// Who may wait at once, by default: what one look at the cursors finds in a few milliseconds.
 pub const MAX_WAITING: usize = 1024;
+/// Of all places one tenant has one in so many, so that a few do not keep all others from waiting.
+const SHARES: usize = 8;
 /// As `counterfoil_log`, which sees every tenant's cursors.
 const LOOK: &str = "SELECT asked.at, coalesce(c.position, 0), EXISTS (SELECT FROM counterfoil.parked_events p \
                         WHERE p.tenant_id = asked.tenant_id AND p.projection = asked.projection \
@@ -58,12 +61,9 @@ pub enum WaitOutcome {
 /// Why a wait was not begun, or not ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WaitError {
-    /// As many wait as may.
-    #[error("{limit} requests wait already, and no more may: try again shortly, or read without waiting")]
-    Crowded {
-        /// The bound.
-        limit: usize,
-    },
+    /// As many wait as may, of all or of one tenant.
+    #[error("of requests that wait, {0}, or read without waiting")]
+    Crowded(#[from] Full),
     /// Postgres does not answer.
     #[error("the cursors cannot be read: {0}")]
     Unreadable(Arc<str>),
@@ -94,8 +94,7 @@ enum Seen {
 
 /// Where all who wait in a process do so. Dropping it ends its task; [`stop`](WaitingRoom::stop) waits for that.
 pub struct WaitingRoom {
-    places: Semaphore,
-    limit: usize,
+    places: FairPlaces,
     room: Arc<Room>,
     stop: CancellationToken,
     task: AsyncMutex<Option<JoinHandle<()>>>,
@@ -108,7 +107,7 @@ struct Room {
 }
 
 impl WaitingRoom {
-    /// Opens it for `limit` waiters at most.
+    /// Opens it for `limit` waiters at most, and an eighth of them of one tenant.
     #[must_use]
     pub fn start(database: &Database, limit: usize) -> Self {
         let (room, stop) = (Arc::new(Room::default()), CancellationToken::new());
@@ -119,26 +118,26 @@ impl WaitingRoom {
             looking.waiting().clear();
         });
         Self {
-            places: Semaphore::new(limit),
-            limit,
+            places: FairPlaces::new(limit, limit.div_ceil(SHARES)),
             room,
             stop,
             task: AsyncMutex::new(Some(task)),
         }
     }
 
-    /// Waits until the live version of `projection` has folded the position, until `deadline` at most.
+    /// Waits, for a reader in `reader`'s scope, until the live version of `projection` has folded the position, until
+    /// `deadline` at most.
     ///
     /// # Errors
     /// See [`WaitError`].
     pub async fn wait(
         &self,
+        reader: TenantId,
         projection: &str,
         wait: WaitFor,
         deadline: Instant,
     ) -> Result<WaitOutcome, WaitError> {
-        let crowded = |_| WaitError::Crowded { limit: self.limit };
-        let _place = self.places.try_acquire().map_err(crowded)?;
+        let _place = self.places.take(reader)?;
         if self.stop.is_cancelled() {
             return Err(WaitError::Stopping);
         }

@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::http::auth::Admission;
 
 const CHECK: Duration = Duration::from_secs(1);
+/// How often it is asked whether a session is in use; idle times are minutes.
+const IDLE_CHECK: Duration = Duration::from_secs(5);
 /// How long a client may stay without an id to go on from while others' events pass.
 const PROGRESS: Duration = Duration::from_secs(15);
 const DROPPED: &str = "counterfoil_subscriptions_ended_total";
@@ -105,6 +107,8 @@ struct Guard {
     draining: CancellationToken,
     tenant: TenantId,
     check: Interval,
+    /// When it was last asked whether somebody is there.
+    asked: Instant,
 }
 
 impl Session {
@@ -126,6 +130,7 @@ impl Session {
                 draining,
                 tenant,
                 check,
+                asked: Instant::now(),
             },
             position,
             sent: (Instant::now(), position),
@@ -183,6 +188,7 @@ impl Session {
                 () = guard.draining.cancelled() => return Err(of_dropped(Dropped::Stopped)),
                 _ = guard.check.tick() => {
                     guard.may_go_on()?;
+                    guard.is_somebody_there().await?;
                     if *position > sent.1 && sent.0.elapsed() >= PROGRESS {
                         return Ok(None);
                     }
@@ -212,6 +218,21 @@ impl Guard {
         if is_suspended(&self.security, self.tenant) {
             let detail = format!("tenant {} is suspended", self.tenant);
             return Err((Reason::TenantSuspended, detail));
+        }
+        Ok(())
+    }
+}
+
+impl Guard {
+    /// A page that is left open goes on listening; it is no use of its session, which ends when nobody uses it.
+    async fn is_somebody_there(&mut self) -> Result<(), (Reason, String)> {
+        if self.asked.elapsed() < IDLE_CHECK {
+            return Ok(());
+        }
+        self.asked = Instant::now();
+        if self.admission.session_lies_idle().await {
+            let detail = "the session that opened this stream was not used for too long";
+            return Err((Reason::CredentialRevoked, detail.to_owned()));
         }
         Ok(())
     }

@@ -80,7 +80,7 @@ impl Queries {
         // One deadline for all that is asked for.
         let deadline = Instant::now() + PATIENCE;
         for wanted in &request.wait_for {
-            self.wait(wanted, projection, deadline).await?;
+            self.wait(tenant, wanted, projection, deadline).await?;
         }
         self.database.tenant(tenant).await.map_err(unavailable)
     }
@@ -96,12 +96,18 @@ impl Queries {
         }
     }
 
-    async fn wait(&self, wanted: &WaitFor, projection: &str, deadline: Instant) -> Result<(), ApiError> {
+    async fn wait(
+        &self,
+        reader: TenantId,
+        wanted: &WaitFor,
+        projection: &str,
+        deadline: Instant,
+    ) -> Result<(), ApiError> {
         let wait = engine::WaitFor {
             tenant: wanted.tenant,
             position: wanted.position,
         };
-        match self.waiting.wait(projection, wait, deadline).await {
+        match self.waiting.wait(reader, projection, wait, deadline).await {
             Ok(engine::WaitOutcome::Reached) => Ok(()),
             Ok(engine::WaitOutcome::Parked) => Err(problem::UNAVAILABLE
                 .detail(format!(
@@ -113,7 +119,7 @@ impl Queries {
                     "{projection} stands at {at}, not yet at {wanted}: try again"
                 ))
                 .with("code", "lagging")),
-            Err(error @ engine::WaitError::Crowded { .. }) => Err(problem::UNAVAILABLE
+            Err(error @ engine::WaitError::Crowded(_)) => Err(problem::UNAVAILABLE
                 .detail(error.to_string())
                 .with("code", "crowded")),
             Err(error) => Err(unavailable(error)),

@@ -74,6 +74,19 @@ impl SessionGate {
         }
     }
 
+    /// Whether the session that a long answer was begun by has lain idle for too long. Where nobody can tell it has not: what
+    /// cannot be decided for long ends the answer in another way.
+    pub async fn lies_idle(&self, headers: &HeaderMap) -> bool {
+        let Ok(Some(found)) = self.found(headers) else {
+            return false;
+        };
+        let idle = self.sessions.lies_idle(found.credential, &found.hash).await;
+        idle.unwrap_or_else(|error| {
+            tracing::warn!(%error, "whether a session lies idle cannot be told at the moment");
+            false
+        })
+    }
+
     fn found(&self, headers: &HeaderMap) -> Result<Option<UserIdentity>, ApiError> {
         let shown = self.cookie.shown(headers);
         let Some(shown) = shown.and_then(|text| PresentedKey::parse_marked(SESSION_MARK, text).ok()) else {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use counterfoil_events::fair_places::Full;
 use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_projections::engine::{WaitError, WaitFor, WaitOutcome, WaitingRoom};
 use reqwest::Method;
@@ -150,7 +151,8 @@ async fn a_crowd_waits_on_one_connection_and_whoever_finds_no_place_is_told_so()
     let installation = Installation::new().await;
     let server = installation.serve().await;
     let world = World::new(&server, &["demo-small"]).await;
-    let room = Arc::new(WaitingRoom::start(&installation.database(), PLACES));
+    // Of all places one tenant has an eighth.
+    let room = Arc::new(WaitingRoom::start(&installation.database(), PLACES * 8));
     let wait = |projection: &'static str, position: u64| {
         let (room, tenant) = (Arc::clone(&room), world.tenant);
         let wait = WaitFor {
@@ -158,7 +160,7 @@ async fn a_crowd_waits_on_one_connection_and_whoever_finds_no_place_is_told_so()
             position: Position(position),
         };
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-        async move { room.wait(projection, wait, deadline).await }
+        async move { room.wait(tenant, projection, wait, deadline).await }
     };
     // For ten positions that ten commands will reach, half of them in another read model.
     let crowd: Vec<_> = (0..PLACES + TOO_MANY)
@@ -186,7 +188,7 @@ async fn a_crowd_waits_on_one_connection_and_whoever_finds_no_place_is_told_so()
     let mut crowded = 0;
     for one in crowd {
         match one.await.unwrap() {
-            Err(WaitError::Crowded { limit: PLACES }) => crowded += 1,
+            Err(WaitError::Crowded(Full::Tenant(PLACES))) => crowded += 1,
             other => assert_eq!(other, Ok(WaitOutcome::Reached)),
         }
     }

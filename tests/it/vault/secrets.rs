@@ -107,6 +107,25 @@ async fn swapped_rows_do_not_open_and_a_retired_secret_leaves_no_ciphertext() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_rotate_at_one_time_those_that_the_log_refuses_leave_no_ciphertext() {
+    let scene = Scene::new().await;
+    scene.store(FIRST).await.good();
+    let rotations = futures::future::join_all((0..12).map(|_| scene.rotate(SECOND))).await;
+    let done = rotations.iter().filter(|reply| reply.status == 200).count();
+    assert!(done >= 1, "{}", rotations[0].text);
+    let mut admin = scene.installation.admin().connect().await.unwrap();
+    let query = "SELECT count(*) FROM counterfoil.secret_versions WHERE secret = 'standin'";
+    let kept: i64 = sqlx::query_scalar(query).fetch_one(&mut admin).await.unwrap();
+    assert_eq!(
+        usize::try_from(kept).unwrap(),
+        1 + done,
+        "each is named by an event"
+    );
+    admin.close().await.unwrap();
+    scene.keys.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_in_no_table_message_log_or_error_and_neither_is_the_kek() {
     let scene = Scene::new().await;
     let errors = [

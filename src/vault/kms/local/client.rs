@@ -1,10 +1,12 @@
 //! The asking side: one connection for one question. It is asked once in minutes for an organisation, so there is no
 //! connection to keep.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt as _};
+use nix::unistd::Uid;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -37,6 +39,7 @@ impl LocalKms {
         };
         let asked = async {
             let mut stream = UnixStream::connect(&self.socket).await?;
+            self.is_whom_we_trust(&stream)?;
             wire::send(&mut stream, question).await?;
             wire::receive(&mut stream).await
         };
@@ -46,6 +49,29 @@ impl LocalKms {
             Err(_) => Err(unavailable(&format!("no answer within {} s", PATIENCE.as_secs()))),
         }
     }
+}
+
+impl LocalKms {
+    /// Whoever got hold of the path could otherwise answer in the key process's place, and be shown data keys.
+    fn is_whom_we_trust(&self, stream: &UnixStream) -> std::io::Result<()> {
+        let folder = self
+            .socket
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let owner = std::fs::metadata(folder.unwrap_or(Path::new(".")))?.uid();
+        let peer = stream.peer_cred()?.uid();
+        if is_trusted(peer, Uid::effective().as_raw(), owner) {
+            return Ok(());
+        }
+        Err(std::io::Error::other(format!(
+            "user {peer} answers there, who is nobody to be shown keys"
+        )))
+    }
+}
+
+/// Root, our own user; and, to root alone, the owner of the folder that the socket is in.
+fn is_trusted(peer: u32, ours: u32, owner: u32) -> bool {
+    peer == 0 || peer == ours || (ours == 0 && peer == owner)
 }
 
 impl Kms for LocalKms {
@@ -98,4 +124,20 @@ fn done<const N: usize>(answer: &[u8]) -> Result<[&[u8]; N], KmsError> {
 
 fn malformed() -> KmsError {
     KmsError::Damaged("it is not one of a key process".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_root_and_ones_own_user_are_shown_keys() {
+        assert!(is_trusted(0, 1000, 1000) && is_trusted(1000, 1000, 0));
+        assert!(
+            !is_trusted(1001, 1000, 1001),
+            "whoever owns the folder is nobody to another user"
+        );
+        assert!(is_trusted(107, 0, 107), "root trusts whom it gave the folder");
+        assert!(!is_trusted(1001, 0, 107));
+    }
 }
