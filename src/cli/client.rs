@@ -144,7 +144,7 @@ impl Api {
             cause = deeper;
         }
         CliError::unavailable(format!(
-            "no answer from {}: {cause}. Is `counterfoil serve` running?",
+            "no answer from {}: {cause}. Is `counterfoil up` (or `counterfoil serve`) running?",
             self.base
         ))
     }

@@ -10,12 +10,13 @@ use counterfoil_events::ledger::{Database, Sequencer, SequencerOptions};
 use counterfoil_events::timestamp::SystemClock;
 use tokio_util::sync::CancellationToken;
 
-use super::GlobalArgs;
 use super::audit::Bar;
 use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
 use super::stop::StopSignals;
+use super::{GlobalArgs, reach};
 use crate::commands::Commands;
+use crate::config::PostgresRole;
 use crate::signing::{KeyFile, KeyFileError};
 use crate::vault::kms::local::{KekFolder, KeyServer, keep_out_of_dumps};
 use crate::vault::rotation::{KeyRotated, KeyRotation, KeyRotationError};
@@ -115,6 +116,7 @@ async fn serve(global: &GlobalArgs, keys: PathBuf, socket: PathBuf, create: bool
 
 async fn rewrap(global: &GlobalArgs) -> Outcome {
     let config = global.installation()?;
+    reach::postgres(&config, PostgresRole::Log, global).await?;
     let kms = vault::kms(&config.vault).map_err(CliError::unavailable)?;
     let kms = kms.ok_or_else(|| CliError::of_key(KeyFileError::NoKms))?;
     let database = Database::new(&config.postgres.database_options());
@@ -139,6 +141,7 @@ async fn rewrap(global: &GlobalArgs) -> Outcome {
 
 async fn rotate_key(global: &GlobalArgs, organisation: OrganisationId, output: Output) -> Outcome {
     let config = global.installation()?;
+    reach::postgres(&config, PostgresRole::Log, global).await?;
     let kms = vault::kms(&config.vault).map_err(CliError::unavailable)?;
     let kms = kms.ok_or_else(|| CliError::of_key(KeyFileError::NoKms))?;
     let signing = KeyFile::new(&config.signing.key_file, Arc::clone(&kms));

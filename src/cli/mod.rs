@@ -16,12 +16,15 @@ mod openapi;
 pub mod output;
 mod permissions;
 mod projections;
+mod reach;
+mod refusal;
 mod replay;
 mod serve;
 mod stack;
 mod status;
 mod stop;
 pub mod table;
+mod values;
 
 use std::path::{Path, PathBuf};
 
@@ -51,7 +54,6 @@ const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  done, and it found someth
 #[command(
     name = "counterfoil",
     version,
-    propagate_version = true,
     arg_required_else_help = true,
     after_help = EXIT_CODES
 )]
@@ -174,11 +176,8 @@ impl GlobalArgs {
             true => Some(usual()),
             false => self.data.as_deref().map(config_file),
         };
-        let mut config = Config::load(self.sources().installation(file)).map_err(CliError::usage)?;
-        if config.telemetry.log_filter == TelemetryConfig::default().log_filter {
-            config.telemetry.log_filter = "warn".to_owned();
-        }
-        set_up_logs(&config)?;
+        let config = Config::load(self.sources().installation(file)).map_err(CliError::usage)?;
+        set_up_quiet_logs(&config)?;
         Ok(config)
     }
 
@@ -205,6 +204,20 @@ impl GlobalArgs {
         self.data.clone().unwrap_or_else(|| DEFAULT_DATA.into())
     }
 
+    /// The arguments that name the same installation, for a command that is printed to be typed.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let named = |name: &str, path: &Path| format!(" {name} {}", quoted(path));
+        let mut arguments = String::new();
+        if let Some(file) = &self.config {
+            arguments.push_str(&named("--config", file));
+        }
+        if self.means_data() {
+            arguments.push_str(&named("--data", &self.data()));
+        }
+        arguments
+    }
+
     /// File, environment and flags of this call.
     fn sources(&self) -> Sources {
         let sources = Sources::of_process().file(self.config.clone());
@@ -212,6 +225,16 @@ impl GlobalArgs {
             .iter()
             .fold(sources, |sources, (key, value)| sources.flag_text(key, value))
     }
+}
+
+/// A path as a shell takes it for one word.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 fn load(sources: Sources) -> Result<Config, CliError> {
@@ -226,10 +249,23 @@ fn set_up_logs(config: &Config) -> Result<(), CliError> {
     faults::arm().map_err(CliError::usage)
 }
 
+/// The same for a command whose answer says what it does: what is usual is logged only where the configuration asks.
+fn set_up_quiet_logs(config: &Config) -> Result<(), CliError> {
+    let mut config = config.clone();
+    if config.telemetry.log_filter == TelemetryConfig::default().log_filter {
+        config.telemetry.log_filter = "warn".to_owned();
+    }
+    set_up_logs(&config)
+}
+
 /// Runs the process's command.
 #[must_use]
 pub fn main() -> Exit {
-    let cli = Cli::parse();
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refusal::told(&error, &arguments),
+    };
     let output = Output::new(cli.global.json);
     match run(cli, output) {
         Ok(exit) => exit,
@@ -283,10 +319,18 @@ fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::CommandFactory;
 
     #[test]
     fn every_command_is_well_formed() {
         super::Cli::command().debug_assert();
+    }
+    #[test]
+    fn a_printed_path_is_one_word_of_a_shell() {
+        let quoted = |path: &str| super::quoted(Path::new(path));
+        assert_eq!(quoted(".counterfoil/data"), ".counterfoil/data");
+        assert_eq!(quoted("/my data/it's"), r"'/my data/it'\''s'");
     }
 }

@@ -15,7 +15,9 @@ use sqlx::PgPool;
 use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
 use super::table::Table;
-use super::{GlobalArgs, block_on};
+use super::values::whole;
+use super::{GlobalArgs, block_on, reach};
+use crate::config::PostgresRole;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ProjectionsCommand {
@@ -29,7 +31,8 @@ pub(super) enum ProjectionsCommand {
         #[arg(long)]
         cancel: bool,
         /// At most so many events a second; as fast as it goes, if not given
-        #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+        #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
+            value_parser = whole::<u32>(0..=u32::MAX.into()))]
         events_per_second: u32,
     },
     /// Compare a read model with one folded from nothing; prints nothing and exits 0 when they are equal
@@ -45,6 +48,7 @@ pub(super) enum ProjectionsCommand {
         #[arg(requires = "name", requires = "position")]
         tenant: Option<TenantId>,
         /// Where in it
+        #[arg(value_parser = whole::<u64>(1..))]
         position: Option<u64>,
     },
 }
@@ -70,9 +74,9 @@ struct Listed {
 impl ProjectionsCommand {
     pub fn run(self, global: &GlobalArgs, output: Output) -> Outcome {
         let config = global.installation()?;
-        let options = config.postgres.database_options();
         block_on(async move {
-            let database = Database::new(&options);
+            reach::postgres(&config, PostgresRole::Projector, global).await?;
+            let database = Database::new(&config.postgres.database_options());
             let outcome = self.on(database.projector(), output).await;
             database.close().await;
             outcome

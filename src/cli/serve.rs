@@ -1,6 +1,7 @@
 //! `counterfoil init`, `migrate`, `serve` and `up`: the commands that run the platform itself.
 
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 
 use clap::Args;
 use secrecy::ExposeSecret;
@@ -9,6 +10,7 @@ use super::GlobalArgs;
 use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
 use super::stop::StopSignals;
+use super::values::whole;
 use crate::config::{Config, LocalIssuerConfig, PostgresRole, Role};
 use crate::init::{self, initialise};
 use crate::serve::{Process, ServeError};
@@ -25,7 +27,7 @@ pub(super) struct ServeArgs {
 #[derive(Debug, Args)]
 pub(super) struct UpArgs {
     /// The port to listen on, on loopback; 0 for any that is free
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(0..=u16::MAX.into()))]
     pub(super) port: Option<u16>,
     /// Start an issuer on this machine that signs in anyone, to try signing in; for development only
     #[arg(long)]
@@ -76,6 +78,7 @@ pub(super) async fn up(global: &GlobalArgs, args: UpArgs, output: Output) -> Out
         config.auth.local_issuer = Some(LocalIssuerConfig::of_this_start());
         config.validate().map_err(CliError::usage)?;
     }
+    free(config.http.address)?;
     let mut stop = StopSignals::listen()?;
     // A start that is given up ends what it has started: the servers die with their owner.
     let up = tokio::select! {
@@ -91,6 +94,19 @@ pub(super) async fn up(global: &GlobalArgs, args: UpArgs, output: Output) -> Out
     }
     stop.asked().await;
     finish(up.stop(), stop).await
+}
+
+/// Looked at before the servers are started, which takes a while. Who takes the address meanwhile is found out by the
+/// server's own attempt.
+fn free(address: SocketAddr) -> Result<(), CliError> {
+    match TcpListener::bind(address) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(CliError::unavailable(format!(
+            "{address} is in use by another program (another `counterfoil up`?): end that one, or choose another port \
+             with --port N (0 for any that is free), another address with --set http.address=ADDRESS:PORT"
+        ))),
+        // What else is wrong with it the server says as well.
+        _ => Ok(()),
+    }
 }
 
 fn greet(up: &Up, output: Output) -> Result<(), CliError> {

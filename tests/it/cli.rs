@@ -81,13 +81,80 @@ fn wrong_usage_is_2_and_says_what_was_expected() {
 }
 
 #[test]
+fn wrong_usage_is_json_for_those_who_ask_for_json() {
+    for (arguments, said) in [
+        (&["no-such-command", "--json"][..], "unrecognized subcommand"),
+        (&["--json"], "requires a subcommand"),
+        (&["--json", "audit"], "a command is missing"),
+        (&["--json", "audit", "export"], "--tenant"),
+        (&["status", "--json", "--no-such-flag"], "--no-such-flag"),
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        let error: serde_json::Value = serde_json::from_str(stderr(&output)).unwrap();
+        assert!(error["error"].as_str().unwrap().contains(said), "{error}");
+        assert_eq!(error["exit"], 2);
+        assert!(error["problem"].is_null());
+    }
+    for asked_for in [&["--help", "--json"][..], &["--version", "--json"]] {
+        let output = run(asked_for);
+        assert_eq!(output.status.code(), Some(0), "{asked_for:?}");
+        assert!(stdout(&output).contains("counterfoil") || stdout(&output).contains("Usage"));
+    }
+}
+
+#[test]
+fn a_version_of_something_is_not_the_programs() {
+    let shown = run(&["policies", "show", "tenant", "--version", "1"]);
+    assert_eq!(shown.status.code(), Some(2));
+    assert!(shown.stdout.is_empty(), "{}", stdout(&shown));
+    assert!(stderr(&shown).contains("<VERSION>"), "{}", stderr(&shown));
+}
+
+#[test]
+fn what_is_no_number_is_refused_in_plain_words() {
+    let tenant = ["--tenant", "01933b5e-0000-7000-8000-000000000001"];
+    for (arguments, expected) in [
+        (&["up", "--port", "http"][..], "from 0 to 65535"),
+        (&["audit", "export", "--from", "zero", "--out", "x"], "from 1 on"),
+        (&["audit", "verify", "--from", "0"], "from 1 on"),
+        (&["policies", "show", "tenant", "first"], "from 1 to 4294967295"),
+        (&["agents", "list", "--limit", "few"], "from 1 on"),
+    ] {
+        let output = run(&[arguments, if arguments[0] == "up" { &[] } else { &tenant[..] }].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let said = format!("expected a whole number {expected}");
+        assert!(
+            stderr(&output).contains(&said),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn up_names_an_address_that_is_in_use_before_it_starts_anything() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let set = format!("http.address={address}");
+    let output = run(&["up", "--data", data.to_str().unwrap(), "--set", &set]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(said.contains(&address) && said.contains("--port"), "{said}");
+    assert!(!data.join("postgres").exists());
+}
+
+#[test]
 fn nobody_who_answers_is_3_and_says_what_to_do() {
     // Port 1 is reserved, and nobody listens there.
     let output = run(&["status", "--url", "http://127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(output.stdout.is_empty());
     assert!(
-        stderr(&output).contains("Is `counterfoil serve` running?"),
+        stderr(&output).contains("Is `counterfoil up` (or `counterfoil serve`) running?"),
         "{}",
         stderr(&output)
     );

@@ -104,11 +104,29 @@ async fn every_command_finds_a_running_up_by_its_directory_alone() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     up.interrupt().await;
 
-    let stopped = run(&data, &["audit", "verify", "--tenant", tenant]).await;
-    assert_eq!(
-        stopped.status.code(),
-        Some(3),
-        "its servers have ended with it: {}",
+    // Its servers have ended with it: each command names what does not answer, and how it is started.
+    let restart = format!("counterfoil up --data {}", data.display());
+    for (arguments, silent) in [
+        (
+            &["audit", "verify", "--tenant", tenant][..],
+            "Postgres at 127.0.0.1:",
+        ),
+        (&["projections", "list"], "Postgres at 127.0.0.1:"),
+        (&["keys", "list"], "Postgres at 127.0.0.1:"),
+        (&["kms", "rewrap"], "Postgres at 127.0.0.1:"),
+    ] {
+        let stopped = run(&data, arguments).await;
+        assert_eq!(stopped.status.code(), Some(3), "{}", text(&stopped));
+        let said = text(&stopped);
+        assert!(
+            said.contains(silent) && said.contains(&restart),
+            "{arguments:?}: {said}"
+        );
+    }
+    let stopped = run(&data, &["status"]).await;
+    assert!(
+        text(&stopped).contains("Is `counterfoil up`"),
+        "{}",
         text(&stopped)
     );
 }

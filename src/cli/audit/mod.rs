@@ -13,12 +13,14 @@ use counterfoil_events::ledger::Database;
 use counterfoil_events::timestamp::SystemClock;
 use indicatif::ProgressBar;
 
+use super::backup::stopped_servers;
 use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
-use super::{GlobalArgs, block_on};
+use super::{GlobalArgs, block_on, reach, set_up_quiet_logs};
 use crate::audit::{AuditError, HeadNotes, Progress};
-use crate::config::Config;
+use crate::config::{Config, PostgresRole};
 use crate::signing::KeyFile;
+use crate::up::Servers;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
@@ -38,7 +40,30 @@ impl AuditCommand {
             Self::Verify(args) => args.run(global, output),
             Self::Export(args) => with_log(global, |config, database| args.run(config, database, output)),
             Self::HeadNote(args) => with_log(global, |config, database| args.run(config, database, output)),
-            Self::Reconcile(args) => with_log(global, |config, database| args.run(config, database, output)),
+            Self::Reconcile(args) => block_on(reconcile(args, global, output)),
+        }
+    }
+}
+
+/// Also for an `up` that does not run, whose servers are started for as long as it takes: after a restore nothing may be
+/// appended before this.
+async fn reconcile(args: reconcile::ReconcileArgs, global: &GlobalArgs, output: Output) -> Outcome {
+    match stopped_servers(global).await? {
+        None => {
+            let config = global.installation()?;
+            on_log(global, config, |config, database| {
+                args.run(global, config, database, output)
+            })
+            .await
+        }
+        Some(Servers { stack, config }) => {
+            set_up_quiet_logs(&config)?;
+            let done = on_log(global, config, |config, database| {
+                args.run(global, config, database, output)
+            });
+            let outcome = done.await;
+            stack.stop().await;
+            outcome
         }
     }
 }
@@ -49,13 +74,19 @@ pub(super) fn with_log<F: Future<Output = Outcome>>(
     work: impl FnOnce(Config, Database) -> F,
 ) -> Outcome {
     let config = global.installation()?;
-    let database = config.postgres.database_options();
-    block_on(async {
-        let database = Database::new(&database);
-        let outcome = work(config, database.clone()).await;
-        database.close().await;
-        outcome
-    })
+    block_on(on_log(global, config, work))
+}
+
+async fn on_log<F: Future<Output = Outcome>>(
+    global: &GlobalArgs,
+    config: Config,
+    work: impl FnOnce(Config, Database) -> F,
+) -> Outcome {
+    reach::postgres(&config, PostgresRole::Log, global).await?;
+    let database = Database::new(&config.postgres.database_options());
+    let outcome = work(config, database.clone()).await;
+    database.close().await;
+    outcome
 }
 
 /// What makes head notes here.

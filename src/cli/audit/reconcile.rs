@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use counterfoil_events::backbone::Backbone;
 use counterfoil_events::backbone::reconcile::{Gap, Reconciliation, Repair, TenantReport};
 use counterfoil_events::ids::Fingerprint;
 use counterfoil_events::ledger::Database;
 
-use super::super::exit::{CliError, Exit, Outcome};
+use super::super::exit::{Exit, Outcome};
 use super::super::output::Output;
 use super::super::table::Table;
+use super::super::{GlobalArgs, reach};
 use super::{Bar, failed};
 use crate::audit::{Reconcile, Reconciled};
 use crate::config::Config;
@@ -31,13 +31,16 @@ pub struct ReconcileArgs {
 }
 
 impl ReconcileArgs {
-    pub async fn run(self, config: Config, database: Database, output: Output) -> Outcome {
-        let options = crate::serve::backbone_options(&config.nats)
-            .await
-            .map_err(CliError::usage)?;
+    pub async fn run(
+        self,
+        global: &GlobalArgs,
+        config: Config,
+        database: Database,
+        output: Output,
+    ) -> Outcome {
         let reconcile = Reconcile {
             database,
-            backbone: Backbone::connect(options).await.map_err(CliError::unavailable)?,
+            backbone: reach::backbone(&config, global).await?,
             partitions: config.nats.partitions,
             root: self.root,
         };

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
-use counterfoil_events::backbone::Backbone;
 use counterfoil_events::ids::{Fingerprint, Position, TenantId};
 use counterfoil_events::ledger::Database;
 use counterfoil_events::verify::Options;
 
-use super::super::GlobalArgs;
 use super::super::exit::{CliError, Exit, Outcome};
 use super::super::output::Output;
 use super::super::table::Table;
+use super::super::values::whole;
+use super::super::{GlobalArgs, reach};
 use super::{Bar, failed, with_log};
 use crate::audit::{JetStreamAudit, Keys, PostgresAudit, Scope, Summary, verify_file};
 use crate::config::Config;
@@ -32,7 +32,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "TENANT")]
     tenant: Option<TenantId>,
     /// From this position on; what stands before is taken for granted
-    #[arg(long, requires = "tenant", default_value_t = 1, value_name = "POSITION")]
+    #[arg(long, requires = "tenant", default_value_t = 1, value_name = "POSITION", value_parser = whole::<u64>(1..))]
     from: u64,
     /// A head note that the log has to be consistent with; may be repeated
     #[arg(long, value_name = "FILE")]
@@ -44,7 +44,7 @@ pub struct VerifyArgs {
     #[arg(long)]
     chain_only: bool,
     /// Threads that check [default: one per core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<NonZeroUsize>(1..=1024))]
     threads: Option<NonZeroUsize>,
 }
 
@@ -81,7 +81,10 @@ impl VerifyArgs {
             }
             Source::JetStream => {
                 return with_log(global, |config, database| async move {
-                    finish(&jetstream(config, database, root, scope, output).await?, output)
+                    finish(
+                        &jetstream(global, config, database, root, scope, output).await?,
+                        output,
+                    )
                 });
             }
         };
@@ -93,9 +96,6 @@ impl VerifyArgs {
             std::fs::read_to_string(path)
                 .map_err(|error| CliError::usage(format!("head note {}: {error}", path.display())))
         };
-        if self.from == 0 {
-            return Err(CliError::usage("--from: positions begin at 1"));
-        }
         let defaults = Options::default();
         Ok(Scope {
             tenant: self.tenant,
@@ -134,6 +134,7 @@ async fn postgres(
 }
 
 async fn jetstream(
+    global: &GlobalArgs,
     config: Config,
     database: Database,
     root: Option<Fingerprint>,
@@ -143,10 +144,7 @@ async fn jetstream(
     let keys = Keys::from_postgres(database.log(), root)
         .await
         .map_err(|error| failed(&error))?;
-    let options = crate::serve::backbone_options(&config.nats)
-        .await
-        .map_err(CliError::usage)?;
-    let backbone = Backbone::connect(options).await.map_err(CliError::unavailable)?;
+    let backbone = reach::backbone(&config, global).await?;
     let bar = Bar::new(output, "verifying");
     let audit = JetStreamAudit::new(database.log().clone(), backbone, keys, scope);
     audit.run(&bar).await.map_err(|error| failed(&error))

@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::super::exit::CliError;
+use super::super::values::whole;
 use super::Ask;
 use super::call::{Call, ListArgs, ReasonArg, TenantArg, json_of, segment};
 
@@ -93,7 +94,7 @@ pub enum AgentKeysCommand {
         #[command(flatten)]
         tenant: TenantArg,
         /// How long the old key goes on working, at most 604800 (a week)
-        #[arg(long, value_name = "SECONDS")]
+        #[arg(long, value_name = "SECONDS", value_parser = whole::<u32>(0..=u32::MAX.into()))]
         grace_s: u32,
     },
     /// Refuse a key from now on

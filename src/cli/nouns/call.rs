@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::super::client::Api;
 use super::super::exit::CliError;
+use super::super::values::whole;
 
 /// Everything but what RFC 3986 calls unreserved.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -72,7 +73,7 @@ impl TenantArg {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     /// At most so many
-    #[arg(long, default_value_t = 100, value_name = "N")]
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = whole::<usize>(1..))]
     limit: usize,
 }
 

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::super::exit::CliError;
+use super::super::values::whole;
 use super::Ask;
 use super::call::{Call, ReasonArg};
 
@@ -15,7 +16,7 @@ pub enum OriginCommand {
     /// Answer requests without proof of origin for a while: for when the edge is down
     Suspend {
         /// For so many seconds from now, at most 3600
-        #[arg(long, value_name = "SECONDS")]
+        #[arg(long, value_name = "SECONDS", value_parser = whole::<u32>(0..=u32::MAX.into()))]
         for_s: u32,
         /// A stable code of yours, such as edge_down; it stands in the log
         #[arg(long, value_name = "CODE")]

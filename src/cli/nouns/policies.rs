@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::super::exit::CliError;
+use super::super::values::whole;
 use super::Ask;
 use super::call::{Call, ListArgs, Shown, TenantArg, text_of};
 
@@ -55,7 +56,7 @@ pub enum PoliciesCommand {
         /// Which layer
         layer: Layer,
         /// Which version
-        #[arg(id = "policy_version", value_name = "VERSION")]
+        #[arg(value_parser = whole::<u32>(1..=u32::MAX.into()))]
         version: u32,
         #[command(flatten)]
         tenant: TenantArg,
@@ -74,7 +75,7 @@ pub enum PoliciesCommand {
         /// Which layer
         layer: Layer,
         /// Which version
-        #[arg(id = "policy_version", value_name = "VERSION")]
+        #[arg(value_parser = whole::<u32>(1..=u32::MAX.into()))]
         version: u32,
         #[command(flatten)]
         tenant: TenantArg,
@@ -84,7 +85,7 @@ pub enum PoliciesCommand {
         /// Which layer
         layer: Layer,
         /// Which version; the one before the active one, if not given
-        #[arg(long, value_name = "VERSION")]
+        #[arg(long, value_name = "VERSION", value_parser = whole::<u32>(1..=u32::MAX.into()))]
         to: Option<u32>,
         #[command(flatten)]
         tenant: TenantArg,

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::super::exit::CliError;
+use super::super::values::whole;
 use super::Ask;
 use super::call::{Call, ReasonArg, TenantArg, segment};
 
@@ -19,7 +20,7 @@ pub enum SubscribersCommand {
     /// Issue a credential, shown this once
     Issue {
         /// For so many seconds, 12 hours at the most
-        #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = whole::<u32>(0..=u32::MAX.into()))]
         for_s: u32,
         #[command(flatten)]
         tenant: TenantArg,
