@@ -1,21 +1,21 @@
-//! Writes the export of one log: to a draft beside the file, which takes its name only when it is whole.
+//! Writes the export of one log.
 //!
 //! 1. Sign (or find) a head note for where the log ends now: the export ends there.
 //! 2. Key events, then page by page the documents and the events that refer to them.
-//! 3. The trailer with the note; sync; rename.
+//! 3. The trailer with the note; then the file gets its name (`destination.rs`).
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use counterfoil_events::export::ExportWriter;
+use counterfoil_events::export::{ExportWriter, WriteError};
 use counterfoil_events::head_note::HeadNote;
 use counterfoil_events::ids::{DocumentDigest, EventHash, Position, TenantId};
 use counterfoil_events::ledger::{LogReader, StoredEvent};
 use counterfoil_events::verify::documents_of;
 use serde::Serialize;
 
+use super::destination::Destination;
 use super::error::AuditError;
 use super::head_notes::HeadNotes;
 use super::keys::Keys;
@@ -31,7 +31,7 @@ pub struct Export<'a> {
     pub tenant: TenantId,
     /// From which position on.
     pub from: Position,
-    /// The file.
+    /// The file; `-` is stdout.
     pub path: &'a Path,
     /// Whether one that is there is replaced.
     pub replace: bool,
@@ -40,7 +40,7 @@ pub struct Export<'a> {
 /// What was exported.
 #[derive(Debug, Serialize)]
 pub struct Exported {
-    /// The file.
+    /// The file; `-` is stdout.
     pub path: PathBuf,
     /// Whose log.
     pub tenant: TenantId,
@@ -76,15 +76,19 @@ pub async fn export(
             head: to,
         });
     }
-    if !export.replace && export.path.exists() {
-        return Err(AuditError::Exists(export.path.to_owned()));
-    }
-    let draft = draft_beside(export.path);
-    let file = File::create(&draft).map_err(AuditError::file(&draft))?;
-    let out = BufWriter::with_capacity(BUFFER_BYTES, file);
+    let out = Destination::open(export.path, export.replace)?;
+    let out = BufWriter::with_capacity(BUFFER_BYTES, out);
+    // What refuses is the file then, not the log.
+    let refused = |error| match error {
+        AuditError::Unexportable(WriteError::Io(source)) => {
+            AuditError::file(Destination::name(export.path))(source)
+        }
+        error => error,
+    };
     let prev = hash_before(reader, export.tenant, from).await?;
     let root = keys.trusted.root();
-    let writer = ExportWriter::begin(out, export.tenant, (from, to), prev, root, &keys.events)?;
+    let writer = ExportWriter::begin(out, export.tenant, (from, to), prev, root, &keys.events)
+        .map_err(|error| refused(error.into()))?;
     let mut copy = Copy {
         reader,
         writer,
@@ -92,12 +96,9 @@ pub async fn export(
         missing: BTreeSet::new(),
     };
     let copied = copy.pages((from, to), progress).await;
-    let finished = copied.and_then(|()| finish(copy.writer, &note, &draft, export.path));
-    if let Err(error) = finished {
-        // The draft is worth nothing; that it cannot be removed is less important than why.
-        let _ = std::fs::remove_file(&draft);
-        return Err(error);
-    }
+    copied
+        .and_then(|()| finish(copy.writer, &note))
+        .map_err(refused)?;
     Ok(Exported {
         path: export.path.to_owned(),
         tenant: export.tenant,
@@ -107,12 +108,6 @@ pub async fn export(
         missing_documents: copy.missing,
         root,
     })
-}
-
-fn draft_beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    path.with_file_name(name)
 }
 
 async fn hash_before(reader: &LogReader, tenant: TenantId, from: Position) -> Result<EventHash, AuditError> {
@@ -131,7 +126,7 @@ async fn hash_before(reader: &LogReader, tenant: TenantId, from: Position) -> Re
 
 struct Copy<'a> {
     reader: &'a LogReader,
-    writer: ExportWriter<BufWriter<File>>,
+    writer: ExportWriter<BufWriter<Destination>>,
     tenant: TenantId,
     missing: BTreeSet<DocumentDigest>,
 }
@@ -174,14 +169,8 @@ impl Copy<'_> {
     }
 }
 
-fn finish(
-    writer: ExportWriter<BufWriter<File>>,
-    note: &HeadNote,
-    draft: &Path,
-    path: &Path,
-) -> Result<(), AuditError> {
-    let mut out = writer.finish(note)?;
-    out.flush().map_err(AuditError::file(draft))?;
-    out.get_ref().sync_all().map_err(AuditError::file(draft))?;
-    std::fs::rename(draft, path).map_err(AuditError::file(path))
+fn finish(writer: ExportWriter<BufWriter<Destination>>, note: &HeadNote) -> Result<(), AuditError> {
+    let out = writer.finish(note)?;
+    let out = out.into_inner().map_err(io::IntoInnerError::into_error);
+    out.map_err(WriteError::from)?.complete()
 }

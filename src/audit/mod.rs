@@ -4,6 +4,7 @@
 //! What is right is decided by `counterfoil_events::verify`, which does no I/O. The parts here fetch what it is fed:
 //! raw rows and messages, believed in nothing, so that damage is a finding and not an error.
 
+mod destination;
 mod documents;
 mod error;
 mod export;
@@ -27,7 +28,9 @@ pub use jetstream::JetStreamAudit;
 pub use keys::Keys;
 pub use postgres::PostgresAudit;
 pub use reconcile::{Reconcile, Reconciled};
-pub use replay::{AsOf, AsOfError, CrossCheck, Difference, Replay, ReplayScope, Replayed, ReplayedEvent};
+pub use replay::{
+    AsOf, AsOfError, CrossCheck, Difference, EndOfLog, Replay, ReplayScope, Replayed, ReplayedEvent,
+};
 pub use summary::{Progress, Summary};
 
 /// What a verification covers and how.

@@ -32,14 +32,28 @@ impl Output {
     /// # Errors
     /// When stdout cannot be written.
     pub fn print<T: Serialize>(self, value: &T, human: impl FnOnce(&T) -> String) -> Result<(), CliError> {
-        let text = if self.json {
-            let mut text = serde_json::to_string_pretty(value).map_err(CliError::usage)?;
-            text.push('\n');
-            text
-        } else {
-            human(value)
-        };
-        Self::write(&text)
+        Self::write(&self.text(value, human)?)
+    }
+
+    /// The same on stderr, for a command whose stdout holds something else.
+    ///
+    /// # Errors
+    /// When the value cannot be JSON.
+    pub fn print_aside<T: Serialize>(
+        self,
+        value: &T,
+        human: impl FnOnce(&T) -> String,
+    ) -> Result<(), CliError> {
+        eprint!("{}", self.text(value, human)?);
+        Ok(())
+    }
+
+    fn text<T: Serialize>(self, value: &T, human: impl FnOnce(&T) -> String) -> Result<String, CliError> {
+        if !self.json {
+            return Ok(human(value));
+        }
+        let text = serde_json::to_string_pretty(value).map_err(CliError::usage)?;
+        Ok(text + "\n")
     }
 
     /// Prints a list: an array as JSON, or a table, or one line that says there is nothing.

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use clap::Args;
 use counterfoil_events::ids::{Position, TenantId};
 use counterfoil_events::ledger::Database;
+use serde::Serialize;
 
 use super::GlobalArgs;
 use super::audit::{failed, with_log};
 use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
 use super::table::Table;
-use crate::audit::{AsOf, CrossCheck, Difference, Replay, ReplayScope, Replayed, ReplayedEvent};
+use crate::audit::{AsOf, CrossCheck, Difference, EndOfLog, Replay, ReplayScope, Replayed, ReplayedEvent};
 use crate::config::{Config, PostgresRole};
 
 /// Arguments of `replay`.
@@ -59,8 +60,13 @@ impl ReplayArgs {
         let replay = Replay::begin(database.log().clone(), scope)
             .await
             .map_err(|error| failed(&error))?;
+        let ended_before = replay.ended_before();
+        if let Some(end) = &ended_before {
+            eprintln!("counterfoil: {}", early(self.tenant, end));
+        }
         let mut run = Run {
             args: &self,
+            ended_before,
             output,
             second,
             kinds: Vec::new(),
@@ -74,8 +80,19 @@ impl ReplayArgs {
     }
 }
 
+/// A state for machines.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    replayed: &'a Replayed,
+    /// Only where the log ends before the moment that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_ended_before: Option<EndOfLog>,
+}
+
 struct Run<'a> {
     args: &'a ReplayArgs,
+    ended_before: Option<EndOfLog>,
     output: Output,
     second: Option<CrossCheck>,
     /// Per kind: how many aggregates and events.
@@ -116,7 +133,11 @@ impl Run<'_> {
             if !one {
                 replayed.events.clear();
             }
-            let line = serde_json::to_string(&replayed).map_err(CliError::usage)?;
+            let line = Line {
+                replayed: &replayed,
+                log_ended_before: self.ended_before,
+            };
+            let line = serde_json::to_string(&line).map_err(CliError::usage)?;
             return Output::write(&format!("{line}\n"));
         }
         if one {
@@ -173,6 +194,16 @@ impl Run<'_> {
         } else {
             Exit::Finding
         })
+    }
+}
+
+fn early(tenant: TenantId, end: &EndOfLog) -> String {
+    match end.recorded_at {
+        Some(time) => format!(
+            "the log of {tenant} ends before that, at position {} of {time}: this is the state there",
+            end.position
+        ),
+        None => format!("nothing stands in the log of {tenant} yet"),
     }
 }
 

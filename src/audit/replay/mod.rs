@@ -51,6 +51,26 @@ impl std::str::FromStr for AsOf {
     }
 }
 
+/// The end of a log that does not reach up to the moment that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct EndOfLog {
+    /// Its last position; zero when nothing stands in it.
+    pub position: Position,
+    /// When the event there was recorded.
+    pub recorded_at: Option<Timestamp>,
+}
+
+impl AsOf {
+    /// Whether this moment lies after the end of a log.
+    fn is_beyond(self, end: &EndOfLog) -> bool {
+        match self {
+            Self::Now => false,
+            Self::Position(position) => position > end.position,
+            Self::Time(time) => end.recorded_at.is_none_or(|last| time > last),
+        }
+    }
+}
+
 /// What to replay.
 #[derive(Debug, Clone)]
 pub struct ReplayScope {
@@ -111,6 +131,7 @@ pub struct Replayed {
 pub struct Replay {
     events: Events,
     until: Position,
+    ended_before: Option<EndOfLog>,
     raw: bool,
 }
 
@@ -122,17 +143,32 @@ impl Replay {
     pub async fn begin(pool: PgPool, scope: ReplayScope) -> Result<Self, AuditError> {
         let reader = LogReader::new(pool.clone());
         let tenant = scope.tenant;
-        let head = reader.head(tenant).await?.ok_or(AuditError::NoTenant(tenant))?;
+        let head = reader
+            .head(tenant)
+            .await?
+            .ok_or(AuditError::NoTenant(tenant))?
+            .head;
+        let end = EndOfLog {
+            position: head.position,
+            recorded_at: (head.position > Position::ZERO).then_some(head.recorded_at),
+        };
         let until = match scope.as_of {
-            AsOf::Now => head.head.position,
-            AsOf::Position(position) => position.min(head.head.position),
+            AsOf::Now => head.position,
+            AsOf::Position(position) => position.min(head.position),
             AsOf::Time(time) => reader.position_as_of(tenant, time).await?,
         };
         Ok(Self {
             events: Events::new(pool, tenant, until, scope.aggregate),
             until,
+            ended_before: scope.as_of.is_beyond(&end).then_some(end),
             raw: scope.raw,
         })
+    }
+
+    /// Where the log ends, if that is before the moment that was asked for: what is replayed is the state there.
+    #[must_use]
+    pub fn ended_before(&self) -> Option<EndOfLog> {
+        self.ended_before
     }
 
     /// The last position that is replayed.

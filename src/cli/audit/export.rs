@@ -1,7 +1,7 @@
 //! `counterfoil audit export`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use counterfoil_events::ids::{Position, TenantId};
@@ -9,6 +9,7 @@ use counterfoil_events::ledger::{Database, LogReader};
 
 use super::super::exit::{Exit, Outcome};
 use super::super::output::Output;
+use super::super::values::whole;
 use super::{Bar, failed, head_notes};
 use crate::audit::{Export, Exported, Keys, export};
 use crate::config::Config;
@@ -19,14 +20,14 @@ pub struct ExportArgs {
     /// Whose log
     #[arg(long, value_name = "TENANT")]
     tenant: TenantId,
-    /// The file to write
+    /// The file to write; `-` for stdout, and what would be there goes to stderr
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Replace the file if it is there
     #[arg(long)]
     force: bool,
     /// From this position on
-    #[arg(long, default_value_t = 1, value_name = "POSITION")]
+    #[arg(long, default_value_t = 1, value_name = "POSITION", value_parser = whole::<u64>(1..))]
     from: u64,
 }
 
@@ -48,7 +49,11 @@ impl ExportArgs {
             .await
             .map_err(|error| failed(&error))?;
         drop(bar);
-        output.print(&exported, human)?;
+        if self.out == Path::new("-") {
+            output.print_aside(&exported, human)?;
+        } else {
+            output.print(&exported, human)?;
+        }
         Ok(if exported.missing_documents.is_empty() {
             Exit::Good
         } else {
@@ -67,7 +72,11 @@ fn human(exported: &Exported) -> String {
         missing_documents,
         root,
     } = exported;
-    let path = path.display();
+    // What was written to stdout is in a file that only the caller knows.
+    let path = match path.to_str() {
+        Some("-") => "FILE".to_owned(),
+        _ => path.display().to_string(),
+    };
     let mut text = format!("{events} events of tenant {tenant}, positions {from} to {to}, are in {path}\n");
     // Writing to a string cannot fail.
     if !missing_documents.is_empty() {

@@ -14,7 +14,7 @@ use crate::support::ledger::TestLedger;
 async fn run(ledger: &TestLedger, directory: &Path, arguments: &[&str]) -> Output {
     let key = key_file(directory).await;
     let mut command = Command::new(binary());
-    if arguments[0] != "replay" {
+    if !["replay", "backup"].contains(&arguments[0]) {
         command.arg("audit");
     }
     command
@@ -204,8 +204,103 @@ async fn a_later_export_and_one_from_the_middle_verify_too() {
 #[tokio::test]
 async fn verify_is_unavailable_when_postgres_does_not_answer() {
     let (ledger, directory) = (ledger(1).await, tempfile::tempdir().unwrap());
-    let output = run(&ledger, directory.path(), &["verify", "--set", "postgres.port=1"]).await;
-    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    for arguments in [
+        &["verify", "--set", "postgres.port=1"][..],
+        &["backup", "--out", "x", "--set", "postgres.port=1"],
+    ] {
+        let output = run(&ledger, directory.path(), arguments).await;
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+        let host = ledger.admin.get_host();
+        let named = format!("Postgres at {host}:1 does not answer: ");
+        assert!(text(&output).contains(&named), "{}", text(&output));
+    }
+}
+
+#[tokio::test]
+async fn an_export_to_stdout_is_the_file_and_nothing_else() {
+    let (ledger, directory) = (ledger(12).await, tempfile::tempdir().unwrap());
+    let tenant = ledger.tenant.to_string();
+    for more in [&[][..], &["--json"]] {
+        let arguments = [&["export", "--tenant", &tenant, "--out", "-"], more].concat();
+        let exported = run(&ledger, directory.path(), &arguments).await;
+        assert_eq!(exported.status.code(), Some(0), "{}", text(&exported));
+        let aside = String::from_utf8(exported.stderr).unwrap();
+        assert!(aside.contains(&root().to_string()), "{aside}");
+        std::fs::write(directory.path().join("log.jsonl"), exported.stdout).unwrap();
+        let arguments = ["verify", "--source", "log.jsonl", "--root", &root().to_string()];
+        let verified = run(&ledger, directory.path(), &arguments).await;
+        assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
+    }
+    assert!(!directory.path().join("-").exists() && !directory.path().join("-.partial").exists());
+}
+
+#[tokio::test]
+async fn a_backup_of_an_altered_log_is_written_and_says_what_is_wrong() {
+    let (ledger, directory) = (ledger(12).await, tempfile::tempdir().unwrap());
+    let good = run(
+        &ledger,
+        directory.path(),
+        &["backup", "--out", "good", "--without-key"],
+    )
+    .await;
+    assert_eq!(good.status.code(), Some(0), "{}", text(&good));
+
+    tamper(&ledger, "UPDATE counterfoil.events SET envelope = replace(envelope, '\"x\"', '\"y\"') WHERE tenant_id = $tenant AND position = 5").await;
+    tamper(
+        &ledger,
+        "DELETE FROM counterfoil.events WHERE tenant_id = $tenant AND position = 8",
+    )
+    .await;
+    let bad = run(
+        &ledger,
+        directory.path(),
+        &["backup", "--out", "bad", "--without-key", "--json"],
+    )
+    .await;
+    assert_eq!(bad.status.code(), Some(1), "{}", text(&bad));
+    let told = String::from_utf8_lossy(&bad.stderr);
+    let tenant = ledger.tenant;
+    for finding in [
+        format!("tenant {tenant} position 5: hash_mismatch"),
+        format!("tenant {tenant} position 8: gap"),
+    ] {
+        assert!(told.contains(&finding), "{told}");
+    }
+    let answer: Value = serde_json::from_slice(&bad.stdout).unwrap();
+    assert_eq!(answer["findings"]["counts"]["hash_mismatch"], 1, "{answer}");
+    assert_eq!(answer["findings"]["counts"]["gap"], 1, "{answer}");
+    // The evidence is kept: what was altered is in the backup as it stands.
+    let events =
+        |backup: &str| std::fs::read_to_string(directory.path().join(backup).join("events.copy")).unwrap();
+    assert_eq!(events("good").lines().count(), events("bad").lines().count() + 1);
+    assert!(directory.path().join("bad/manifest.json").exists());
+}
+
+#[tokio::test]
+async fn a_backup_is_checked_beyond_its_events_up_to_where_each_head_stands() {
+    let (ledger, directory) = (ledger(12).await, tempfile::tempdir().unwrap());
+    tamper(
+        &ledger,
+        "DELETE FROM counterfoil.events WHERE tenant_id = $tenant AND position > 10",
+    )
+    .await;
+    let arguments = ["backup", "--out", "cut", "--without-key"];
+    let cut = run(&ledger, directory.path(), &arguments).await;
+    assert_eq!(cut.status.code(), Some(1), "{}", text(&cut));
+    assert!(text(&cut).contains("position 11: missing_tail"), "{}", text(&cut));
+    tamper(
+        &ledger,
+        "DELETE FROM counterfoil.events WHERE tenant_id = $tenant",
+    )
+    .await;
+    let arguments = ["backup", "--out", "empty", "--without-key"];
+    let empty = run(&ledger, directory.path(), &arguments).await;
+    assert_eq!(empty.status.code(), Some(1), "{}", text(&empty));
+    assert!(
+        text(&empty).contains("position 1: missing_tail"),
+        "{}",
+        text(&empty)
+    );
 }
 
 #[tokio::test]
@@ -245,6 +340,22 @@ async fn replay_prints_states_for_people_and_machines_and_cross_checks() {
         (&line["sequence"], &line["events"][1]["type"]),
         (&2.into(), &"AgentChanged".into())
     );
+    assert!(line.get("log_ended_before").is_none(), "{line}");
+    for beyond in ["5000", "2126-01-01T00:00:00Z"] {
+        let machines = run(
+            &ledger,
+            directory.path(),
+            &[&one[..], &["--json", "--as-of", beyond]].concat(),
+        )
+        .await;
+        assert_eq!(machines.status.code(), Some(0), "{}", text(&machines));
+        let line: Value = serde_json::from_slice(&machines.stdout).unwrap();
+        let end = line["log_ended_before"]["position"].as_u64().unwrap();
+        assert!(line["log_ended_before"]["recorded_at"].is_string(), "{line}");
+        let told = String::from_utf8_lossy(&machines.stderr);
+        let told_of = format!("the log of {tenant} ends before that, at position {end} of 2");
+        assert!(told.contains(&told_of), "{told}");
+    }
     for (arguments, code) in [
         (
             &["replay", "--tenant", &tenant, "--aggregate", "agent/nobody"][..],
