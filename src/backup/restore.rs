@@ -1,7 +1,8 @@
 //! Restores a backup into an installation that has no log yet.
 //!
-//! 1. The backup is whole: the manifest is of a kind that this build knows, every file has its digest.
-//! 2. The target is free: no log in the database, no other key in the place of the backup's, and a KMS that opens it.
+//! 1. The backup is whole (`whole.rs`): the caller has seen to that before any server was started for it.
+//! 2. The target is free: no other key in the place of the backup's, a KMS that opens it (`secrets.rs`), and no log in the
+//!    database.
 //! 3. Roles and database, and the schema as it was when the backup was taken.
 //! 4. The tables, in one transaction, which ends only if every log then ends where the manifest says. **Its COMMIT is
 //!    what restores.**
@@ -11,9 +12,8 @@
 
 use std::path::{Path, PathBuf};
 
-use counterfoil_events::ids::{Fingerprint, KeyId, Position};
+use counterfoil_events::ids::{Fingerprint, Position};
 use counterfoil_events::ledger::Database;
-use counterfoil_events::signature::{KeyPair, Signer};
 use counterfoil_events::verify::Options;
 use serde::Serialize;
 use sqlx::{ConnectOptions, Connection, PgConnection};
@@ -21,12 +21,13 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use super::error::BackupError;
 use super::file;
 use super::manifest::{self, BackedUpLog, FileEntry, Manifest};
+use super::secrets::Secrets;
 use super::tables::{TABLES, Table};
 use super::take::heads;
+use super::whole::WholeBackup;
 use crate::audit::{Keys, PostgresAudit, Progress, Scope, Summary};
 use crate::config::{Config, PostgresRole};
 use crate::init;
-use crate::signing::{self, KeyFile, KeyFileError, SealedKey};
 
 const LOG_THERE: &str = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                          WHERE n.nspname = 'counterfoil' AND c.relname = 'chain_heads')";
@@ -45,7 +46,7 @@ const DATABASE_THERE: &str = "SELECT EXISTS (SELECT FROM pg_database WHERE datna
 #[derive(Debug)]
 pub struct Restore<'a> {
     /// The backup.
-    pub from: &'a Path,
+    pub backup: &'a WholeBackup,
     /// Into which installation; with the logins that `init` needs.
     pub config: &'a Config,
     /// The first key's fingerprint as the auditor has it; the backup's own word, if none.
@@ -73,32 +74,30 @@ impl Restore<'_> {
         loading: &dyn Progress,
         verifying: &dyn Progress,
     ) -> Result<Restored, BackupError> {
-        let manifest = Manifest::read(self.from)?;
-        for entry in &manifest.files {
-            file::read(self.from, entry, async |_| Ok(())).await?;
-        }
-        self.check_target(&manifest).await?;
-        self.make_schema(&manifest).await?;
+        let manifest = &self.backup.manifest;
+        let secrets = Secrets::configured(self.config)?;
+        secrets.check(self.backup).await?;
+        self.check_database().await?;
+        self.make_schema(manifest).await?;
         loading.begin(manifest.events());
-        self.load(&manifest, loading).await?;
+        self.load(manifest, loading).await?;
         let owner = self.config.postgres.connect_as(PostgresRole::Owner);
         init::migrate(&owner).await?;
-        let verified = self.verify(&manifest, verifying).await?;
+        let verified = self.verify(manifest, verifying).await?;
         let keys = if verified.findings.is_empty() && manifest.has_keys {
-            self.place_keys(&manifest).await?
+            secrets.place(self.backup).await?
         } else {
             Vec::new()
         };
         Ok(Restored {
-            manifest,
+            manifest: manifest.clone(),
             verified,
             keys,
         })
     }
 
     /// Step 2.
-    async fn check_target(&self, manifest: &Manifest) -> Result<(), BackupError> {
-        self.check_keys(manifest).await?;
+    async fn check_database(&self) -> Result<(), BackupError> {
         let (admin, database) = (self.admin()?, &self.config.postgres.database);
         let mut connection = admin.database("postgres").connect().await?;
         let there: bool = sqlx::query_scalar(DATABASE_THERE)
@@ -129,51 +128,6 @@ impl Restore<'_> {
         Ok(rows)
     }
 
-    /// Secrets that are in place already have to be those of the backup, or where it has none, the right ones; and the KMS
-    /// at hand has to open the signing key.
-    async fn check_keys(&self, manifest: &Manifest) -> Result<(), BackupError> {
-        let (key_file, pepper) = (
-            KeyFile::configured(self.config)?,
-            &self.config.auth.key_pepper_file,
-        );
-        if !manifest.has_keys {
-            let missing = |path: &Path, wanted: String| BackupError::KeysMissing {
-                path: path.to_owned(),
-                wanted,
-            };
-            let absent = [key_file.path(), pepper].into_iter().find(|path| !path.exists());
-            if let Some(path) = absent {
-                return Err(missing(path, String::new()));
-            }
-            if key_file.load().await?.public_key().id() != manifest.key_id {
-                let wanted = format!(" (the signing key {})", manifest.key_id);
-                return Err(missing(key_file.path(), wanted));
-            }
-            return Ok(());
-        }
-        let kept = signing::load_secret(&self.from.join(manifest::PEPPER))?;
-        if pepper.exists() && *signing::load_secret(pepper)? != *kept {
-            return Err(BackupError::KeyInTheWay(pepper.clone()));
-        }
-        let kept = self.kept_key(manifest, &key_file).await?;
-        if key_file.path().exists() && key_file.id()? != kept {
-            return Err(BackupError::KeyInTheWay(key_file.path().to_owned()));
-        }
-        Ok(())
-    }
-
-    /// Which signing key the backup holds, opened to see that it can be.
-    async fn kept_key(&self, manifest: &Manifest, key_file: &KeyFile) -> Result<KeyId, BackupError> {
-        let kept = key_file.at(&self.from.join(manifest::SIGNING_KEY));
-        let key = match kept.load().await {
-            Err(KeyFileError::Unsealed(path)) if manifest.is_unsealed() => {
-                KeyPair::from_seed(&*signing::load_secret(&path)?)
-            }
-            loaded => loaded?,
-        };
-        Ok(key.public_key().id())
-    }
-
     /// Step 3.
     async fn make_schema(&self, manifest: &Manifest) -> Result<(), BackupError> {
         let logins = init::logins(self.config).map_err(BackupError::NotSet)?;
@@ -191,8 +145,8 @@ impl Restore<'_> {
         for table in &TABLES {
             let entry = manifest
                 .file(table.file)
-                .ok_or_else(|| manifest::lacks(self.from, table.file))?;
-            copy_in(&mut connection, self.from, entry, table, progress).await?;
+                .ok_or_else(|| manifest::lacks(&self.backup.from, table.file))?;
+            copy_in(&mut connection, &self.backup.from, entry, table, progress).await?;
         }
         same_heads(&heads(&mut connection).await?, &manifest.logs)?;
         sqlx::raw_sql(END).execute(&mut connection).await?;
@@ -220,31 +174,6 @@ impl Restore<'_> {
         let verified = verified.await;
         database.close().await;
         Ok(verified?)
-    }
-
-    /// Step 7. The signing key is placed as it was sealed; one from before keys were sealed is sealed now.
-    async fn place_keys(&self, manifest: &Manifest) -> Result<Vec<PathBuf>, BackupError> {
-        let (key_file, pepper) = (
-            KeyFile::configured(self.config)?,
-            &self.config.auth.key_pepper_file,
-        );
-        let mut placed = Vec::new();
-        if !key_file.path().exists() {
-            let kept = self.from.join(manifest::SIGNING_KEY);
-            match manifest.is_unsealed() {
-                true => drop(key_file.adopt(&*signing::load_secret(&kept)?).await?),
-                false => {
-                    let sealed = SealedKey::read(&kept)?.to_text();
-                    signing::place_bytes(key_file.path(), sealed.as_bytes())?;
-                }
-            }
-            placed.push(key_file.path().to_owned());
-        }
-        if !pepper.exists() {
-            signing::place(pepper, &*signing::load_secret(&self.from.join(manifest::PEPPER))?)?;
-            placed.push(pepper.clone());
-        }
-        Ok(placed)
     }
 
     fn admin(&self) -> Result<sqlx::postgres::PgConnectOptions, BackupError> {

@@ -11,6 +11,8 @@ pub struct Table {
     pub name: &'static str,
     /// Its file in a backup.
     pub file: &'static str,
+    /// What is copied of it, in this order.
+    pub columns: &'static str,
     /// Reads it, as `counterfoil_log`.
     pub copy_out: &'static str,
     /// Writes it, as `counterfoil_append`.
@@ -22,8 +24,23 @@ macro_rules! table {
         Table {
             name: $name,
             file: concat!($name, ".copy"),
+            columns: $columns,
             copy_out: concat!("COPY counterfoil.", $name, " (", $columns, ") TO STDOUT"),
             copy_in: concat!("COPY counterfoil.", $name, " (", $columns, ") FROM STDIN"),
+        }
+    };
+    ($name:literal, $columns:literal, ordered by $key:literal) => {
+        Table {
+            copy_out: concat!(
+                "COPY (SELECT ",
+                $columns,
+                " FROM counterfoil.",
+                $name,
+                " ORDER BY ",
+                $key,
+                ") TO STDOUT"
+            ),
+            ..table!($name, $columns)
         }
     };
 }
@@ -34,9 +51,11 @@ pub const TABLES: [Table; 8] = [
         "chain_heads",
         "tenant_id, partition, position, hash, recorded_at, fence, quarantine_reason"
     ),
+    // Log by log, on the primary key: so each is checked while it passes (`check.rs`).
     table!(
         "events",
-        "tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version, recorded_at, hash, key_id, signature, envelope"
+        "tenant_id, position, event_id, aggregate, aggregate_id, sequence, type, version, recorded_at, hash, key_id, signature, envelope",
+        ordered by "tenant_id, position"
     ),
     table!("documents", "tenant_id, digest, body"),
     table!(

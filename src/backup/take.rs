@@ -1,7 +1,8 @@
 //! Takes a backup, while the system runs or not.
 //!
 //! 1. A directory beside the place where the backup will lie, mode 0700.
-//! 2. One transaction, one snapshot: what the schema is, where every log ends, who signs; then every table.
+//! 2. One transaction, one snapshot: what the schema is, where every log ends, who signs; then every table. Events are
+//!    checked as they pass (`check.rs`); what is found goes to the caller, and the backup is written all the same.
 //! 3. The keys, if they are wanted: the key at hand must be the one that signs in the snapshot. It goes in as it is
 //!    sealed; the key-encryption key never does.
 //! 4. The manifest; everything synced; then the directory gets its name. **Only now there is a backup.**
@@ -10,11 +11,13 @@ use std::path::{Path, PathBuf};
 
 use counterfoil_events::ids::{EventHash, KeyId, Position, TenantId};
 use counterfoil_events::timestamp::{Clock, SystemClock};
+use counterfoil_events::verify::Findings;
 use futures::TryStreamExt;
 use serde::Serialize;
 use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 use uuid::Uuid;
 
+use super::check::LogCheck;
 use super::error::BackupError;
 use super::file::{self, Written};
 use super::manifest::{self, BackedUpLog, FileEntry, Manifest};
@@ -23,7 +26,8 @@ use crate::audit::{AuditError, Keys, Progress};
 use crate::config::{Config, PostgresRole};
 use crate::signing::{self, KeyFile, SealedKey};
 
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// Bytes in the one way that is read back here, whatever the server is set to.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL bytea_output = 'hex'";
 const END: &str = "COMMIT";
 const SCHEMA: &str = "SELECT max(version) FROM counterfoil_migrations._sqlx_migrations WHERE success";
 const POSTGRES: &str = "SELECT current_setting('server_version')";
@@ -50,6 +54,8 @@ pub struct BackedUp {
     pub manifest: Manifest,
     /// How many bytes its files have together.
     pub bytes: u64,
+    /// What is wrong with the logs in it, event by event. They are there as Postgres has them.
+    pub findings: Findings,
 }
 
 impl Backup<'_> {
@@ -62,7 +68,7 @@ impl Backup<'_> {
             return Err(BackupError::Exists(self.out.to_owned()));
         }
         let draft = Draft::begin(self.out)?;
-        let manifest = self.fill(&draft.path, progress).await?;
+        let (manifest, findings) = self.fill(&draft.path, progress).await?;
         draft.publish(self.out)?;
         let path = self.out.canonicalize().map_err(BackupError::io(self.out))?;
         let bytes = manifest.files.iter().map(|file| file.bytes).sum();
@@ -70,18 +76,24 @@ impl Backup<'_> {
             path,
             manifest,
             bytes,
+            findings,
         })
     }
 
-    async fn fill(&self, draft: &Path, progress: &dyn Progress) -> Result<Manifest, BackupError> {
+    async fn fill(&self, draft: &Path, progress: &dyn Progress) -> Result<(Manifest, Findings), BackupError> {
         let log = self.config.postgres.connect_as(PostgresRole::Log);
         let mut connection = log.connect().await?;
-        let mut manifest = begin_snapshot(&mut connection).await?;
+        let (mut manifest, keys) = begin_snapshot(&mut connection).await?;
         progress.begin(manifest.events());
+        let mut passing = Passing {
+            progress,
+            check: LogCheck::begin(keys, &manifest.logs),
+        };
         for table in &TABLES {
-            let entry = copy_out(&mut connection, draft, table, progress).await?;
+            let entry = copy_out(&mut connection, draft, table, &mut passing).await?;
             manifest.files.push(entry);
         }
+        let findings = passing.check.end().await?;
         sqlx::raw_sql(END).execute(&mut connection).await?;
         connection.close().await?;
         if self.with_keys {
@@ -96,7 +108,7 @@ impl Backup<'_> {
         })?;
         let written = file::write(draft, manifest::NAME, &text).await;
         written.map_err(BackupError::io(draft))?;
-        Ok(manifest)
+        Ok((manifest, findings))
     }
 
     /// Step 3.
@@ -121,18 +133,18 @@ impl Backup<'_> {
 }
 
 /// Step 2: the snapshot, and what it says of itself.
-async fn begin_snapshot(connection: &mut PgConnection) -> Result<Manifest, BackupError> {
+async fn begin_snapshot(connection: &mut PgConnection) -> Result<(Manifest, Keys), BackupError> {
     sqlx::raw_sql(BEGIN).execute(&mut *connection).await?;
     let schema: Option<i64> = sqlx::query_scalar(SCHEMA)
         .fetch_one(&mut *connection)
         .await
         .map_err(no_schema)?;
     let keys = Keys::from_postgres(&mut *connection, None).await?;
-    let newest = keys
-        .trusted
-        .newest()
-        .ok_or(BackupError::Audit(AuditError::NoKeys))?;
-    Ok(Manifest {
+    // Where the very first key event is damaged, none is trusted: that it signed itself is then its own word.
+    let own_word = || keys.events.last().map(|event| event.key_id);
+    let newest = keys.trusted.newest().or_else(own_word);
+    let newest = newest.ok_or(BackupError::Audit(AuditError::NoKeys))?;
+    let manifest = Manifest {
         format: manifest::FORMAT,
         taken_at: SystemClock.now(),
         counterfoil: env!("CARGO_PKG_VERSION").to_owned(),
@@ -143,7 +155,8 @@ async fn begin_snapshot(connection: &mut PgConnection) -> Result<Manifest, Backu
         has_keys: false,
         logs: heads(connection).await?,
         files: Vec::new(),
-    })
+    };
+    Ok((manifest, keys))
 }
 
 /// No such table or schema, or no right to look: from before this version's migrations.
@@ -172,11 +185,17 @@ pub(super) async fn heads(connection: &mut PgConnection) -> Result<Vec<BackedUpL
     rows.iter().map(log).collect()
 }
 
+/// What is told of events while they pass.
+struct Passing<'a> {
+    progress: &'a dyn Progress,
+    check: LogCheck,
+}
+
 async fn copy_out(
     connection: &mut PgConnection,
     draft: &Path,
     table: &Table,
-    progress: &dyn Progress,
+    passing: &mut Passing<'_>,
 ) -> Result<FileEntry, BackupError> {
     let io = BackupError::io(draft);
     let mut file = Written::create(draft, table.file).await.map_err(&io)?;
@@ -187,7 +206,8 @@ async fn copy_out(
         let more = bytecount(&chunk);
         rows += more;
         if table.name == "events" {
-            progress.advance(more);
+            passing.progress.advance(more);
+            passing.check.take(&chunk).await?;
         }
         file.write(&chunk).await.map_err(&io)?;
     }

@@ -13,12 +13,15 @@ use super::audit::{Bar, verify};
 use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
 use super::stop::StopSignals;
-use super::{GlobalArgs, set_up_logs};
+use super::{GlobalArgs, reach, set_up_quiet_logs};
 use crate::audit::AuditError;
-use crate::backup::{BackedUp, Backup, BackupError, Manifest, Restore, Restored};
-use crate::config::Config;
-use crate::stack::StackError;
-use crate::up::{Servers, UpError};
+use crate::backup::{BackedUp, Backup, BackupError, Restore, Restored, WholeBackup};
+use crate::config::{Config, PostgresRole};
+use crate::stack::{Before, StackError};
+use crate::up::{Servers, UpError, secrets_at_rest};
+
+/// Findings told one by one; `--json` has a thousand.
+const SHOWN: usize = 20;
 
 /// Arguments of `backup`.
 #[derive(Debug, Args)]
@@ -55,9 +58,13 @@ pub struct RestoreArgs {
 impl BackupArgs {
     pub async fn run(self, global: &GlobalArgs, output: Output) -> Outcome {
         match stopped_servers(global).await? {
-            None => self.take(&global.installation()?, output).await,
+            None => {
+                let config = global.installation()?;
+                reach::postgres(&config, PostgresRole::Log, global).await?;
+                self.take(&config, output).await
+            }
             Some(Servers { stack, config }) => {
-                set_up_logs(&config)?;
+                set_up_quiet_logs(&config)?;
                 let outcome = self.take(&config, output).await;
                 stack.stop().await;
                 outcome
@@ -79,7 +86,11 @@ impl BackupArgs {
         };
         drop(bar);
         output.print(&taken, told)?;
-        Ok(Exit::Good)
+        if taken.findings.is_empty() {
+            return Ok(Exit::Good);
+        }
+        eprint!("{}", damaged(&taken));
+        Ok(Exit::Finding)
     }
 }
 
@@ -99,42 +110,71 @@ pub(super) async fn stopped_servers(global: &GlobalArgs) -> Result<Option<Server
 
 impl RestoreArgs {
     pub async fn run(self, global: &GlobalArgs, output: Output) -> Outcome {
-        if !global.means_data() {
-            return self.restore(&global.begin()?, output).await;
-        }
-        // Before servers are made for it.
-        Manifest::read(&self.from).map_err(failed)?;
-        let config = global.without_installation()?;
-        set_up_logs(&config)?;
-        let Servers { stack, config } = Servers::start(global.data(), config)
-            .await
-            .map_err(CliError::unavailable)?;
-        let outcome = self.restore(&config, output).await;
-        stack.stop().await;
-        outcome
-    }
-
-    async fn restore(&self, config: &Config, output: Output) -> Outcome {
-        let restore = Restore {
-            from: &self.from,
-            config,
-            root: self.root,
+        let restored = if global.means_data() {
+            self.restore_up(global, output).await?
+        } else {
+            let config = global.begin()?;
+            let backup = WholeBackup::open(&self.from).await.map_err(failed)?;
+            self.restore(&backup, &config, output).await?
         };
-        let (loading, verifying) = (Bar::new(output, "loading"), Bar::new(output, "verifying"));
-        let mut stop = StopSignals::listen()?;
-        let restored = tokio::select! {
-            restored = restore.run(&loading, &verifying) => restored.map_err(failed)?,
-            () = stop.asked() => return Err(CliError::usage(
-                "interrupted: if the log was loaded already, remove the database before you try again",
-            )),
-        };
-        drop((loading, verifying));
-        output.print(&restored, put_back)?;
+        output.print(&restored, |restored| put_back(restored, global))?;
         Ok(if restored.verified.findings.is_empty() {
             Exit::Good
         } else {
             Exit::Finding
         })
+    }
+
+    /// Into the directory of an `up`. Whatever is refused leaves it as it was: what can be looked at is looked at before
+    /// anything is made, and what was made for a restore that comes to nothing is taken back.
+    async fn restore_up(&self, global: &GlobalArgs, output: Output) -> Result<Restored, CliError> {
+        let (data, config) = (global.data(), global.without_installation()?);
+        set_up_quiet_logs(&config)?;
+        let backup = WholeBackup::open(&self.from).await.map_err(failed)?;
+        let secrets = secrets_at_rest(&data, &config).map_err(CliError::of_key)?;
+        secrets.check(&backup).await.map_err(failed)?;
+        let before = Before::look(&data);
+        let before = before.map_err(|error| CliError::usage(format!("{}: {error}", data.display())))?;
+        let restored = match Servers::start(data.clone(), config).await {
+            // Whoever is at work there is not to be disturbed.
+            Err(error @ UpError::Stack(StackError::InUse { .. })) => {
+                return Err(CliError::unavailable(error));
+            }
+            Err(error) => Err(CliError::unavailable(error)),
+            Ok(Servers { stack, config }) => {
+                let restored = self.restore(&backup, &config, output).await;
+                stack.stop().await;
+                restored
+            }
+        };
+        if restored.is_err()
+            && let Err(error) = before.take_back()
+        {
+            let data = data.display();
+            eprintln!("counterfoil: what was made in {data} cannot be removed: {error}");
+        }
+        restored
+    }
+
+    async fn restore(
+        &self,
+        backup: &WholeBackup,
+        config: &Config,
+        output: Output,
+    ) -> Result<Restored, CliError> {
+        let restore = Restore {
+            backup,
+            config,
+            root: self.root,
+        };
+        let (loading, verifying) = (Bar::new(output, "loading"), Bar::new(output, "verifying"));
+        let mut stop = StopSignals::listen()?;
+        tokio::select! {
+            restored = restore.run(&loading, &verifying) => restored.map_err(failed),
+            () = stop.asked() => Err(CliError::usage(
+                "interrupted: if the log was loaded already, remove the database before you try again",
+            )),
+        }
     }
 }
 
@@ -159,7 +199,26 @@ fn told(taken: &BackedUp) -> String {
     text
 }
 
-fn put_back(restored: &Restored) -> String {
+/// What is wrong with what was backed up.
+fn damaged(taken: &BackedUp) -> String {
+    let (mut text, findings) = (String::new(), &taken.findings);
+    // Writing to a string cannot fail.
+    for finding in findings.kept().iter().take(SHOWN) {
+        let _ = writeln!(text, "counterfoil: {finding}");
+    }
+    let more = findings.total().saturating_sub(SHOWN as u64);
+    if more > 0 {
+        let _ = writeln!(text, "counterfoil: and {more} more");
+    }
+    let _ = writeln!(
+        text,
+        "counterfoil: the backup is whole, and holds a damaged log as it is in Postgres: keep it as evidence, keep earlier \
+         backups, and run `counterfoil audit verify`. A restore of it would end with exit code 1 and without its keys"
+    );
+    text
+}
+
+fn put_back(restored: &Restored, global: &GlobalArgs) -> String {
     let manifest = &restored.manifest;
     let mut text = verify::human(&restored.verified);
     // Writing to a string cannot fail.
@@ -174,10 +233,7 @@ fn put_back(restored: &Restored) -> String {
         let _ = writeln!(text, "put in place: {}", key.display());
     }
     if restored.verified.findings.is_empty() {
-        text.push_str(
-            "Before clients come back: `counterfoil audit reconcile --repair` puts back what JetStream still has from \
-             after the backup.\n",
-        );
+        text.push_str(&next_steps(global));
     } else {
         text.push_str(
             "The log is there as it was backed up, but it is not proven: the keys were not put in place. See \
@@ -185,6 +241,19 @@ fn put_back(restored: &Restored) -> String {
         );
     }
     text
+}
+
+/// In this order, each as it is typed: what comes after the backup is put back before anything else can be appended.
+fn next_steps(global: &GlobalArgs) -> String {
+    let place = global.place();
+    let serve = if global.means_data() { "up" } else { "serve" };
+    format!(
+        "\nNext, in this order:\n\n  \
+         counterfoil audit reconcile --repair{place}\n  \
+         counterfoil {serve}{place}\n\n\
+         The first puts back what JetStream still has from after the backup, before anything new can be appended. After \
+         the second, clients may come back.\n",
+    )
 }
 
 fn failed(error: BackupError) -> CliError {

@@ -12,6 +12,12 @@ use super::data_dir::DataDir;
 use super::probe::Probe;
 use super::server::{ServerKind, ServerSpec};
 
+/// Where the key process of the data directory `root` keeps its key.
+#[must_use]
+pub fn kek_dir(root: &Path) -> PathBuf {
+    root.join(ServerKind::Kms.file_name())
+}
+
 /// How to run the key process.
 pub(super) fn spec(data_dir: &DataDir, program: &Path) -> ServerSpec {
     let (dir, socket) = (data_dir.of(ServerKind::Kms), data_dir.kms_socket());

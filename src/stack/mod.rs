@@ -32,6 +32,7 @@ mod scratch;
 mod server;
 mod site;
 mod supervisor;
+mod undo;
 mod version;
 mod watcher;
 
@@ -43,7 +44,9 @@ use tokio::sync::{oneshot, watch};
 pub use binaries::SearchPath;
 pub use endpoints::Endpoints;
 pub use error::StackError;
+pub use kms::kek_dir;
 pub use server::{ServerKind, ServerState};
+pub use undo::Before;
 
 use keeper::{Ending, Order};
 use supervisor::{ServerHandle, Started};

@@ -9,6 +9,7 @@
 //! is what an auditor is given.
 
 mod access;
+mod at_rest;
 mod config_file;
 mod private_file;
 
@@ -24,6 +25,7 @@ use crate::init::{InitError, initialise};
 use crate::serve::{Process, ServeError};
 use crate::stack::{Endpoints, Stack, StackConfig, StackError};
 pub use access::{Access, AccessError};
+pub use at_rest::secrets_at_rest;
 pub use config_file::path as config_file;
 
 /// Where its own log lies, beside those of its servers.
@@ -191,8 +193,8 @@ fn on_stack(mut config: Config, data: &Path, endpoints: &Endpoints, access: &Acc
     if endpoints.kms_socket.is_some() {
         config.vault.socket.clone_from(&endpoints.kms_socket);
     }
-    config.signing.key_file = data.join("signing.key");
-    config.auth.key_pepper_file = data.join("key.pepper");
+    config.signing.key_file = at_rest::signing_key(data);
+    config.auth.key_pepper_file = at_rest::pepper(data);
     config
         .auth
         .bootstrap_token

@@ -16,7 +16,15 @@ fn escrow(data: &Path, safe: &Path) {
 }
 
 fn bring_back(safe: &Path, data: &Path) {
+    std::fs::create_dir_all(data.join("kms")).unwrap();
     std::fs::copy(safe.join("kek-1.key"), data.join("kms/kek-1.key")).unwrap();
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    let mut names: Vec<_> = dir.read_dir().unwrap().map(name).collect();
+    names.sort();
+    names
 }
 
 fn manifest(backup: &Path) -> Value {
@@ -46,15 +54,24 @@ async fn everything_is_lost_and_restored_and_the_log_goes_on() {
     escrow(&data, dir.path());
     std::fs::remove_dir_all(&data).unwrap();
 
-    // Another key-encryption key, made for the empty directory, opens nothing of it.
+    // Without the key-encryption key, or by another, nothing of it opens; and nothing is made.
     let shut = run(&data, &["restore", "kept", "--root", &fingerprint]).await;
     assert_eq!(shut.status.code(), Some(2), "{}", text(&shut));
     assert!(
-        text(&shut).contains("does not open by this KMS"),
+        text(&shut).contains("does not open by this KMS") && text(&shut).contains("kek-1.key is not there"),
         "{}",
         text(&shut)
     );
+    assert!(!data.exists(), "a refused restore leaves nothing");
     bring_back(dir.path(), &data);
+    let right = std::fs::read(data.join("kms/kek-1.key")).unwrap();
+    std::fs::write(data.join("kms/kek-1.key"), "ab".repeat(32)).unwrap();
+    let shut = run(&data, &["restore", "kept"]).await;
+    assert_eq!(shut.status.code(), Some(2), "{}", text(&shut));
+    assert!(text(&shut).contains("does not open"), "{}", text(&shut));
+    assert_eq!(names(&data), ["kms"]);
+    assert_eq!(names(&data.join("kms")), ["kek-1.key"]);
+    std::fs::write(data.join("kms/kek-1.key"), right).unwrap();
     let restored = run(&data, &["restore", "kept", "--root", &fingerprint]).await;
     assert_eq!(restored.status.code(), Some(0), "{}", text(&restored));
     assert!(
@@ -66,9 +83,20 @@ async fn everything_is_lost_and_restored_and_the_log_goes_on() {
     assert_eq!(twice.status.code(), Some(2), "never over a log: {}", text(&twice));
     assert!(text(&twice).contains("holds a log already"), "{}", text(&twice));
 
+    // What it says is next can be done as it stands, before any `up` has run there.
+    let steps = next_steps(&restored);
+    assert_eq!(steps.len(), 2, "{steps:?}");
+    let place = format!("--data {}", data.display());
+    assert_eq!(steps[1], format!("up {place}"));
+    let first = steps[0].strip_suffix(&format!(" {place}")).unwrap();
+    let arguments: Vec<&str> = first.split(' ').collect();
+    assert_eq!(arguments, ["audit", "reconcile", "--repair"]);
+    let mended = run(&data, &arguments).await;
+    assert_eq!(mended.status.code(), Some(0), "{}", text(&mended));
+
     let up = UpProcess::start(&data).await;
     assert_eq!(up.fingerprint, fingerprint);
-    // JetStream is empty: it is refilled from Postgres, exactly.
+    // JetStream was empty: it is refilled from Postgres, exactly.
     up.until_good(&["audit", "reconcile"]).await;
     up.complete(&key).await;
     let mut card = spec_card();
@@ -80,6 +108,42 @@ async fn everything_is_lost_and_restored_and_the_log_goes_on() {
     up.until_good(&["audit", "reconcile"]).await;
     let same = up.until_good(&["projections", "diff", "--all"]).await;
     assert!(same.stdout.is_empty(), "{}", text(&same));
+    up.interrupt().await;
+}
+
+/// The commands that a restore prints, without the program's name.
+fn next_steps(restored: &std::process::Output) -> Vec<String> {
+    let printed = String::from_utf8(restored.stdout.clone()).unwrap();
+    let steps = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("  counterfoil "));
+    steps.map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_the_stream_has_is_put_back_before_an_up_runs_on_what_was_restored() {
+    let (_dir, data) = place();
+    let up = UpProcess::start(&data).await;
+    let (_, _, key) = up.with_an_agent().await;
+    let taken = up.run(&["backup", "--out", "kept"]).await;
+    assert_eq!(taken.status.code(), Some(0), "{}", text(&taken));
+    up.complete(&key).await;
+    up.until_good(&["audit", "reconcile"]).await;
+    let before = up.run(&["audit", "verify", "--json"]).await;
+    let before: Value = serde_json::from_slice(&before.stdout).unwrap();
+    up.interrupt().await;
+    std::fs::remove_dir_all(data.join("postgres")).unwrap();
+    let restored = run(&data, &["restore", "kept"]).await;
+    assert_eq!(restored.status.code(), Some(0), "{}", text(&restored));
+    let mended = run(&data, &["audit", "reconcile", "--repair"]).await;
+    assert_eq!(mended.status.code(), Some(0), "{}", text(&mended));
+    assert!(text(&mended).contains("2 events put back"), "{}", text(&mended));
+
+    let up = UpProcess::start(&data).await;
+    let after = up.run(&["audit", "verify", "--json"]).await;
+    let after: Value = serde_json::from_slice(&after.stdout).unwrap();
+    assert_eq!(after["logs"][1]["hash"], before["logs"][1]["hash"]);
+    up.complete(&key).await;
     up.interrupt().await;
 }
 
@@ -212,6 +276,8 @@ async fn a_backup_without_keys_needs_them_in_place_and_an_altered_one_is_refused
         "{}",
         text(&keyless)
     );
+    assert!(!target.exists(), "a refused restore leaves nothing");
+    std::fs::create_dir_all(target.join("kms")).unwrap();
     for name in ["signing.key", "key.pepper", "kms/kek-1.key"] {
         std::fs::copy(data.join(name), target.join(name)).unwrap();
     }
@@ -227,6 +293,21 @@ async fn a_backup_without_keys_needs_them_in_place_and_an_altered_one_is_refused
         "{}",
         text(&altered)
     );
+    // A manifest that says other ends than its tables hold is found out when these are loaded; what was made is taken back.
+    std::fs::write(&events, &whole).unwrap();
+    let kept = std::fs::read_to_string(backup.join("manifest.json")).unwrap();
+    let mut other = manifest(&backup);
+    other["logs"][0]["position"] = 1.into();
+    std::fs::write(backup.join("manifest.json"), other.to_string()).unwrap();
+    let odd = run(&target, &["restore", "kept"]).await;
+    assert_eq!(odd.status.code(), Some(1), "{}", text(&odd));
+    assert!(
+        text(&odd).contains("does not end where the manifest says"),
+        "{}",
+        text(&odd)
+    );
+    std::fs::write(backup.join("manifest.json"), kept).unwrap();
+    assert_eq!(names(&target), ["key.pepper", "kms", "signing.key"]);
     std::fs::write(&events, whole).unwrap();
     let restored = run(&target, &["restore", "kept"]).await;
     assert_eq!(restored.status.code(), Some(0), "{}", text(&restored));

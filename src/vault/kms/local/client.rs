@@ -17,7 +17,7 @@ use crate::vault::kms::{Kms, KmsError, Wrapped};
 /// As long as the server takes at the most, and a little more.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// How the KEK's versions are named in rows.
-const PREFIX: &str = "local/";
+pub(super) const PREFIX: &str = "local/";
 
 /// The KMS behind a Unix socket.
 #[derive(Debug, Clone)]
@@ -91,12 +91,7 @@ impl Kms for LocalKms {
 
     fn unwrap_key<'a>(&'a self, wrapped: &'a Wrapped, aad: &'a [u8]) -> BoxFuture<'a, Result<Key, KmsError>> {
         async move {
-            let number = wrapped
-                .kek
-                .strip_prefix(PREFIX)
-                .and_then(|number| number.parse().ok());
-            let version: u32 = number
-                .ok_or_else(|| KmsError::Refused(format!("{} is no key of a key process", wrapped.kek)))?;
+            let version = version_of(wrapped)?;
             let question = question(Operation::Unwrap, &[&version.to_be_bytes(), &wrapped.bytes, aad])?;
             let answer = self.ask(&question).await?;
             let [key] = done(&answer)?;
@@ -104,6 +99,15 @@ impl Kms for LocalKms {
         }
         .boxed()
     }
+}
+
+/// Which version of the KEK wrapped it.
+pub(super) fn version_of(wrapped: &Wrapped) -> Result<u32, KmsError> {
+    let number = wrapped
+        .kek
+        .strip_prefix(PREFIX)
+        .and_then(|number| number.parse().ok());
+    number.ok_or_else(|| KmsError::Refused(format!("{} is no key of a key process", wrapped.kek)))
 }
 
 fn question(operation: Operation, fields: &[&[u8]]) -> Result<Frame, KmsError> {

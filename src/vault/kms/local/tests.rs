@@ -59,6 +59,27 @@ async fn it_keeps_the_contract_of_a_kms() {
 }
 
 #[tokio::test]
+async fn a_kek_at_rest_keeps_the_contract_and_opens_what_its_process_wrapped() {
+    let running = running().await;
+    let key = Key::generate().unwrap();
+    let wrapped = running.client().wrap(&key, b"here").await.unwrap();
+    let folder = running.stop().await;
+    let at_rest = KekAtRest::open(KekFolder::new(folder.path())).unwrap();
+    conformance::keeps_the_contract(&at_rest).await;
+    let back = at_rest.unwrap_key(&wrapped, b"here").await.unwrap();
+    assert_eq!(back.expose(), key.expose());
+
+    let nothing = folder.path().join("nothing");
+    let nowhere = KekAtRest::open(KekFolder::new(&nothing)).unwrap();
+    let refused = nowhere.unwrap_key(&wrapped, b"here").await.err().unwrap();
+    assert!(
+        refused.to_string().contains("kek-1.key is not there"),
+        "{refused}"
+    );
+    assert!(!nothing.exists(), "none is made");
+}
+
+#[tokio::test]
 async fn the_socket_is_its_users_alone_and_goes_with_the_process() {
     let running = running().await;
     let socket = running.socket();
