@@ -8,7 +8,8 @@ export PATH := $(CURDIR)/.counterfoil/tools/bin:$(PATH):$(HOME)/.cargo/bin
 .PHONY: help demo test lint fmt openapi bench setup
 
 help:
-	@echo "make demo     build, start everything on private servers, run the story in fixtures/, and stay up"
+	@echo "make demo     build, start everything on private servers, run the story in fixtures/, and stay up;"
+	@echo "              ADDRESS=127.0.0.1:8090 for another address, DATA=dir for another data directory"
 	@echo "make test     all tests, against real Postgres, NATS and Redis"
 	@echo "make lint     formatting and clippy, warnings are errors"
 	@echo "make fmt      format the code"
@@ -16,9 +17,11 @@ help:
 	@echo "make bench    the benchmarks beside peers, limits and budgets (docs/benchmarks.md); BENCH=\"--quick --only append\""
 	@echo "make setup    only install what is missing (servers; never asks, leaves nothing running)"
 
-demo: setup
+demo:
+	@deploy/dev/port-is-free.sh $(ADDRESS)
+	@deploy/dev/setup.sh
 	cargo build --release --locked
-	@"$${CARGO_TARGET_DIR:-target}/release/counterfoil" up --demo
+	@"$${CARGO_TARGET_DIR:-target}/release/counterfoil" up --demo $(if $(ADDRESS),--set 'http.address=$(ADDRESS)') $(if $(DATA),--data '$(DATA)')
 
 test:
 	@deploy/dev/setup.sh --tests

@@ -67,14 +67,14 @@ fn print_rollups(world: &World, rollups: &Value) {
         world.tenants.len()
     );
     println!(
-        "  {:<26} {:>5} {:>5} {:>3} {:>5}  {:<18} {:>12} {:>9} {:>9}  trend",
-        "KRI", "green", "amber", "red", "stale", "worst", "weighted", "median", "coverage"
+        "  {:<26} {:>5} {:>5} {:>3} {:>5}  {:<18} {:>8} {:>8} {:>8}  {:<10}  {:<5} unit",
+        "KRI", "green", "amber", "red", "stale", "worst", "weighted", "median", "coverage", "trend", "worse"
     );
     for item in rollups["items"].as_array().into_iter().flatten() {
         let figures = &item["statistics"];
         let count = |status: &str| figures["statuses"][status].as_u64().unwrap_or(0);
         println!(
-            "  {:<26} {:>5} {:>5} {:>3} {:>5}  {:<18} {:>12} {:>9} {:>9}  {}",
+            "  {:<26} {:>5} {:>5} {:>3} {:>5}  {:<18} {:>8} {:>8} {:>8}  {:<10}  {:<5} {}",
             short(&item["kri"], 26),
             count("green"),
             count("amber"),
@@ -85,7 +85,19 @@ fn print_rollups(world: &World, rollups: &Value) {
             short(&figures["median"], 8),
             short(&figures["coverage"], 6),
             short(&figures["trend"], 10),
+            worse(&item["direction"]),
+            short(&item["unit"], 24),
         );
+    }
+}
+
+/// Which way it gets worse.
+fn worse(direction: &Value) -> &'static str {
+    match direction.as_str() {
+        Some("higher_is_worse") => "up",
+        Some("lower_is_worse") => "down",
+        Some("two_sided") => "both",
+        _ => "–",
     }
 }
 

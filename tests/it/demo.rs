@@ -69,6 +69,10 @@ fn the_demo_tells_what_was_allowed_denied_measured_and_verified_and_a_second_sta
             "Carrier rollup (Northsea Mutual, 3 tenants)",
             "failed_settlement_rate         1     1   1     0",
             "open_incident_age              1     1   0     1",
+            "worse unit",
+            " up    share of settlements",
+            " both  share of decisions",
+            " up    days",
             "every byte as it was signed",
         ],
     );
