@@ -115,6 +115,7 @@ impl RestoreArgs {
         } else {
             let config = global.begin()?;
             let backup = WholeBackup::open(&self.from).await.map_err(failed)?;
+            reach::postgres_as_admin(&config, global).await?;
             self.restore(&backup, &config, output).await?
         };
         output.print(&restored, |restored| put_back(restored, global))?;
@@ -262,6 +263,7 @@ fn failed(error: BackupError) -> CliError {
         | BackupError::Roles(_)
         | BackupError::Migrate(_)
         | BackupError::Audit(AuditError::Postgres(_)) => Exit::Unavailable,
+        BackupError::Key(error) if error.is_unavailable() => Exit::Unavailable,
         BackupError::Altered(_) | BackupError::OtherHead(_) => Exit::Finding,
         _ => Exit::Usage,
     };

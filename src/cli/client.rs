@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use counterfoil_events::timestamp::{Clock, SystemClock};
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(40);
 #[derive(Debug, Clone, Args)]
 pub struct ApiArgs {
     /// Address of the API [default: that of the configuration, or of the `up` on this machine]
-    #[arg(long, global = true, env = "COUNTERFOIL_URL", value_name = "URL")]
+    #[arg(long, global = true, env = "COUNTERFOIL_URL", value_name = "URL", value_parser = http_url)]
     url: Option<String>,
     /// Credential; the bootstrap token of the configuration, or of the `up`, is used for its own address alone
     #[arg(
@@ -33,6 +33,13 @@ pub struct ApiArgs {
         value_name = "TOKEN"
     )]
     token: Option<SecretString>,
+}
+
+fn http_url(text: &str) -> Result<String, String> {
+    let read = Url::parse(text).ok();
+    let fits = read.is_some_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| "expected an address such as http://127.0.0.1:8080".to_owned())
 }
 
 /// A client of the API.

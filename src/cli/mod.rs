@@ -279,9 +279,9 @@ pub fn main() -> Exit {
 fn run(cli: Cli, output: Output) -> Outcome {
     match cli.command {
         Command::Up(args) => block_on(serve::up(&cli.global, args, output)),
-        Command::Init => block_on(serve::init(cli.global.begin()?)),
-        Command::Migrate => block_on(serve::migrate(cli.global.begin()?)),
-        Command::Serve(args) => block_on(serve::serve(cli.global.begin()?, args)),
+        Command::Init => block_on(serve::init(&cli.global)),
+        Command::Migrate => block_on(serve::migrate(&cli.global)),
+        Command::Serve(args) => block_on(serve::serve(&cli.global, args)),
         Command::Status(args) => block_on(status::run(args, &cli.global, output)),
         Command::Openapi => openapi::run(),
         Command::Permissions => permissions::run(),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use counterfoil_events::backbone::Backbone;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::timeout;
 
@@ -15,16 +16,25 @@ use crate::serve::backbone_options;
 /// As long as the pools wait for a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Postgres lets this role in.
-///
-/// # Errors
-/// `Unavailable`, with the server's address.
+/// Postgres lets this role in; otherwise the error has the server's address.
 pub(super) async fn postgres(
     config: &Config,
     role: PostgresRole,
     global: &GlobalArgs,
 ) -> Result<(), CliError> {
-    let login = config.postgres.connect_as(role);
+    postgres_as(config.postgres.connect_as(role), global).await
+}
+
+/// The same for whoever prepares the cluster; who that is, is said elsewhere where it is not configured.
+pub(super) async fn postgres_as_admin(config: &Config, global: &GlobalArgs) -> Result<(), CliError> {
+    match config.postgres.connect_as_admin() {
+        // The database itself may be still to be made.
+        Some(login) => postgres_as(login.database("postgres"), global).await,
+        None => Ok(()),
+    }
+}
+
+async fn postgres_as(login: PgConnectOptions, global: &GlobalArgs) -> Result<(), CliError> {
     let server = format!("Postgres at {}:{}", login.get_host(), login.get_port());
     match timeout(PATIENCE, login.connect()).await {
         Ok(Ok(connection)) => {
@@ -35,7 +45,7 @@ pub(super) async fn postgres(
         // It answers, and says no: that is not for want of a server.
         Ok(Err(sqlx::Error::Database(refused))) => Err(CliError::unavailable(format!(
             "{server} refuses {}: {}",
-            role.as_str(),
+            login.get_username(),
             refused.message()
         ))),
         // Without sqlx's own words around it.
@@ -45,10 +55,7 @@ pub(super) async fn postgres(
     }
 }
 
-/// A connection to NATS that is up.
-///
-/// # Errors
-/// `Unavailable`, with the server's address.
+/// A connection to NATS that is up; otherwise the error has the server's address.
 pub(super) async fn backbone(config: &Config, global: &GlobalArgs) -> Result<Backbone, CliError> {
     let options = backbone_options(&config.nats).await.map_err(CliError::usage)?;
     let backbone = Backbone::connect(options).await.map_err(CliError::unavailable)?;

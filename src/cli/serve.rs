@@ -6,12 +6,12 @@ use std::net::{SocketAddr, TcpListener};
 use clap::Args;
 use secrecy::ExposeSecret;
 
-use super::GlobalArgs;
 use super::exit::{CliError, Exit, Outcome};
 use super::output::Output;
 use super::stop::StopSignals;
 use super::values::whole;
-use crate::config::{Config, LocalIssuerConfig, PostgresRole, Role};
+use super::{GlobalArgs, reach};
+use crate::config::{LocalIssuerConfig, PostgresRole, Role};
 use crate::init::{self, initialise};
 use crate::serve::{Process, ServeError};
 use crate::telemetry;
@@ -38,14 +38,18 @@ pub(super) struct UpArgs {
 }
 
 /// Makes roles, schema, first key and streams.
-pub(super) async fn init(config: Config) -> Outcome {
+pub(super) async fn init(global: &GlobalArgs) -> Outcome {
+    let config = global.begin()?;
+    reach::postgres_as_admin(&config, global).await?;
     let fingerprint = initialise(&config).await.map_err(CliError::unavailable)?;
     println!("ready; fingerprint of the first signing key: {fingerprint}");
     Ok(Exit::Good)
 }
 
 /// Brings the schema to this build's version, and nothing else.
-pub(super) async fn migrate(config: Config) -> Outcome {
+pub(super) async fn migrate(global: &GlobalArgs) -> Outcome {
+    let config = global.begin()?;
+    reach::postgres(&config, PostgresRole::Owner, global).await?;
     let owner = config.postgres.connect_as(PostgresRole::Owner);
     init::migrate(&owner).await.map_err(CliError::unavailable)?;
     let (applied, _) = init::applied_versions(&owner)
@@ -56,7 +60,9 @@ pub(super) async fn migrate(config: Config) -> Outcome {
 }
 
 /// Serves until asked to stop.
-pub(super) async fn serve(mut config: Config, args: ServeArgs) -> Outcome {
+pub(super) async fn serve(global: &GlobalArgs, args: ServeArgs) -> Outcome {
+    let mut config = global.begin()?;
+    reach::postgres(&config, PostgresRole::Log, global).await?;
     if !args.roles.is_empty() {
         config.roles.active = args.roles;
     }

@@ -134,6 +134,39 @@ fn what_is_no_number_is_refused_in_plain_words() {
 }
 
 #[test]
+fn what_does_not_answer_is_named_with_its_address() {
+    let place = tempfile::tempdir().unwrap();
+    let key = place.path().join("key.pepper");
+    std::fs::write(&key, "ab".repeat(32)).unwrap();
+    let pepper = format!("auth.key_pepper_file={}", key.display());
+    for arguments in [
+        &["migrate"][..],
+        &["serve"],
+        &["init", "--set", "postgres.admin_user=me"],
+    ] {
+        let away = [
+            "--set",
+            "postgres.port=1",
+            "--set",
+            "postgres.tls=disable",
+            "--set",
+            &pepper,
+        ];
+        let output = run(&[arguments, &away].concat());
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}");
+        let said = stderr(&output);
+        assert!(said.contains("Postgres at 127.0.0.1:1 does not answer"), "{said}");
+    }
+    let output = run(&["status", "--url", "nonsense"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(
+        said.contains("expected an address such as http://127.0.0.1:8080"),
+        "{said}"
+    );
+}
+
+#[test]
 fn up_names_an_address_that_is_in_use_before_it_starts_anything() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
