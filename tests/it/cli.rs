@@ -166,6 +166,30 @@ fn what_does_not_answer_is_named_with_its_address() {
     );
 }
 
+/// `make demo` looks before it builds.
+#[test]
+fn the_demos_look_at_its_port_tells_a_taken_one_from_a_free_one() {
+    if Command::new("perl").arg("-v").output().is_err() {
+        return; // Then it leaves the question to `up`.
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/dev/port-is-free.sh");
+    let look = |address: &str| Command::new("sh").args([script, address]).output().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let found = look(&address);
+    assert_eq!(found.status.code(), Some(1));
+    let said = stderr(&found);
+    assert!(
+        said.contains(&address) && said.contains("make demo ADDRESS="),
+        "{said}"
+    );
+    // Another of the machine's own addresses, or where it has none, one of which there is no telling.
+    let free = format!("127.7.7.7:{}", taken.local_addr().unwrap().port());
+    for free in [&free[..], "127.0.0.1:0", "nonsense"] {
+        assert_eq!(look(free).status.code(), Some(0), "{free}");
+    }
+}
+
 #[test]
 fn up_names_an_address_that_is_in_use_before_it_starts_anything() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
