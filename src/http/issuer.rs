@@ -7,7 +7,7 @@ use counterfoil_events::ids::{IssuerId, TenantId};
 use counterfoil_events::issuer::{Audience, ClaimName, IssuerCommand, IssuerUrl};
 use counterfoil_events::security::{IssuerEntry, SecurityState};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::answer::{self, Answer, Listing};
@@ -15,7 +15,7 @@ use super::body::{Json, NoBody};
 use super::command::{self, CommandAnswer};
 use super::organisation::Reason;
 use super::problem::{self, ApiError};
-use super::query::{Cursor, Limit, Query, page};
+use super::query::{Paging, Query, page};
 use super::request::Request;
 use super::route::{Route, State};
 use crate::commands::Commands;
@@ -85,17 +85,6 @@ pub struct IssuerPage {
     next: Option<String>,
 }
 
-/// Where a list goes on.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-struct Paging {
-    /// How many at most, 1 to 500.
-    limit: Limit,
-    /// The `next` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<IssuerId>>,
-}
-
 /// All issuers of a place, one of them, and what is done with it.
 struct Paths {
     all: &'static str,
@@ -161,9 +150,10 @@ async fn list(issuers: Issuers, request: Request<NoBody, Query<Paging>>) -> Answ
     if !issuers.security.freshness().may_answer() {
         return Err(problem::UNAVAILABLE.detail("which issuers there are cannot be said at the moment"));
     }
-    let Query(Paging { limit, cursor }) = request.query;
+    let Query(paging) = &request.query;
+    let (limit, last) = (paging.limit, paging.after::<IssuerId>()?);
     let of_place = issuers.security.issuers(|issuer| issuer.place == place);
-    let after = |id: &IssuerId| cursor.as_ref().is_none_or(|cursor| *id > cursor.0);
+    let after = |id: &IssuerId| last.is_none_or(|last| *id > last);
     let items = of_place.into_iter().filter(|(id, _)| after(id));
     let items = items
         .take(limit.get() + 1)

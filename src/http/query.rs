@@ -121,11 +121,44 @@ impl<K: Serialize> Cursor<K> {
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Cursor<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let key = hex::decode(text)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        key.map(Cursor)
-            .ok_or_else(|| D::Error::custom("cursor is not one that `next` has given"))
+        decode(&text)
+            .map(Cursor)
+            .ok_or_else(|| D::Error::custom(NO_CURSOR))
+    }
+}
+
+const NO_CURSOR: &str = "cursor is not one that `next` has given";
+
+fn decode<K: DeserializeOwned>(text: &str) -> Option<K> {
+    let bytes = hex::decode(text).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// The parameters of a list: how much of it, and from where on.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+pub struct Paging {
+    /// How many at most, 1 to 500.
+    pub limit: Limit,
+    /// The `next` of the page before.
+    cursor: Option<String>,
+}
+
+impl Paging {
+    /// The sort key of the last row of the page before.
+    ///
+    /// # Errors
+    /// 400 for a cursor that no `next` has given.
+    pub fn after<K: DeserializeOwned>(&self) -> Result<Option<K>, ApiError> {
+        let decoded = self.cursor.as_deref().map(|text| {
+            let refused = || {
+                problem::INVALID_PARAMETER
+                    .detail(NO_CURSOR)
+                    .field("cursor", NO_CURSOR)
+            };
+            decode(text).ok_or_else(refused)
+        });
+        decoded.transpose()
     }
 }
 

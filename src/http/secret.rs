@@ -11,7 +11,7 @@ use counterfoil_events::ids::{ContentDigest, OrganisationId};
 use counterfoil_events::secret::{SecretCommand, SecretDetails, SecretError, SecretName, SecretPurpose};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use warp::http::{HeaderValue, StatusCode};
 
 use super::answer::{self, Answer, Listing};
@@ -19,7 +19,7 @@ use super::body::{Json, NoBody};
 use super::command::{self, CommandAnswer};
 use super::organisation::Reason;
 use super::problem::{self, ApiError};
-use super::query::{Cursor, Limit, Query, page};
+use super::query::{Paging, Query, page};
 use super::request::Request;
 use super::route::{Route, State};
 use crate::commands::Commands;
@@ -85,17 +85,6 @@ pub struct SecretEntries {
     next: Option<String>,
 }
 
-/// Where a list goes on.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-struct Paging {
-    /// How many at most, 1 to 500.
-    limit: Limit,
-    /// The `next` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<SecretName>>,
-}
-
 /// The group's routes.
 pub fn routes(secrets: &State<SecretRoutes>) -> Vec<Route> {
     let tag = "secrets";
@@ -135,8 +124,8 @@ pub fn routes(secrets: &State<SecretRoutes>) -> Vec<Route> {
 
 async fn list(routes: SecretRoutes, request: Request<NoBody, Query<Paging>>) -> Answer {
     let tenant = request.tenant()?;
-    let Query(Paging { limit, cursor }) = request.query;
-    let after = cursor.map(|cursor| cursor.0);
+    let Query(paging) = &request.query;
+    let (limit, after) = (paging.limit, paging.after()?);
     let found = routes.secrets.list(tenant, after.as_ref(), limit.get() + 1);
     let entry = |(id, details): (SecretName, SecretDetails)| SecretEntry {
         id,

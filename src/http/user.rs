@@ -15,7 +15,7 @@ use counterfoil_events::membership::{Grant, Role, Scope};
 use counterfoil_events::security::SecurityState;
 use counterfoil_events::user::{UserCommand, UserKind};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use warp::http::StatusCode;
 
 use super::answer::{self, Answer, Listing};
@@ -24,7 +24,7 @@ use super::body::{Json, NoBody};
 use super::command::{self, CommandAnswer};
 use super::organisation::Reason;
 use super::problem::{self, ApiError};
-use super::query::{Cursor, Limit, Query, page};
+use super::query::{Paging, Query, page};
 use super::request::Request;
 use super::route::{Route, State};
 use crate::administration::change_user;
@@ -83,21 +83,10 @@ pub struct Members {
     next: Option<String>,
 }
 
-/// Where a list goes on.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-struct Paging {
-    /// How many at most, 1 to 500.
-    limit: Limit,
-    /// The `next` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<UserId>>,
-}
-
-/// Where members are, and where one of them has a role.
 /// Most roles of a user in one organisation and its tenants, of [`MAX_GRANTS`](counterfoil_events::user::MAX_GRANTS) in all.
 const GRANTS_OF_ORGANISATION_MAX: usize = 32;
 
+/// Where members are, and where one of them has a role.
 const PLACES: [(&str, &str); 3] = [
     ("/v1/platform/members", "/v1/platform/members/{user}/roles/{role}"),
     (
@@ -240,8 +229,8 @@ async fn list(users: Users, request: Request<NoBody, Query<Paging>>) -> Answer {
     if !users.security.freshness().may_answer() {
         return Err(problem::UNAVAILABLE.detail("who is a member cannot be said at the moment"));
     }
-    let Query(Paging { limit, cursor }) = request.query;
-    let after = cursor.map(|cursor| cursor.0);
+    let Query(paging) = &request.query;
+    let (limit, after) = (paging.limit, paging.after()?);
     let members: Vec<_> = users
         .security
         .members(scope, after)

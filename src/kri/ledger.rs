@@ -5,6 +5,7 @@
 
 use counterfoil_events::kri::ledger::{LedgerReading, LedgerSource};
 
+use super::credential::Credential;
 use super::{Connector, ConnectorError, RunContext, Sample};
 
 /// Where the counts come from.
@@ -41,7 +42,12 @@ impl<L> LedgerConnector<L> {
 impl<L: LedgerMetrics> Connector for LedgerConnector<L> {
     type Source = LedgerSource;
 
-    async fn sample(&self, source: &LedgerSource, context: RunContext) -> Result<Sample, ConnectorError> {
+    async fn sample(
+        &self,
+        source: &LedgerSource,
+        context: RunContext,
+        _: Option<&Credential>,
+    ) -> Result<Sample, ConnectorError> {
         let reading = self.metrics.read(source, context).await?;
         let value = reading.counts.measure(source.metric())?;
         let mut sample = Sample::of(&payload(&reading)?, value, Some(context.at));

@@ -29,7 +29,7 @@ pub use self::ledger::{LedgerMetrics, LedgerUnavailable};
 pub use self::sample::{Measurement, Sample, TestReport};
 
 use self::config::FetchConfig;
-use self::credential::Credential;
+use self::credential::{Credential, CredentialError};
 use self::fetch::Fetcher;
 
 /// For whom and when a source is sampled.
@@ -49,11 +49,12 @@ pub trait Connector {
     /// What it takes.
     type Source;
 
-    /// Fetches and computes.
+    /// Fetches, with the credential that somebody has opened for this fetch if the source names one, and computes.
     fn sample(
         &self,
         source: &Self::Source,
         context: RunContext,
+        credential: Option<&Credential>,
     ) -> impl Future<Output = Result<Sample, ConnectorError>> + Send;
 }
 
@@ -110,10 +111,13 @@ impl<L: LedgerMetrics> Connectors<L> {
         context: RunContext,
         credential: Option<&Credential>,
     ) -> Result<Sample, ConnectorError> {
+        if let (Some(named), None) = (source.credential(), credential) {
+            return Err(CredentialError::not_opened(named).into());
+        }
         match source {
-            SourceConfig::Csv(source) => self.csv.sample(source, context).await,
-            SourceConfig::HttpJson(source) => self.http_json.sample_with(source, credential).await,
-            SourceConfig::Ledger(source) => self.ledger.sample(source, context).await,
+            SourceConfig::Csv(source) => self.csv.sample(source, context, credential).await,
+            SourceConfig::HttpJson(source) => self.http_json.sample(source, context, credential).await,
+            SourceConfig::Ledger(source) => self.ledger.sample(source, context, credential).await,
         }
     }
 }

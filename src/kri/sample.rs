@@ -7,6 +7,8 @@ use counterfoil_events::kri::aggregates::PositionVector;
 use counterfoil_events::kri::value::KriValue;
 use counterfoil_events::timestamp::Timestamp;
 
+use super::credential::Credential;
+
 /// Most characters of a payload that a test shows: enough to recognise a document, too few to read one.
 const PREVIEW_CHARACTERS: usize = 200;
 
@@ -70,6 +72,17 @@ impl Sample {
             },
             rows: None,
             preview: preview(payload),
+        }
+    }
+
+    /// Without its preview, where the source's answer repeats what it was asked with.
+    pub(super) fn withheld_if_echoed(self, payload: &str, credential: Option<&Credential>) -> Self {
+        if !credential.is_some_and(|credential| credential.is_in(payload)) {
+            return self;
+        }
+        Self {
+            preview: "withheld: the source's answer repeats its credential".to_owned(),
+            ..self
         }
     }
 }

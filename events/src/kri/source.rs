@@ -53,8 +53,9 @@ impl SourceConfig {
     #[must_use]
     pub fn credential(&self) -> Option<&SourceCredential> {
         match self {
+            Self::Csv(source) => source.credential.as_ref(),
             Self::HttpJson(source) => source.credential.as_ref(),
-            Self::Csv(_) | Self::Ledger(_) => None,
+            Self::Ledger(_) => None,
         }
     }
 
@@ -111,6 +112,8 @@ pub struct CsvSource {
     pub filter: Option<RowFilter>,
     /// The column that holds each row's time of observation: RFC 3339, or a date.
     pub time_column: Option<ColumnName>,
+    /// What a URL is asked with; none where the document is public, or in hand.
+    pub credential: Option<SourceCredential>,
 }
 
 /// Where a CSV document is.
@@ -161,6 +164,9 @@ pub enum CsvSourceError {
         /// How many it has.
         given: usize,
     },
+    /// A credential, and nobody to show it to.
+    #[error("a credential is for a csv source with a url: what is in hand is not asked for")]
+    Credential,
     /// A text that is too long to be kept.
     #[error(
         "the CSV text has {bytes} bytes; at most {MAX_DOCUMENT_BYTES} are kept: aggregate it, or serve it from a URL"
@@ -215,6 +221,8 @@ struct RawCsvSource {
     filter: Option<RowFilter>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     time_column: Option<ColumnName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    credential: Option<SourceCredential>,
 }
 
 impl TryFrom<RawCsvSource> for CsvSource {
@@ -230,12 +238,16 @@ impl TryFrom<RawCsvSource> for CsvSource {
             (None, None, Some(url)) => CsvOrigin::Url(url),
             _ => return Err(CsvSourceError::Origin { given }),
         };
+        if raw.credential.is_some() && !matches!(origin, CsvOrigin::Url(_)) {
+            return Err(CsvSourceError::Credential);
+        }
         Ok(Self {
             origin,
             column: raw.column,
             aggregate: raw.aggregate,
             filter: raw.filter,
             time_column: raw.time_column,
+            credential: raw.credential,
         })
     }
 }
@@ -265,6 +277,7 @@ impl From<CsvSource> for RawCsvSource {
             aggregate: source.aggregate,
             filter: source.filter,
             time_column: source.time_column,
+            credential: source.credential,
         }
     }
 }
@@ -284,6 +297,7 @@ mod tests {
         for text in [
             r#"{"kind":"csv","text":"rate\n1","column":"rate","aggregate":"last"}"#,
             r#"{"kind":"csv","url":"https://example.org/a.csv","column":"rate","aggregate":"sum","filter":{"column":"desk","equals":"north"},"time_column":"day"}"#,
+            r#"{"kind":"csv","url":"https://example.org/a.csv","column":"rate","aggregate":"sum","credential":{"header":"x-api-key","secret":"risk-feed"}}"#,
             r#"{"kind":"http_json","url":"https://example.org/a","pointer":"/data/0/rate","time_pointer":"/at"}"#,
             r#"{"kind":"http_json","url":"https://example.org/a","pointer":"","credential":{"header":"x-api-key","secret":"risk-feed"}}"#,
             r#"{"kind":"ledger","metric":"denied_share","window_s":86400,"agent_id":"01890000-0000-7000-8000-000000000001"}"#,
@@ -302,6 +316,10 @@ mod tests {
             (
                 r#"{"kind":"csv","text":"a","url":"http://a.example","column":"c","aggregate":"sum"}"#,
                 "this one has 2",
+            ),
+            (
+                r#"{"kind":"csv","text":"a","column":"c","aggregate":"sum","credential":{"header":"x-api-key","secret":"s"}}"#,
+                "a credential is for a csv source with a url",
             ),
             (
                 r#"{"kind":"csv","text":"a\u0000","column":"c","aggregate":"sum"}"#,

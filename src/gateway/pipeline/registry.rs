@@ -18,6 +18,7 @@ pub static STEPS: LazyLock<Vec<Step>> = LazyLock::new(|| {
         steps::ingress_schema::step(),
         steps::policy_authz::step(),
         steps::policy_model_allow::step(),
+        steps::policy_tools_declared::step(),
         steps::policy_param_caps::step(),
         steps::budget_spend_reserve::step(),
         // Last before the call, so that a key is asked for only for calls that are allowed.

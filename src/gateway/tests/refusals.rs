@@ -131,6 +131,23 @@ async fn a_layer_with_nothing_active_denies_and_the_answer_says_what_to_activate
 }
 
 #[tokio::test]
+async fn a_tool_outside_the_scopes_on_the_card_is_denied_whatever_the_policies_allow() {
+    let bench = Bench::start().await;
+    let offering = |names: [&str; 2]| {
+        let tool = |name| json!({"type": "function", "function": {"name": name}});
+        let mut request = question("demo-small", "Hello");
+        request["tools"] = json!(names.map(tool));
+        request
+    };
+    let within = bench.ask(&offering(["ledger_read", "ledger_read"])).await;
+    assert_eq!(within.status, 200, "{}", within.text);
+    let outside = bench.ask(&offering(["ledger_read", "payments_read"])).await;
+    assert_eq!(outside.error(), "403 policy_violation policy.tools_declared");
+    assert!(outside.text.contains("Tool 2 "), "{}", outside.text);
+    assert_eq!(denial(&bench), "policy.tools_declared tool_outside_scopes");
+}
+
+#[tokio::test]
 async fn models_that_do_not_exist_and_models_of_others_look_the_same() {
     let bench = Bench::start().await;
     let absent = bench.ask(&question("not-configured", "Hello")).await;

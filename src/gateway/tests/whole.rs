@@ -77,6 +77,7 @@ async fn the_authorisation_says_what_was_decided_and_what_it_may_cost() {
             "ingress.schema",
             "policy.authz",
             "policy.model_allow",
+            "policy.tools_declared",
             "policy.param_caps",
             "budget.spend_reserve",
             "routing.vault_key",
@@ -103,7 +104,9 @@ async fn a_policys_cap_holds_where_the_caller_asks_for_more_or_nothing() {
         let Record::Authorized(record) = bench.log.records.lock().unwrap()[at].1.clone() else {
             panic!()
         };
-        (record.output_tokens_cap, record.verdicts[7].verdict)
+        let mut verdicts = record.verdicts.iter();
+        let of_caps = verdicts.find(|verdict| verdict.step.as_str() == "policy.param_caps");
+        (record.output_tokens_cap, of_caps.unwrap().verdict)
     };
     assert_eq!(verdict_of_caps(0), (8, Verdict::Redact));
     assert_eq!(verdict_of_caps(2), (8, Verdict::Redact));

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use counterfoil_events::ids::{EventHash, Position};
 use counterfoil_events::timestamp::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sqlx::FromRow;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{Queries, unavailable};
 use crate::http::answer::{self, Answer};
 use crate::http::body::NoBody;
 use crate::http::problem::ApiError;
-use crate::http::query::{Cursor, Limit, Query, page};
+use crate::http::query::{Paging, Query, page};
 use crate::http::request::Request;
 use crate::http::route::{Route, State};
 use crate::identity::Permission;
@@ -24,17 +24,6 @@ const LIST: &str = "SELECT position, hash, noted_at, note FROM counterfoil.head_
 /// On the primary key.
 const LATEST: &str = "SELECT position, hash, noted_at, note FROM counterfoil.head_notes \
                       WHERE tenant_id = $1 ORDER BY position DESC LIMIT 1";
-
-/// Where a list goes on.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-struct Paging {
-    /// How many at most, 1 to 500.
-    limit: Limit,
-    /// The `next` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<i64>>,
-}
 
 #[derive(FromRow)]
 struct Kept {
@@ -100,8 +89,8 @@ pub(super) fn routes(queries: &State<Arc<Queries>>) -> Vec<Route> {
 
 async fn list(queries: Arc<Queries>, request: Request<NoBody, Query<Paging>>) -> Answer {
     let tenant = request.tenant()?;
-    let Query(Paging { limit, cursor }) = &request.query;
-    let after = cursor.as_ref().map_or(0, |cursor| cursor.0);
+    let Query(paging) = &request.query;
+    let (limit, after) = (paging.limit, paging.after::<i64>()?.unwrap_or(0));
     let mut transaction = queries.database.tenant(tenant).await.map_err(unavailable)?;
     let rows: Vec<Kept> = sqlx::query_as(LIST)
         .bind(tenant.0)
@@ -110,7 +99,7 @@ async fn list(queries: Arc<Queries>, request: Request<NoBody, Query<Paging>>) ->
         .fetch_all(transaction.connection())
         .await
         .map_err(unavailable)?;
-    let listing = page(rows, *limit, |kept| kept.position)?;
+    let listing = page(rows, limit, |kept| kept.position)?;
     answer::ok(&HeadNotes {
         items: listing.items.into_iter().map(HeadNote::from).collect(),
         next: listing.next,

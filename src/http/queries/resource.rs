@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use counterfoil_events::ids::TenantId;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{Queries, unavailable};
 use crate::http::answer::{self, Answer, Listing};
 use crate::http::body::NoBody;
 use crate::http::problem::ApiError;
-use crate::http::query::{Cursor, Limit, Query, page};
+use crate::http::query::{Paging, Query, page};
 use crate::http::request::Request;
 use crate::http::route::{Route, State};
 use crate::identity::Permission;
@@ -230,17 +230,6 @@ pub fn list_statements() -> impl Iterator<Item = &'static str> {
         .flat_map(|resource| [resource.list, resource.one])
 }
 
-/// Where a list goes on.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-struct Paging {
-    /// How many at most, 1 to 500.
-    limit: Limit,
-    /// The `next` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<Cursor<String>>,
-}
-
 /// A row of a read model: its `id` and its columns.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(transparent)]
@@ -280,8 +269,8 @@ fn tenant_of<Q>(request: &Request<NoBody, Q>, resource: &Resource) -> Result<Ten
 
 async fn list(queries: Arc<Queries>, request: Request<NoBody, Query<Paging>>, resource: Resource) -> Answer {
     let tenant = tenant_of(&request, &resource)?;
-    let Query(Paging { limit, cursor }) = &request.query;
-    let after = cursor.as_ref().map_or("", |cursor| cursor.0.as_str());
+    let Query(paging) = &request.query;
+    let (limit, after) = (paging.limit, paging.after::<String>()?.unwrap_or_default());
     let mut transaction = queries.begin(&request, tenant, resource.projection).await?;
     let rows: Vec<(String, Value)> = sqlx::query_as(resource.list)
         .bind(tenant.0)
@@ -294,7 +283,7 @@ async fn list(queries: Arc<Queries>, request: Request<NoBody, Query<Paging>>, re
         drop(transaction);
         queries.exists(tenant).await?;
     }
-    let listing = page(rows, *limit, |(key, _)| key.clone())?;
+    let listing = page(rows, limit, |(key, _)| key.clone())?;
     let items = listing.items.into_iter().map(|(_, row)| Row(row)).collect();
     answer::ok(&Listing {
         items,

@@ -8,6 +8,7 @@ use counterfoil_events::kri::value::{KriValue, ValueError};
 use counterfoil_events::timestamp::Timestamp;
 
 use self::table::Table;
+use super::credential::Credential;
 use super::error::CsvError;
 use super::fetch::Fetcher;
 use super::{Connector, ConnectorError, RunContext, Sample};
@@ -25,13 +26,18 @@ impl CsvConnector {
 impl Connector for CsvConnector {
     type Source = CsvSource;
 
-    async fn sample(&self, source: &CsvSource, context: RunContext) -> Result<Sample, ConnectorError> {
+    async fn sample(
+        &self,
+        source: &CsvSource,
+        context: RunContext,
+        credential: Option<&Credential>,
+    ) -> Result<Sample, ConnectorError> {
         match &source.origin {
             CsvOrigin::Text(text) => Ok(sample(text, source, Some(context.at))?),
             CsvOrigin::Document(_) => Err(ConnectorError::DocumentUnavailable),
             CsvOrigin::Url(url) => {
-                let text = self.fetcher.text(url.as_str(), "text/csv", None).await?;
-                Ok(sample(&text, source, Some(context.at))?)
+                let text = self.fetcher.text(url.as_str(), "text/csv", credential).await?;
+                Ok(sample(&text, source, Some(context.at))?.withheld_if_echoed(&text, credential))
             }
         }
     }

@@ -7,13 +7,10 @@ use counterfoil_events::kri::source::HttpJsonSource;
 use counterfoil_events::kri::value::KriValue;
 use counterfoil_events::timestamp::Timestamp;
 
-use super::credential::{Credential, CredentialError};
+use super::credential::Credential;
 use super::error::JsonError;
 use super::fetch::Fetcher;
 use super::{Connector, ConnectorError, RunContext, Sample, observed};
-
-/// Shown in place of an answer that repeats the credential.
-const ECHOED: &str = "withheld: the source's answer repeats its credential";
 
 pub(super) struct HttpJsonConnector {
     fetcher: Fetcher,
@@ -28,21 +25,12 @@ impl HttpJsonConnector {
 impl Connector for HttpJsonConnector {
     type Source = HttpJsonSource;
 
-    async fn sample(&self, source: &HttpJsonSource, _context: RunContext) -> Result<Sample, ConnectorError> {
-        self.sample_with(source, None).await
-    }
-}
-
-impl HttpJsonConnector {
-    /// With the credential that the source names, which somebody has opened for this fetch.
-    pub(super) async fn sample_with(
+    async fn sample(
         &self,
         source: &HttpJsonSource,
+        _context: RunContext,
         credential: Option<&Credential>,
     ) -> Result<Sample, ConnectorError> {
-        if let (Some(named), None) = (&source.credential, credential) {
-            return Err(CredentialError::not_opened(named).into());
-        }
         let fetched = self
             .fetcher
             .text(source.url.as_str(), "application/json", credential);
@@ -53,11 +41,7 @@ impl HttpJsonConnector {
             .as_ref()
             .map(|pointer| time_at(&text, pointer))
             .transpose()?;
-        let mut sample = Sample::of(&text, value, observed_at);
-        if credential.is_some_and(|credential| credential.is_in(&text)) {
-            sample.preview = ECHOED.to_owned();
-        }
-        Ok(sample)
+        Ok(Sample::of(&text, value, observed_at).withheld_if_echoed(&text, credential))
     }
 }
 

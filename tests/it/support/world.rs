@@ -80,5 +80,5 @@ impl World {
 
 pub fn agent_card(name: &str, models: &[&str]) -> Value {
     json!({"name": name, "owner": "Claims team", "purpose": "Drafts replies", "models": models,
-           "tool_scopes": [], "risk_tier": "limited"})
+           "tool_scopes": ["weather", "find"], "risk_tier": "limited"})
 }

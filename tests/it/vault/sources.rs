@@ -28,6 +28,11 @@ async fn feed(key: &str) -> MockServer {
         .respond_with(ResponseTemplate::new(200).set_body_string(r#"{"rate":0.25}"#))
         .mount(&server)
         .await;
+    Mock::given(path("/rate.csv"))
+        .and(header("x-api-key", key))
+        .respond_with(ResponseTemplate::new(200).set_body_string("rate\n0.5\n"))
+        .mount(&server)
+        .await;
     server
 }
 
@@ -99,6 +104,15 @@ async fn a_source_asks_with_its_secret_and_every_opening_is_on_record() {
     let measured = run(&server, &world, &id).await;
     assert_eq!(measured["state"], "completed", "{measured}");
 
+    // A table is asked for in the same way.
+    let table = json!({"kind": "csv", "url": format!("{}/rate.csv", feed.uri()), "column": "rate", "aggregate": "last",
+                       "credential": {"header": "x-api-key", "secret": "feed"}});
+    let body = json!({"kri": "rate", "config": table});
+    let made = server.post(&world.path("/kri-sources"), &body).await.good();
+    let table = world.path(&format!("/kri-sources/{}/test", made["id"].as_str().unwrap()));
+    let tested = server.post(&table, &Value::Null).await.good();
+    assert_eq!(tested["value"], "0.5", "{tested}");
+
     // Another value from now on: the source, which knows the first, answers nobody.
     let path = world.path("/secrets/feed");
     let rotate = server.request(Method::PUT, &path).json(&json!({"value": SECOND}));
@@ -118,6 +132,7 @@ async fn a_source_asks_with_its_secret_and_every_opening_is_on_record() {
         [
             (1, "kri_source_test"),
             (1, "kri_run"),
+            (1, "kri_source_test"),
             (2, "kri_source_test"),
             (2, "kri_run")
         ]

@@ -11,4 +11,5 @@ pub mod ingress_schema;
 pub mod policy_authz;
 pub mod policy_model_allow;
 pub mod policy_param_caps;
+pub mod policy_tools_declared;
 pub mod routing_vault_key;

@@ -34,7 +34,7 @@ pub enum KriSourceEvent {
     KriSourceEnabled {},
 }
 
-/// Version 1.0 knew no credentials.
+/// Version 1.0 knew no credentials, and 1.1 none of a CSV source.
 pub(super) const CONFIGURED: EventSchema = with_credentials("KriSourceConfigured");
 /// As [`CONFIGURED`].
 pub(super) const CHANGED: EventSchema = with_credentials("KriSourceChanged");
@@ -42,12 +42,19 @@ pub(super) const CHANGED: EventSchema = with_credentials("KriSourceChanged");
 const fn with_credentials(event_type: &'static str) -> EventSchema {
     EventSchema {
         event_type,
-        version: "1.1",
-        upcasts: &[Upcast {
-            from: "1.0",
-            to: "1.1",
-            lift: unchanged,
-        }],
+        version: "1.2",
+        upcasts: &[
+            Upcast {
+                from: "1.0",
+                to: "1.1",
+                lift: unchanged,
+            },
+            Upcast {
+                from: "1.1",
+                to: "1.2",
+                lift: unchanged,
+            },
+        ],
     }
 }
 
