@@ -206,11 +206,9 @@ async fn rotate_key(agents: Agents, request: Request<Json<RotateKey>>) -> Answer
 async fn issued<B>(agents: &Agents, request: &Request<B>, key: IssuedKey, command: AgentCommand) -> Answer {
     let agent: AgentId = request.param("agent")?;
     let target = Target::Existing(agent.to_string());
-    let context = request.context.command(request.tenant()?);
-    let executed = agents
-        .commands
-        .agents
-        .execute(&context, target, command, Extras::default())
+    let handler = &agents.commands.agents;
+    let executed = request
+        .execute(handler, request.tenant()?, target, command)
         .await?;
     if executed.replayed {
         return Err(problem::CONFLICT

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use counterfoil_events::command::{CommandContext, CommandError, Executed};
+use counterfoil_events::command::{CommandContext, CommandError, CommandHandler, Executed, Extras, Target};
 use counterfoil_events::envelope::Receipt;
 use counterfoil_events::ids::TenantId;
 use counterfoil_events::ledger::{AppendError, IdempotencyClaim};
 use counterfoil_events::rejection::{Rejection, RejectionKind};
+use counterfoil_events::schema::EventSourced;
 use counterfoil_events::security::SecurityState;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -16,6 +17,7 @@ use warp::http::{HeaderName, HeaderValue, StatusCode};
 use super::answer::{self, Answer};
 use super::context::{self, RequestContext};
 use super::problem::{self, ApiError};
+use super::request::Request;
 
 /// How long an answer waits for what it says to be heeded here.
 const HEEDED_WITHIN: Duration = Duration::from_secs(1);
@@ -78,6 +80,27 @@ impl RequestContext {
             causation: None,
             idempotency,
         }
+    }
+}
+
+impl<B, Q> Request<B, Q> {
+    /// Has an aggregate in `log` carry out this request's command.
+    ///
+    /// # Errors
+    /// What the aggregate's rules refuse, or the log does not take.
+    pub async fn execute<A: EventSourced>(
+        &self,
+        handler: &CommandHandler<A>,
+        log: TenantId,
+        target: Target,
+        command: A::Command,
+    ) -> Result<Executed, ApiError>
+    where
+        A::Command: Clone + Send,
+    {
+        let context = self.context.command(log);
+        let executed = handler.execute(&context, target, command, Extras::default());
+        Ok(executed.await?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use counterfoil_events::command::{Extras, Target};
+use counterfoil_events::command::Target;
 use counterfoil_events::ids::{IssuerId, TenantId};
 use counterfoil_events::issuer::{Audience, ClaimName, IssuerCommand, IssuerUrl};
 use counterfoil_events::security::{IssuerEntry, SecurityState};
@@ -201,11 +201,10 @@ async fn configure(issuers: Issuers, request: Request<Json<ConfigureIssuer>>) ->
         audience: audience.clone(),
         tenant_claim: tenant_claim.clone(),
     };
-    let context = request.context.command(TenantId::PLATFORM);
     let target = Target::Existing(id.to_string());
     let handler = &issuers.commands.issuers;
-    let executed = handler
-        .execute(&context, target, command, Extras::default())
+    let executed = request
+        .execute(handler, TenantId::PLATFORM, target, command)
         .await?;
     command::heeded(&issuers.security, &executed).await;
     command::made(&executed, None)
@@ -241,11 +240,10 @@ async fn change<B>(issuers: &Issuers, request: &Request<B>, command: IssuerComma
         .filter(|details| details.place == place);
     // An issuer of another place is 404 under this path, so that paths do not reveal it.
     here.ok_or_else(|| ApiError::not_found("issuer", id))?;
-    let context = request.context.command(TenantId::PLATFORM);
     let target = Target::Existing(id.to_string());
-    command::changed(
-        &handler
-            .execute(&context, target, command, Extras::default())
-            .await?,
-    )
+    let executed = request
+        .execute(handler, TenantId::PLATFORM, target, command)
+        .await?;
+    command::heeded(&issuers.security, &executed).await;
+    command::changed(&executed)
 }

@@ -176,13 +176,10 @@ async fn define(kris: Kris, request: Request<Json<DefineKri>>) -> Answer {
         id,
         definition: Domain(definition),
     }) = &request.body;
-    let context = request.context.command(tenant);
     let target = Target::Existing(id.to_string());
     let command = KriCommand::Define(definition.clone());
-    let executed = kris
-        .commands
-        .kris
-        .execute(&context, target, command, Extras::default())
+    let executed = request
+        .execute(&kris.commands.kris, tenant, target, command)
         .await?;
     command::made(
         &executed,
@@ -202,15 +199,9 @@ async fn retire(kris: Kris, request: Request<Json<Reason>>) -> Answer {
 
 async fn kri_command<B>(kris: &Kris, request: &Request<B>, command: KriCommand) -> Answer {
     let id: KriId = request.param("kri")?;
-    let context = request.context.command(request.tenant()?);
     let target = Target::Existing(id.to_string());
-    command::changed(
-        &kris
-            .commands
-            .kris
-            .execute(&context, target, command, Extras::default())
-            .await?,
-    )
+    let executed = request.execute(&kris.commands.kris, request.tenant()?, target, command);
+    command::changed(&executed.await?)
 }
 
 async fn configure(kris: Kris, request: Request<Json<ConfigureSource>>) -> Answer {
@@ -419,14 +410,8 @@ async fn request_run(kris: Kris, request: Request<OptionalJson<RequestRun>>) -> 
         now,
     };
     let target = Target::New(KriRunId::generate().to_string());
-    let context = request.context.command(tenant);
-    command::begun(
-        &kris
-            .commands
-            .kri_runs
-            .execute(&context, target, command, Extras::default())
-            .await?,
-    )
+    let executed = request.execute(&kris.commands.kri_runs, tenant, target, command);
+    command::begun(&executed.await?)
 }
 
 fn unreadable(error: counterfoil_events::command::LoadError) -> ApiError {

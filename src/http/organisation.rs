@@ -171,11 +171,10 @@ async fn resume(registers: Registers, request: Request) -> Answer {
 
 async fn change<B>(registers: &Registers, request: &Request<B>, command: OrganisationCommand) -> Answer {
     let id: OrganisationId = request.param("organisation")?;
-    let context = request.context.command(TenantId::PLATFORM);
     let target = Target::Existing(id.to_string());
     let handler = &registers.commands.organisations;
-    let executed = handler
-        .execute(&context, target, command, Extras::default())
+    let executed = request
+        .execute(handler, TenantId::PLATFORM, target, command)
         .await?;
     command::heeded(&registers.security, &executed).await;
     command::changed(&executed)

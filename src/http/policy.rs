@@ -182,11 +182,8 @@ async fn roll_back(policies: Policies, request: Request<OptionalJson<RollBack>>)
 async fn change<B>(policies: &Policies, request: &Request<B>, command: PolicyCommand) -> Answer {
     let tenant = request.tenant()?;
     let target = Target::Existing(layer(policies, tenant, request).await?.to_string());
-    let context = request.context.command(tenant);
-    let executed = policies
-        .commands
-        .policies
-        .execute(&context, target, command, Extras::default())
+    let executed = request
+        .execute(&policies.commands.policies, tenant, target, command)
         .await?;
     command::heeded(&policies.security, &executed).await;
     command::changed(&executed)

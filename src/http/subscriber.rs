@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use counterfoil_events::agent::key::{IssuedKey, KeyPepper, SUBSCRIBER_MARK};
 use counterfoil_events::backbone::{Backbone, HeadsReader};
-use counterfoil_events::command::{Executed, Extras, Target};
+use counterfoil_events::command::{Executed, Target};
 use counterfoil_events::ids::{ApiKeyId, TenantId};
 use counterfoil_events::subscriber::{AGGREGATE_ID, SubscriberCommand};
 use counterfoil_events::timestamp::Timestamp;
@@ -175,11 +175,8 @@ impl SubscriberRoutes {
         request: &Request<B>,
         command: SubscriberCommand,
     ) -> Result<Executed, ApiError> {
-        let context = request.context.command(request.tenant()?);
         let target = Target::Existing(AGGREGATE_ID.to_owned());
         let handler = &self.commands.subscribers;
-        Ok(handler
-            .execute(&context, target, command, Extras::default())
-            .await?)
+        request.execute(handler, request.tenant()?, target, command).await
     }
 }

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use counterfoil_events::agent::key::{IssuedKey, KeyPepper, TOKEN_MARK};
-use counterfoil_events::command::{Extras, Target};
+use counterfoil_events::command::Target;
 use counterfoil_events::ids::{ApiKeyId, OrganisationId, TenantId, UserId};
 use counterfoil_events::membership::{Grant, Role, Scope};
 use counterfoil_events::security::SecurityState;
@@ -170,10 +170,9 @@ async fn enrol(users: Users, request: Request<Json<EnrolUser>>) -> Answer {
     let command = UserCommand::Enrol {
         kind: request.body.0.kind,
     };
-    let context = request.context.command(TenantId::PLATFORM);
     let handler = &users.commands.users;
-    let executed = handler
-        .execute(&context, target, command, Extras::default())
+    let executed = request
+        .execute(handler, TenantId::PLATFORM, target, command)
         .await?;
     command::made(&executed, None)
 }
@@ -197,10 +196,9 @@ async fn issue_token(users: Users, request: Request) -> Answer {
         now: users.security.postgres_time().now(),
     };
     let target = Target::Existing(user.to_string());
-    let context = request.context.command(TenantId::PLATFORM);
     let handler = &users.commands.users;
-    let executed = handler
-        .execute(&context, target, command, Extras::default())
+    let executed = request
+        .execute(handler, TenantId::PLATFORM, target, command)
         .await?;
     if executed.replayed {
         return Err(problem::CONFLICT.detail(
@@ -360,11 +358,10 @@ async fn administer<B>(users: &Users, request: &Request<B>, command: UserCommand
 
 async fn change<B>(users: &Users, request: &Request<B>, command: UserCommand) -> Answer {
     let user: UserId = request.param("user")?;
-    let context = request.context.command(TenantId::PLATFORM);
     let target = Target::Existing(user.to_string());
     let handler = &users.commands.users;
-    let executed = handler
-        .execute(&context, target, command, Extras::default())
+    let executed = request
+        .execute(handler, TenantId::PLATFORM, target, command)
         .await?;
     command::heeded(&users.security, &executed).await;
     command::changed(&executed)

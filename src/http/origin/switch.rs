@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use counterfoil_events::command::{Extras, Target};
+use counterfoil_events::command::Target;
 use counterfoil_events::ids::TenantId;
 use counterfoil_events::origin::{AGGREGATE_ID, OriginCommand};
 use counterfoil_events::text::Code;
@@ -87,12 +87,7 @@ async fn restore(commands: Arc<Commands>, request: Request<Json<Reason>>) -> Ans
 }
 
 async fn change<B>(commands: &Commands, request: &Request<B>, command: OriginCommand) -> Answer {
-    let context = request.context.command(TenantId::PLATFORM);
     let target = Target::Existing(AGGREGATE_ID.to_owned());
-    command::changed(
-        &commands
-            .origin
-            .execute(&context, target, command, Extras::default())
-            .await?,
-    )
+    let executed = request.execute(&commands.origin, TenantId::PLATFORM, target, command);
+    command::changed(&executed.await?)
 }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use counterfoil_events::agent::key::{IssuedKey, SESSION_MARK};
-use counterfoil_events::command::{Extras, Target};
+use counterfoil_events::command::Target;
 use counterfoil_events::ids::{ApiKeyId, TenantId, UserId};
 use counterfoil_events::security::Known;
 use counterfoil_events::text::Code;
@@ -272,12 +272,11 @@ impl SessionRoutes {
         user: UserId,
         command: UserCommand,
     ) -> Result<counterfoil_events::command::Executed, ApiError> {
-        let context = request.context.command(TenantId::PLATFORM);
         let target = Target::Existing(user.to_string());
         let handler = &self.commands.users;
-        Ok(handler
-            .execute(&context, target, command, Extras::default())
-            .await?)
+        request
+            .execute(handler, TenantId::PLATFORM, target, command)
+            .await
     }
 
     async fn end(&self, request: &Request, user: UserId, session_id: ApiKeyId) -> Result<Response, ApiError> {

@@ -6,7 +6,7 @@
 //! Erasing destroys first and records then: an event that says so is true. Cut off in between, the command is sent again.
 //! The log itself stays, byte for byte, and verifies: what is sensitive was never in it.
 
-use counterfoil_events::command::{Extras, Target};
+use counterfoil_events::command::Target;
 use counterfoil_events::ids::TenantId;
 use counterfoil_events::tenant::{TenantCommand, TenantError};
 use counterfoil_events::text::Code;
@@ -111,12 +111,8 @@ async fn erase(ends: TenantEnds, request: Request) -> Answer {
             .detail("not everything could be destroyed; send the command again")
             .because(error)
     })?;
-    let context = request.context.command(TenantId::PLATFORM);
     let target = Target::Existing(tenant.to_string());
     let command = TenantCommand::Erase { secrets, now };
-    command::changed(
-        &handler
-            .execute(&context, target, command, Extras::default())
-            .await?,
-    )
+    let executed = request.execute(handler, TenantId::PLATFORM, target, command);
+    command::changed(&executed.await?)
 }

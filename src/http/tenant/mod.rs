@@ -232,10 +232,9 @@ async fn set_exposure(registers: Registers, request: Request<Json<SetExposure>>)
 
 async fn change<B>(registers: &Registers, request: &Request<B>, command: TenantCommand) -> Answer {
     let target = Target::Existing(request.tenant()?.to_string());
-    let context = request.context.command(TenantId::PLATFORM);
     let handler = &registers.commands.tenants;
-    let executed = handler
-        .execute(&context, target, command, Extras::default())
+    let executed = request
+        .execute(handler, TenantId::PLATFORM, target, command)
         .await?;
     command::heeded(&registers.security, &executed).await;
     command::changed(&executed)
