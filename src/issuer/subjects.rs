@@ -2,7 +2,8 @@
 //!
 //! To link: 1. the row is written; 2. the user's event commits to it. A row without an event is nobody's, and after a
 //! while it gives way to the next who links that subject. To unlink: 1. the row is deleted, and with it what anyone could
-//! know of the subject; 2. the event. Cut off in between, nobody signs in by the link, and the command is sent again. A row is found, changed and deleted in its tenant's scope: the home tenant of the issuer's organisation.
+//! know of the subject; 2. the event. Cut off in between, the command is sent again: until then only processes that had read
+//! the row know it. A row is found, changed and deleted in its tenant's scope: the home tenant of the issuer's organisation.
 
 use std::sync::Arc;
 
