@@ -53,10 +53,30 @@ impl<T: DeserializeOwned + IntoParams + Send + 'static> RequestQuery for Query<T
         if query.contains("%00") {
             return Err(problem::INVALID_PARAMETER.detail("the query contains U+0000, which is not allowed"));
         }
-        serde_urlencoded::from_str(query)
-            .map(Query)
-            .map_err(|error| problem::INVALID_PARAMETER.detail(format!("query parameters: {error}")))
+        serde_urlencoded::from_str(query).map(Query).map_err(|error| {
+            let text = error.to_string();
+            let refused = problem::INVALID_PARAMETER.detail(format!("query parameters: {text}"));
+            match culprit::<T>(query, &text) {
+                Some(name) => refused.field(name, text),
+                None => refused,
+            }
+        })
     }
+}
+
+/// The parameter that is refused in the same words when it stands alone. What is missing is none of those that are there.
+fn culprit<'q, T: DeserializeOwned>(query: &'q str, refusal: &str) -> Option<&'q str> {
+    if refusal.starts_with("missing field") {
+        return None;
+    }
+    let alone =
+        |pair: &&str| serde_urlencoded::from_str::<T>(pair).is_err_and(|error| error.to_string() == refusal);
+    let pair = query.split('&').find(alone)?;
+    let name = pair.split('=').next().unwrap_or(pair);
+    // A name of ours has no characters that are escaped; another one is not repeated.
+    name.bytes()
+        .all(|b| b.is_ascii_lowercase() || b == b'_')
+        .then_some(name)
 }
 
 /// How many items a page has: 1 to 500, 50 if not said.

@@ -287,14 +287,26 @@ fn routes(world: &World) -> Vec<Case> {
     );
     method.method = Method::DELETE;
     cases.push(method);
-    for (name, query) in [
-        ("an unknown filter", "/v1/organisations?nonsense=1"),
-        ("a limit of nothing", "/v1/organisations?limit=0"),
-        ("a limit beyond the limit", "/v1/organisations?limit=501"),
-        ("a cursor of one's own", "/v1/organisations?cursor=hostile-marker"),
-        ("a filter twice", "/v1/organisations?limit=1&limit=2"),
+    for (name, query, field) in [
+        (
+            "an unknown filter",
+            "/v1/organisations?nonsense=1",
+            Some("nonsense"),
+        ),
+        ("a limit of nothing", "/v1/organisations?limit=0", Some("limit")),
+        (
+            "a limit beyond the limit",
+            "/v1/organisations?limit=501",
+            Some("limit"),
+        ),
+        (
+            "a cursor of one's own",
+            "/v1/organisations?cursor=hostile-marker",
+            Some("cursor"),
+        ),
+        ("a filter twice", "/v1/organisations?limit=1&limit=2", None),
     ] {
-        let mut get = case(name, query, "", (400, "invalid-parameter", None));
+        let mut get = case(name, query, "", (400, "invalid-parameter", field));
         get.method = Method::GET;
         cases.push(get);
     }
