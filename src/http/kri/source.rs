@@ -1,77 +1,37 @@
-//! Key risk indicators: what is measured, where values come from, and asking for a measurement.
+//! Where the values of KRIs come from, and asking for a measurement.
 //!
 //! `…/runs` records that somebody wants a value and answers at once; a runner fetches it.
 
-use std::sync::Arc;
-
 use counterfoil_events::command::{CommandContext, Extras, Target};
-use counterfoil_events::fair_places::FairPlaces;
 use counterfoil_events::ids::{KriRunId, KriSourceId, TenantId};
 use counterfoil_events::kri::aggregates::KriId;
-use counterfoil_events::kri::aggregates::indicator::{KriCommand, KriDefinition};
 use counterfoil_events::kri::aggregates::run::KriRunCommand;
 use counterfoil_events::kri::aggregates::source::KriSourceCommand;
 use counterfoil_events::kri::source::SourceConfig;
-use counterfoil_events::security::SecurityState;
 use counterfoil_events::text::Code;
 use counterfoil_events::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::answer::{self, Answer};
-use super::auth::Principal;
-use super::body::{Json, OptionalJson};
-use super::command::{self, CommandAnswer};
-use super::moment::Moment;
-use super::organisation::Reason;
-use super::problem::{self, ApiError};
-use super::request::Request;
-use super::route::{Route, State};
-use super::schema::Domain;
-use crate::commands::Commands;
+use super::{Kris, unreadable};
+use crate::http::answer::{self, Answer};
+use crate::http::auth::Principal;
+use crate::http::body::{Json, OptionalJson};
+use crate::http::command::{self, CommandAnswer};
+use crate::http::moment::Moment;
+use crate::http::organisation::Reason;
+use crate::http::problem::{self, ApiError};
+use crate::http::request::Request;
+use crate::http::route::{Route, State};
+use crate::http::schema::Domain;
 use crate::identity::{Decision, Permission, Place, decide_within};
-use crate::kri::config::FetchConfig;
-use crate::kri::credential::Credentials;
-use crate::kri::platform::PlatformFigures;
-use crate::kri::{Connectors, RunContext, check};
+use crate::kri::{ConnectorError, RunContext, check};
 
 /// Why a test opens a credential, as it stands in the log.
 const SOURCE_TEST: Code = Code::literal("kri_source_test");
 
-/// What the group stands on.
-#[derive(Clone)]
-pub struct Kris {
-    /// The commands of all contexts.
-    pub commands: Arc<Commands>,
-    /// To test a source.
-    pub connectors: Arc<Connectors<PlatformFigures>>,
-    /// Which addresses a source may have.
-    pub fetch: FetchConfig,
-    /// Open the credentials that sources name.
-    pub credentials: Credentials,
-    /// Who may let a source use a secret.
-    pub security: SecurityState,
-    /// Tests that are under way.
-    pub tests: FairPlaces,
-}
-
-/// Tests that this process carries out at one time, and of one tenant: each may last as long as a fetch may.
-pub const TESTS_MAX: (usize, usize) = (16, 4);
-
-/// Whole, as a body: of these names the API description makes references, of a generic type it does not.
-type Definition = Domain<KriDefinition>;
+/// Whole, as a body: of this name the API description makes a reference, of a generic type it does not.
 type Source = Domain<SourceConfig>;
-
-/// A new KRI.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DefineKri {
-    /// Its name in paths and rollups: the same in every tenant that measures the same thing.
-    #[schema(value_type = String, example = "failed_settlement_rate")]
-    id: KriId,
-    /// Name, unit, bands and schedule; see docs/kris.md.
-    definition: Definition,
-}
 
 /// A new source.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -98,30 +58,10 @@ pub struct RequestRun {
 #[schema(value_type = Object)]
 pub struct TestAnswer(serde_json::Value);
 
-/// The group's routes.
-pub fn routes(kris: &State<Kris>) -> Vec<Route> {
-    let (kri, source) = (
-        "/v1/tenants/{tenant}/kris/{kri}",
-        "/v1/tenants/{tenant}/kri-sources/{source}",
-    );
-    let tag = "kris";
+/// The routes of sources.
+pub(super) fn routes(kris: &State<Kris>) -> Vec<Route> {
+    let (source, tag) = ("/v1/tenants/{tenant}/kri-sources/{source}", "kris");
     vec![
-        Route::post("/v1/tenants/{tenant}/kris", "Define a KRI")
-            .tag(tag)
-            .permission(Permission::KrisWrite)
-            .answers::<CommandAnswer>(201, "Defined")
-            .handle(kris, define),
-        Route::put(kri, "Let it be this from now on")
-            .tag(tag)
-            .permission(Permission::KrisWrite)
-            .answers::<CommandAnswer>(200, "Changed")
-            .handle(kris, change_kri),
-        Route::post("/v1/tenants/{tenant}/kris/{kri}/retire", "Measure it no more")
-            .tag(tag)
-            .permission(Permission::KrisWrite)
-            .takes_away()
-            .answers::<CommandAnswer>(200, "Retired")
-            .handle(kris, retire),
         Route::post(
             "/v1/tenants/{tenant}/kri-sources",
             "Configure a source of a KRI's values",
@@ -168,40 +108,6 @@ pub fn routes(kris: &State<Kris>) -> Vec<Route> {
         .answers::<CommandAnswer>(202, "Requested")
         .handle(kris, request_run),
     ]
-}
-
-async fn define(kris: Kris, request: Request<Json<DefineKri>>) -> Answer {
-    let tenant = request.tenant()?;
-    let Json(DefineKri {
-        id,
-        definition: Domain(definition),
-    }) = &request.body;
-    let target = Target::Existing(id.to_string());
-    let command = KriCommand::Define(definition.clone());
-    let executed = request
-        .execute(&kris.commands.kris, tenant, target, command)
-        .await?;
-    command::made(
-        &executed,
-        Some(&format!("/v1/tenants/{tenant}/kris/{}", executed.aggregate_id)),
-    )
-}
-
-async fn change_kri(kris: Kris, request: Request<Json<Definition>>) -> Answer {
-    let definition = request.body.0.0.clone();
-    kri_command(&kris, &request, KriCommand::Change(definition)).await
-}
-
-async fn retire(kris: Kris, request: Request<Json<Reason>>) -> Answer {
-    let reason = request.body.0.reason.clone();
-    kri_command(&kris, &request, KriCommand::Retire { reason }).await
-}
-
-async fn kri_command<B>(kris: &Kris, request: &Request<B>, command: KriCommand) -> Answer {
-    let id: KriId = request.param("kri")?;
-    let target = Target::Existing(id.to_string());
-    let executed = request.execute(&kris.commands.kris, request.tenant()?, target, command);
-    command::changed(&executed.await?)
 }
 
 async fn configure(kris: Kris, request: Request<Json<ConfigureSource>>) -> Answer {
@@ -299,7 +205,7 @@ fn may_send_secrets<B>(kris: &Kris, request: &Request<B>) -> Result<(), ApiError
     })
 }
 
-fn refused(error: &crate::kri::ConnectorError) -> ApiError {
+fn refused(error: &ConnectorError) -> ApiError {
     ApiError::refused(error.code().as_str(), error.to_string())
 }
 
@@ -412,10 +318,4 @@ async fn request_run(kris: Kris, request: Request<OptionalJson<RequestRun>>) -> 
     let target = Target::New(KriRunId::generate().to_string());
     let executed = request.execute(&kris.commands.kri_runs, tenant, target, command);
     command::begun(&executed.await?)
-}
-
-fn unreadable(error: counterfoil_events::command::LoadError) -> ApiError {
-    problem::UNAVAILABLE
-        .detail("the log could not be read; nothing was done")
-        .because(error)
 }
