@@ -178,6 +178,11 @@ impl PostgresAudit {
             }
             _ => {}
         }
+        let (end, from) = (head.max(last).unwrap_or(Position::ZERO), self.scope.from);
+        if from > end.next() {
+            let detail = format!("the log ends at position {end}: what was to be verified begins at {from}");
+            verifier.find(end.next(), FindingKind::MissingTail, detail);
+        }
         if ends.try_get::<i64, _>(2)? > 0 {
             let detail = "events stand below position 1".to_owned();
             verifier.find(Position::ZERO, FindingKind::Duplicate, detail);

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use counterfoil_events::ids::{KeyId, TenantId};
+use counterfoil_events::ids::{Fingerprint, KeyId, TenantId};
 
 use crate::audit::AuditError;
 use crate::init::{MigrateError, RolesError};
@@ -78,6 +78,17 @@ pub enum BackupError {
         "{0} is not as it was backed up (length or BLAKE3 digest differ): take another copy of the backup"
     )]
     Altered(PathBuf),
+    /// Not the backup that was meant, or not the root.
+    #[error(
+        "the backup is of a log whose first key is {found}, and {wanted} was asked for: nothing was changed. One of the two \
+         is another log's"
+    )]
+    OtherRoot {
+        /// What the backup says.
+        found: Fingerprint,
+        /// What was asked for.
+        wanted: Fingerprint,
+    },
     /// The target is in use.
     #[error(
         "the database {database} holds a log already ({what}): nothing was changed. Restore into an empty one: name \

@@ -75,6 +75,10 @@ impl Restore<'_> {
         verifying: &dyn Progress,
     ) -> Result<Restored, BackupError> {
         let manifest = &self.backup.manifest;
+        if let Some(wanted) = self.root.filter(|wanted| *wanted != manifest.root) {
+            let found = manifest.root;
+            return Err(BackupError::OtherRoot { found, wanted });
+        }
         let secrets = Secrets::configured(self.config)?;
         secrets.check(self.backup).await?;
         self.check_database().await?;

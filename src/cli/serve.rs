@@ -76,7 +76,13 @@ pub(super) async fn serve(global: &GlobalArgs, args: ServeArgs) -> Outcome {
 /// Runs everything until asked to stop.
 pub(super) async fn up(global: &GlobalArgs, args: UpArgs, output: Output) -> Outcome {
     let mut config = global.without_installation()?;
-    telemetry::init_to_file(&config.telemetry, &log_file(&global.data())).map_err(CliError::usage)?;
+    let data = global.data();
+    // What is above the data directory is nobody's secret: Postgres, as another user, has to pass through it.
+    if let Some(above) = data.parent() {
+        let made = std::fs::create_dir_all(above);
+        made.map_err(|error| CliError::usage(format!("{}: {error}", above.display())))?;
+    }
+    telemetry::init_to_file(&config.telemetry, &log_file(&data)).map_err(CliError::usage)?;
     if let Some(port) = args.port {
         config.http.address = SocketAddr::from(([127, 0, 0, 1], port));
     }

@@ -13,7 +13,7 @@ use warp::http::header::CONTENT_TYPE;
 use super::json_check;
 use super::problem::{self, ApiError};
 use super::schema::SchemaRef;
-use super::shape;
+use super::shape::{self, Misshapen};
 
 /// Something that can be read from a request's body.
 pub trait RequestBody: Sized + Send + 'static {
@@ -82,8 +82,16 @@ impl<T: DeserializeOwned + ToSchema + Send + 'static> RequestBody for Json<T> {
 
     fn read(headers: &HeaderMap, bytes: &Bytes) -> Result<Self, ApiError> {
         require_json(headers)?;
+        json_check::check(bytes)?;
+        let shape = shape_of::<T>(bytes)?;
+        // Before serde, which would complain of the array's items one by one.
+        if let Err(part) = &shape
+            && part.expected == shape::AN_OBJECT
+        {
+            return Err(misshapen(part));
+        }
         let value = parse_json(bytes)?;
-        check_shape::<T>(bytes)?;
+        shape.map_err(|part| misshapen(&part))?;
         Ok(Json(value))
     }
 }
@@ -109,16 +117,18 @@ impl<T: Default + DeserializeOwned + ToSchema + Send + 'static> RequestBody for 
 }
 
 /// Only bodies with an array in them can have one where an object belongs.
-fn check_shape<T: ToSchema>(bytes: &[u8]) -> Result<(), ApiError> {
+fn shape_of<T: ToSchema>(bytes: &[u8]) -> Result<Result<(), Misshapen>, ApiError> {
     if !bytes.contains(&b'[') {
-        return Ok(());
+        return Ok(Ok(()));
     }
     let value: serde_json::Value = serde_json::from_slice(bytes).map_err(ApiError::internal)?;
-    shape::check(&SchemaRef::of::<T>(), &value).map_err(|part| {
-        problem::INVALID_BODY
-            .detail("the body does not fit this route")
-            .field(part.pointer, format!("expected {}", part.expected))
-    })
+    Ok(shape::check(&SchemaRef::of::<T>(), &value))
+}
+
+fn misshapen(part: &Misshapen) -> ApiError {
+    problem::INVALID_BODY
+        .detail("the body does not fit this route")
+        .field(part.pointer.as_str(), format!("expected {}", part.expected))
 }
 
 /// The bytes as they came, of any content type.
@@ -150,11 +160,18 @@ fn explain<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> ApiE
     let place = format!("line {} column {}", error.line(), error.column());
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let tracked = serde_path_to_error::deserialize::<_, T>(&mut reader);
-    let pointer = tracked
+    let mut pointer = tracked
         .err()
         .map(|error| json_pointer(error.path()))
         .unwrap_or_default();
-    let message = without_place(&error.to_string());
+    let text = error.to_string();
+    let missing = text
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.split('`').next());
+    if let Some(name) = missing {
+        json_check::push_segment(&mut pointer, name);
+    }
+    let message = without_place(&text);
     let problem = problem::INVALID_BODY.detail(format!("the body does not fit this route at {place}"));
     problem.field(pointer, message)
 }

@@ -10,13 +10,13 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-/// Any RFC 3339 time, in any zone; what is finer than a microsecond is left out.
+/// Any RFC 3339 time from 1970 on, in any zone; what is finer than a microsecond is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Moment(pub Timestamp);
 
 /// Text that is not a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a time of RFC 3339 with its zone, such as 2026-11-20T12:00:00Z")]
+#[error("not a time of RFC 3339 with its zone, from 1970 on, such as 2026-11-20T12:00:00Z")]
 pub struct NoMoment;
 
 impl FromStr for Moment {
@@ -26,8 +26,10 @@ impl FromStr for Moment {
         let time = DateTime::parse_from_rfc3339(text).map_err(|_| NoMoment)?;
         let moment = Timestamp::from(time.to_utc());
         // A leap second, or a year beyond four digits after its zone: nothing that the log could write.
-        let written: Result<Timestamp, _> = moment.to_string().parse();
-        written.map(Self).map_err(|_| NoMoment)
+        let written: Timestamp = moment.to_string().parse().map_err(|_| NoMoment)?;
+        (written >= Timestamp::EPOCH)
+            .then_some(Self(written))
+            .ok_or(NoMoment)
     }
 }
 
@@ -82,6 +84,7 @@ mod tests {
             "2026-02-30T12:00:00Z",
             "2026-12-31T23:59:60Z",
             "0000-01-01T00:00:00+01:00",
+            "1969-12-31T23:59:59Z",
             "9999-12-31T23:59:59-01:00",
             "",
         ] {

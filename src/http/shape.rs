@@ -20,6 +20,8 @@ pub(super) struct Misshapen {
     pub(super) expected: &'static str,
 }
 
+/// What serde would take an array for.
+pub(super) const AN_OBJECT: &str = "an object";
 /// What says that another alternative was meant.
 const ANOTHER_VALUE: &str = "one of the values in the API description";
 
@@ -133,7 +135,7 @@ fn kind(schema: &SchemaType, value: &Value, pointer: &str) -> Result<(), Misshap
         return Ok(());
     }
     let expected = match wanted.first() {
-        Some(Type::Object) => "an object",
+        Some(Type::Object) => AN_OBJECT,
         Some(Type::Array) => "an array",
         _ => "a single value",
     };

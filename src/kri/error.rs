@@ -22,12 +22,12 @@ pub enum ConnectorError {
     Url(#[from] TargetError),
     /// The host is, or resolves to, an address that the guard refuses.
     #[error(
-        "the host leads to an address that is not public; private networks are reached only where the operator allows them (kri allow_private)"
+        "the host leads to an address that is not public; private networks are reached only where the operator allows them (kri.fetch.allow_private)"
     )]
     AddressRefused(#[from] RefusedAddress),
     /// A credential over a connection that others can read.
     #[error(
-        "the source has a credential, which is sent over https only; http is for private addresses that the operator allows (kri allow_private)"
+        "the source has a credential, which is sent over https only; http is for private addresses that the operator allows (kri.fetch.allow_private)"
     )]
     CredentialInClear,
     /// Its credential cannot be used.

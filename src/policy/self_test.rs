@@ -69,6 +69,13 @@ pub(super) fn try_out(policy: &CompiledPolicy) -> Result<(), PolicyError> {
             "`{ENTRY_POINT}` about an ordinary request is no decision (docs/policy-contract.md): {}",
             failure.reason
         ))),
+        // At a decision there is less time than here.
+        Err(failure) if matches!(failure.fault, Fault::TimeLimit | Fault::MemoryLimit) => {
+            Err(unreadable(format!(
+                "`{ENTRY_POINT}` about an ordinary request {}: it would deny every request",
+                describe(&failure)
+            )))
+        }
         _ => Ok(()),
     }
 }

@@ -72,6 +72,15 @@ async fn everything_is_lost_and_restored_and_the_log_goes_on() {
     assert_eq!(names(&data), ["kms"]);
     assert_eq!(names(&data.join("kms")), ["kek-1.key"]);
     std::fs::write(data.join("kms/kek-1.key"), right).unwrap();
+    // Held to the root of another log, nothing is loaded: the next try begins where this one did.
+    let shut = run(&data, &["restore", "kept", "--root", &"1".repeat(64)]).await;
+    assert_eq!(shut.status.code(), Some(2), "{}", text(&shut));
+    assert!(
+        text(&shut).contains("One of the two is another log's"),
+        "{}",
+        text(&shut)
+    );
+    assert_eq!(names(&data), ["kms"]);
     let restored = run(&data, &["restore", "kept", "--root", &fingerprint]).await;
     assert_eq!(restored.status.code(), Some(0), "{}", text(&restored));
     assert!(

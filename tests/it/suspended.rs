@@ -125,6 +125,20 @@ async fn nothing_is_fetched_for_a_suspended_tenant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kri_that_is_retired_is_measured_no_more() {
+    let installation = Installation::new().await;
+    let server = installation.serve().await;
+    let world = World::new(&server, &["demo-small"]).await;
+    let source = world.add_kri_source(&server).await;
+    let retire = world.path("/kris/denied-share/retire");
+    server.post(&retire, &json!({"reason": REASON})).await.good();
+    let runs = world.path(&format!("/kri-sources/{source}/runs"));
+    let refused = Reply::of(server.request(Method::POST, &runs)).await;
+    assert_eq!(refused.json()["code"], "kri_retired", "{}", refused.text);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_gives_a_role_to_oneself() {
     let installation = Installation::new().await;
     let server = installation.serve().await;

@@ -20,7 +20,7 @@ pub struct HeadNoteArgs {
     /// Whose log
     #[arg(long, value_name = "TENANT")]
     tenant: TenantId,
-    /// The file to write; the note is printed if absent
+    /// The file to write; the note is printed if it is absent, or `-`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Replace the file if it is there
@@ -40,7 +40,8 @@ struct Note {
 
 impl HeadNoteArgs {
     pub async fn run(self, config: Config, database: Database, output: Output) -> Outcome {
-        if let Some(there) = self.out.as_ref().filter(|path| !self.force && path.exists()) {
+        let out = self.out.filter(|path| path.as_os_str() != "-");
+        if let Some(there) = out.as_ref().filter(|path| !self.force && path.exists()) {
             return Err(failed(&AuditError::Exists(there.clone())));
         }
         let notes = head_notes(&config, &database).await?;
@@ -54,11 +55,11 @@ impl HeadNoteArgs {
             key_id: made.key_id(),
             note: made.as_str().to_owned(),
         };
-        if let Some(path) = &self.out {
+        if let Some(path) = &out {
             let written = std::fs::write(path, &note.note);
             written.map_err(|error| CliError::usage(format!("{}: {error}", path.display())))?;
         }
-        output.print(&note, |note| match &self.out {
+        output.print(&note, |note| match &out {
             Some(path) => format!(
                 "tenant {} at position {}: {}\n",
                 note.tenant,

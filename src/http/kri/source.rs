@@ -5,6 +5,7 @@
 use counterfoil_events::command::{CommandContext, Extras, Target};
 use counterfoil_events::ids::{KriRunId, KriSourceId, TenantId};
 use counterfoil_events::kri::aggregates::KriId;
+use counterfoil_events::kri::aggregates::indicator::KriError;
 use counterfoil_events::kri::aggregates::run::KriRunCommand;
 use counterfoil_events::kri::aggregates::source::KriSourceCommand;
 use counterfoil_events::kri::source::SourceConfig;
@@ -307,6 +308,10 @@ async fn test(kris: Kris, request: Request) -> Answer {
 
 async fn request_run(kris: Kris, request: Request<OptionalJson<RequestRun>>) -> Answer {
     let (tenant, source, kri, _) = source_of(&kris, &request).await?;
+    let measured = kris.commands.kris.load(tenant, kri.as_str()).await;
+    if measured.map_err(unreadable)?.state.in_use().is_none() {
+        return Err(command::rejected(&KriError::Retired));
+    }
     let reader = kris.commands.sequencer.reader();
     let now = reader.now().await.map_err(|error| unreadable(error.into()))?;
     let command = KriRunCommand::Request {

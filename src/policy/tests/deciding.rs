@@ -245,6 +245,12 @@ async fn what_decides_an_ordinary_request_unreadably_is_refused_where_it_stands(
         );
         assert!(error.to_string().contains(said), "{decision}: {error}");
     }
+    let endless = "decision := {\"allow\": count([1 | some x in numbers.range(1, 9999); some y in numbers.range(1, 9999); x == y]) > 1}";
+    let error = match engine.check(policy(endless)).await.unwrap_err() {
+        CheckError::Policy(error) => error.to_string(),
+        other => panic!("{other}"),
+    };
+    assert!(error.contains("would deny every request"), "{error}");
     // Denying, or having no answer to this very request, is the author's affair.
     for rules in [
         "decision := {\"allow\": false}",

@@ -86,6 +86,27 @@ async fn verify_exits_0_on_an_intact_log_and_1_naming_tenant_position_and_kind()
 }
 
 #[tokio::test]
+async fn a_log_that_ends_before_what_was_to_be_verified_is_a_finding() {
+    let (ledger, directory) = (ledger(3).await, tempfile::tempdir().unwrap());
+    let tenant = ledger.tenant.to_string();
+    let from = |position| {
+        let arguments = ["verify", "--tenant", &tenant, "--from", position].map(str::to_owned);
+        let (ledger, directory) = (&ledger, directory.path());
+        async move { run(ledger, directory, &arguments.each_ref().map(String::as_str)).await }
+    };
+    // Nothing has come since, which is no damage.
+    let whole = from("4").await;
+    assert_eq!(whole.status.code(), Some(0), "{}", text(&whole));
+    let beyond = from("5").await;
+    assert_eq!(beyond.status.code(), Some(1), "{}", text(&beyond));
+    assert!(
+        text(&beyond).contains("the log ends at position 3"),
+        "{}",
+        text(&beyond)
+    );
+}
+
+#[tokio::test]
 async fn an_export_is_verified_without_any_server_and_a_flipped_byte_in_it_found() {
     let (ledger, directory) = (ledger(12).await, tempfile::tempdir().unwrap());
     let tenant = ledger.tenant.to_string();

@@ -141,7 +141,7 @@ fn bodies() -> Vec<Case> {
         organisation(
             "a field is missing",
             r#"{"kind":"company"}"#,
-            (400, "invalid-body", None),
+            (400, "invalid-body", Some("/name")),
         ),
         organisation(
             "an unknown kind",
@@ -344,6 +344,12 @@ fn shapes(world: &World) -> Vec<Case> {
             &kris,
             definition(json!(["Share", "share", good["bands"], good["schedule"]])),
             refused("/definition"),
+        ),
+        case(
+            "an array for a table's source",
+            &sources,
+            source(json!(["csv", "v\n1\n"])),
+            refused("/config"),
         ),
         case(
             "an array for a schedule",
