@@ -17,6 +17,7 @@ use bytes::Bytes;
 use counterfoil_events::completion::{Authorization, FailureCode, Verdicts};
 use counterfoil_events::ids::ContentDigest;
 use counterfoil_events::text::Code;
+use futures::stream::BoxStream;
 use hyper::header::HeaderValue;
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
@@ -33,7 +34,7 @@ use super::pipeline::{Denied, Phase};
 use super::reply::{Facts, Replied, Reply};
 use super::streaming;
 use super::told::{key_reused, key_seen, not_recorded, outcome_unknown, shutting_down};
-use super::upstream::{self, Answer, ProviderCall, UpstreamError};
+use super::upstream::{self, Answer, ProviderCall, UpstreamError, UpstreamFault};
 use super::wire::ApiError;
 use super::wire::response::ChatCompletion;
 use crate::vault::sealing::Ready;
@@ -238,30 +239,35 @@ async fn answer(mut context: Context, model: Arc<Model>, mut call: ProviderCall,
             answer: Answer::Stream(events),
             attempts,
         })) => {
-            let (frames, received) = mpsc::channel(EVENTS_IN_FLIGHT);
-            let facts = Facts {
-                attempts: Some(attempts),
-                ..Facts::of(&context)
+            let begun = streaming::Begun {
+                called,
+                attempts,
+                asked,
+                total_timeout: model.provider.total_timeout(),
             };
-            // A caller who left in this very moment is noticed by the first send.
-            drop(reply.send(Replied {
-                reply: Reply::Stream(received),
-                facts,
-            }));
-            streaming::run(
-                context,
-                events,
-                frames,
-                streaming::Begun {
-                    called,
-                    attempts,
-                    asked,
-                    total_timeout: model.provider.total_timeout(),
-                },
-            )
-            .await;
+            streamed(context, events, begun, reply).await;
         }
     }
+}
+
+/// Hands the caller a stream, and runs it to its end.
+async fn streamed(
+    context: Context,
+    events: BoxStream<'static, Result<String, UpstreamFault>>,
+    begun: streaming::Begun,
+    reply: ReplyTo,
+) {
+    let (frames, received) = mpsc::channel(EVENTS_IN_FLIGHT);
+    let facts = Facts {
+        attempts: Some(begun.attempts),
+        ..Facts::of(&context)
+    };
+    // A caller who left in this very moment is noticed by the first send.
+    drop(reply.send(Replied {
+        reply: Reply::Stream(received),
+        facts,
+    }));
+    streaming::run(context, events, frames, begun).await;
 }
 
 /// The header with the provider's key, for one call.
