@@ -135,12 +135,7 @@ pub(super) struct ApiRole {
 impl ApiRole {
     pub(super) fn start(basis: &Basis, means: Means, config: &Config, readiness: &Readiness) -> Self {
         let security = SecurityState::default();
-        let tail = TailParts {
-            database: basis.database.clone(),
-            heads: basis.heads.reader(),
-            notices: Some(basis.sequencer().subscribe()),
-        };
-        let tail = keep_at_the_head(security.clone(), tail);
+        let tail = follow(basis, &security);
         let options = config.subscriptions.options();
         let subscriptions = Subscriptions::start(basis.database.clone(), basis.news(), options);
         let pepper = Arc::clone(&means.pepper);
@@ -151,21 +146,7 @@ impl ApiRole {
             security: security.clone(),
         };
         let secrets = Arc::clone(&basis.secrets);
-        let routes = SecretRoutes {
-            commands: Arc::clone(&basis.commands),
-            secrets: Arc::clone(&secrets),
-        };
-        let users = Users {
-            commands: Arc::clone(&basis.commands),
-            pepper: Arc::clone(&pepper),
-            security: security.clone(),
-            subjects: subjects(basis, &pepper),
-        };
         let gate = session_gate(basis, &means, config, &security);
-        let sessions = SessionRoutes {
-            commands: Arc::clone(&basis.commands),
-            gate: Arc::clone(&gate),
-        };
         let callout = callout(basis, config, &security, &pepper);
         let subscribers = SubscriberRoutes {
             commands: Arc::clone(&basis.commands),
@@ -173,11 +154,6 @@ impl ApiRole {
             backbone: basis.backbone.clone(),
             heads: basis.heads.reader(),
             answers_logins: callout.is_some(),
-        };
-        let issuers = Issuers {
-            commands: Arc::clone(&basis.commands),
-            security: security.clone(),
-            documents: means.documents.clone(),
         };
         let issuer_keys = Arc::new(issuer_keys(means.documents.clone()));
         let loops = [
@@ -187,12 +163,18 @@ impl ApiRole {
         ];
         let api = Api {
             subscribers: State::new(subscribers),
-            sessions: State::new(sessions),
             events: State::new(events),
-            secrets: State::new(routes),
-            users: State::new(users),
-            issuers: State::new(issuers),
-            ..of_commands(basis, &means, config, readiness, &waiting, &security)
+            secrets: State::new(SecretRoutes {
+                commands: Arc::clone(&basis.commands),
+                secrets: Arc::clone(&secrets),
+            }),
+            ..of_people(
+                basis,
+                &means,
+                &gate,
+                &security,
+                of_commands(basis, &means, config, readiness, &waiting, &security),
+            )
         };
         let gateway = gateway(basis, means, config, Arc::clone(&directory), secrets, &security);
         Self {
@@ -261,6 +243,45 @@ impl ApiRole {
         self.waiting.stop().await;
         self.subscriptions.stop().await;
         stop_all(self.loops).await;
+    }
+}
+
+/// The security state's loop.
+fn follow(basis: &Basis, security: &SecurityState) -> Background {
+    let tail = TailParts {
+        database: basis.database.clone(),
+        heads: basis.heads.reader(),
+        notices: Some(basis.sequencer().subscribe()),
+    };
+    keep_at_the_head(security.clone(), tail)
+}
+
+/// What people are known, signed in and let in by, beside the rest of an API.
+fn of_people(
+    basis: &Basis,
+    means: &Means,
+    gate: &Arc<SessionGate>,
+    security: &SecurityState,
+    rest: Api,
+) -> Api {
+    let commands = || Arc::clone(&basis.commands);
+    Api {
+        sessions: State::new(SessionRoutes {
+            commands: commands(),
+            gate: Arc::clone(gate),
+        }),
+        users: State::new(Users {
+            commands: commands(),
+            pepper: Arc::clone(&means.pepper),
+            security: security.clone(),
+            subjects: subjects(basis, &means.pepper),
+        }),
+        issuers: State::new(Issuers {
+            commands: commands(),
+            security: security.clone(),
+            documents: means.documents.clone(),
+        }),
+        ..rest
     }
 }
 
